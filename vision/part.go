@@ -1,0 +1,93 @@
+package vision
+
+import (
+	"fmt"
+	"time"
+)
+
+// Verdict is the decision about one part. The zero value is None, which
+// rejects: whatever is forgotten, late or broken never passes a part.
+type Verdict uint8
+
+// The three verdicts. People read None as "NO DECISION – REJECTED".
+const (
+	None Verdict = iota
+	Pass
+	Fail
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Pass:
+		return "PASS"
+	case Fail:
+		return "FAIL"
+	}
+	return "NONE"
+}
+
+// MarshalText gives the name as it stands in JSON and in records.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote and refuses everything else.
+func (v *Verdict) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "PASS":
+		*v = Pass
+	case "FAIL":
+		*v = Fail
+	case "NONE":
+		*v = None
+	default:
+		return fmt.Errorf("verdict %q is none of PASS, FAIL, NONE", b)
+	}
+	return nil
+}
+
+// Reasons of a verdict NONE that the agent itself gives. A rule's reasons are
+// its own words.
+const (
+	ReasonNoRule      = "no_rule"      // the station has no rule
+	ReasonNotRecorded = "not_recorded" // the verdict was not on disk by the deadline
+	ReasonRuleFailed  = "rule_failed"  // the rule trapped, ran too long or answered nonsense
+	ReasonModelFailed = "model_failed" // no frame of the part was inspected to the end
+)
+
+// Evidence is what all frames of a part together say about one defect label.
+type Evidence struct {
+	Label  string
+	Score  float32 // 0 to 1: the score that at least k frames reached (package track)
+	Frames int     // how many frames showed it
+	Box    Box     // in the frame where it scored best
+}
+
+// Part is one physical part as the tracker saw it, from its first frame to
+// its last.
+type Part struct {
+	ID       string
+	Label    string
+	Score    float32 // best score of the part itself
+	Box      Box     // in the best frame
+	Defects  []Evidence
+	Frames   int // frames that showed the part
+	First    uint64
+	Last     uint64 // Seq of the first and last frame that showed it
+	Best     uint64 // Seq of the frame that Box was taken from
+	Seen     time.Time
+	LastSeen time.Time // Captured of the first and last frame that showed it
+}
+
+// Decision is a verdict with its reason.
+type Decision struct {
+	Verdict      Verdict
+	Reason       string // short, for people; "ok" or the rule's own words
+	Measurements []Measurement
+}
+
+// Measurement is one number that a rule compared with its limits.
+type Measurement struct {
+	Name  string
+	Value float64
+	Limit float64
+	Unit  string // "" for scores
+}

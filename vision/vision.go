@@ -36,7 +36,7 @@ type Frame struct {
 	Stride int // bytes from one row to the next
 	Format PixelFormat
 
-	Seq      uint64        // counts the frames that the camera gave, those dropped included
+	Seq      uint64        // counts the frames that the camera gave, from 1, those dropped included
 	Captured time.Time     // when the picture was taken, as well as the source tells; monotonic
 	Media    time.Duration // position in a recording; 0 for live cameras
 	Name     string        // file name of a picture from a folder, else empty

@@ -1,0 +1,66 @@
+package track
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// evidence collects what the frames of a part say about its defects.
+type evidence struct {
+	labels    []labelEvidence
+	best      uint64 // Seq of the frame with the best score of any defect
+	bestScore float32
+}
+
+type labelEvidence struct {
+	label  string
+	frame  uint64 // the newest frame that showed it
+	frames int
+	top    []float32 // the best scores, one a frame, highest first
+	score  float32   // best
+	box    vision.Box
+}
+
+// add takes a defect seen in frame seq and keeps the k best scores of its
+// label; of several with one label in a frame only the best counts.
+func (e *evidence) add(seq uint64, d vision.Detection, k int) {
+	i := slices.IndexFunc(e.labels, func(l labelEvidence) bool { return l.label == d.Label })
+	if i < 0 {
+		i = len(e.labels)
+		e.labels = append(e.labels, labelEvidence{label: d.Label})
+	}
+	l := &e.labels[i]
+	if l.frames > 0 && l.frame == seq {
+		return // detections come best first
+	}
+	l.frame = seq
+	l.frames++
+	l.top = append(l.top, d.Score)
+	slices.SortFunc(l.top, func(a, b float32) int { return cmp.Compare(b, a) })
+	l.top = l.top[:min(len(l.top), k)]
+	if d.Score > l.score {
+		l.score, l.box = d.Score, d.Box
+	}
+	if d.Score > e.bestScore {
+		e.best, e.bestScore = seq, d.Score
+	}
+}
+
+// list tells each label with the score that at least k frames reached, 0 for
+// one that fewer frames showed: one flicker rejects nothing, three do.
+func (e *evidence) list(k int) []vision.Evidence {
+	out := make([]vision.Evidence, 0, len(e.labels))
+	for _, l := range e.labels {
+		v := vision.Evidence{Label: l.label, Frames: l.frames, Box: l.box}
+		if len(l.top) >= k {
+			v.Score = l.top[k-1]
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b vision.Evidence) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Label, b.Label))
+	})
+	return out
+}

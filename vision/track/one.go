@@ -1,0 +1,139 @@
+package track
+
+import (
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// velocity in pixels a second.
+type velocity struct{ x, y float32 }
+
+// track is one part while it is followed: an alpha-beta filter on the box's
+// centre, with the size smoothed.
+type track struct {
+	id      string
+	cx, cy  float32 // predicted or filtered centre
+	w, h    float32
+	v       velocity
+	dt      float32 // seconds since the last update
+	seen    uint64  // Seq of the last frame that showed it
+	shown   vision.Box
+	hits    int
+	missing time.Duration
+
+	first     uint64
+	firstTime time.Time
+	lastTime  time.Time
+	labels    map[string]float32 // summed scores
+
+	best      uint64 // Seq of the best view
+	bestBox   vision.Box
+	bestScore float32
+	score     float32
+	evidence  evidence
+}
+
+func newTrack(id string, f Frame) *track {
+	return &track{id: id, first: f.Seq, firstTime: f.Captured, labels: map[string]float32{}}
+}
+
+// predict moves the track by its velocity.
+func (t *track) predict(dt time.Duration) {
+	s := float32(dt.Seconds())
+	t.dt += s
+	t.cx += t.v.x * s
+	t.cy += t.v.y * s
+}
+
+func (t *track) box() vision.Box {
+	return vision.Box{X: t.cx - t.w/2, Y: t.cy - t.h/2, W: t.w, H: t.h}
+}
+
+// fresh reports whether the prediction is still near the truth.
+func (t *track) fresh() bool { return t.missing < 500*time.Millisecond }
+
+// The filter's gains: 0.7 of a new position is believed, 0.3 of a new
+// velocity; the first velocity wholly.
+const (
+	gainPosition = 0.7
+	gainVelocity = 0.3
+	gainSize     = 0.4
+)
+
+// update takes the box that this frame shows.
+func (t *track) update(f Frame, d vision.Detection) {
+	x, y := d.Box.Center()
+	switch {
+	case t.hits == 0:
+		t.cx, t.cy, t.w, t.h = x, y, d.Box.W, d.Box.H
+	default:
+		t.correct(x, y)
+		t.w += gainSize * (d.Box.W - t.w)
+		t.h += gainSize * (d.Box.H - t.h)
+	}
+	t.hits++
+	t.dt, t.missing = 0, 0
+	t.seen, t.shown, t.lastTime = f.Seq, d.Box, f.Captured
+	t.labels[d.Label] += d.Score
+	t.score = max(t.score, d.Score)
+	if s := d.Score * wholeness(d.Box, f); s > t.bestScore {
+		t.best, t.bestBox, t.bestScore = f.Seq, d.Box, s
+	}
+}
+
+func (t *track) correct(x, y float32) {
+	ex, ey := x-t.cx, y-t.cy
+	if t.dt > 0 {
+		g := float32(gainVelocity)
+		if t.hits == 1 {
+			g = 1
+		}
+		t.v.x += g * ex / t.dt
+		t.v.y += g * ey / t.dt
+	}
+	t.cx += gainPosition * ex
+	t.cy += gainPosition * ey
+}
+
+// wholeness is 1 for a box inside the picture and less for one that touches
+// its border: such a view may show half a part.
+func wholeness(b vision.Box, f Frame) float32 {
+	const border = 2
+	if b.X <= border || b.Y <= border || b.X+b.W >= float32(f.Width)-border || b.Y+b.H >= float32(f.Height)-border {
+		return 0.5
+	}
+	return 1
+}
+
+// ended reports whether the part is gone: hidden for longer than Hold, or
+// last seen moving out of the picture, where it now is by its velocity.
+func (t *track) ended(f Frame, cfg Config) bool {
+	if t.missing >= cfg.Hold {
+		return true
+	}
+	if t.hits < cfg.Confirm {
+		return t.missing >= 300*time.Millisecond
+	}
+	visible := t.box().Intersect(vision.Box{W: float32(f.Width), H: float32(f.Height)}).Area()
+	return t.missing >= 300*time.Millisecond && wholeness(t.shown, f) < 1 && visible < 0.05*t.w*t.h
+}
+
+func (t *track) label() string {
+	best, label := float32(-1), ""
+	for l, s := range t.labels {
+		if s > best || s == best && l < label {
+			best, label = s, l
+		}
+	}
+	return label
+}
+
+func (t *track) part(cfg Config) vision.Part {
+	return vision.Part{
+		ID: t.id, Label: t.label(), Score: t.score, Box: t.bestBox,
+		Defects: t.evidence.list(min(cfg.Evidence, t.hits)),
+		Frames:  t.hits, First: t.first, Last: t.seen, Best: t.best,
+		Seen: t.firstTime, LastSeen: t.lastTime,
+	}
+}

@@ -1,0 +1,273 @@
+// Package track turns detections over time into one Part per physical part.
+//
+// The association follows ByteTrack (Zhang et al., arXiv:2110.06864): confident
+// detections are matched with the predicted tracks first, the doubtful rest
+// then keeps known tracks alive but starts none. All limits are in seconds,
+// not frames, so that a dropped frame or another rate gives the same parts.
+package track
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// Config of a Tracker. The zero value of each field means its default.
+type Config struct {
+	Start    float32       // score that starts a track; 0.5
+	Keep     float32       // score that keeps one; 0.1
+	Confirm  int           // frames that must show a part before it counts; 3
+	Hold     time.Duration // how long a part may be hidden; 1.5 s
+	Gap      time.Duration // without frames for longer, open parts are decided; 3 s
+	Evidence int           // frames that must agree on a defect; 3
+	Mode     Mode          // how frames belong together; Stream
+	Roles    map[string]vision.Role
+}
+
+// Mode says how the frames of a source belong together.
+type Mode uint8
+
+// The modes.
+const (
+	Stream   Mode = iota // frames follow each other, parts are seen in many
+	Pictures             // each picture shows one part, which fills it
+	Stills               // each picture shows parts of its own
+)
+
+func (c Config) withDefaults() Config {
+	c.Start = cmp.Or(c.Start, 0.5)
+	c.Keep = min(cmp.Or(c.Keep, 0.1), c.Start)
+	c.Confirm = cmp.Or(c.Confirm, 3)
+	if c.Mode != Stream {
+		c.Confirm = 1
+	}
+	c.Hold = cmp.Or(c.Hold, 1500*time.Millisecond)
+	c.Gap = cmp.Or(c.Gap, 3*time.Second)
+	c.Evidence = cmp.Or(c.Evidence, 3)
+	return c
+}
+
+// Frame is what the tracker must know of the frame that was inspected.
+type Frame struct {
+	Seq           uint64
+	Captured      time.Time
+	Width, Height int // pixels
+}
+
+// Tracker follows the parts of one camera. It is not safe for concurrent use.
+type Tracker struct {
+	cfg    Config
+	prefix string
+	next   int
+	tracks []*track
+	last   time.Time
+	belt   velocity // how the confirmed parts move, kept while none is in view
+}
+
+// New makes a tracker. The IDs of its parts begin with six random characters,
+// so that they stay unique over restarts without a clock.
+func New(cfg Config) *Tracker {
+	return &Tracker{cfg: cfg.withDefaults(), prefix: strconv.FormatUint(rand.Uint64N(36*36*36*36*36*36-1)+36*36*36*36*36, 36)[:6]}
+}
+
+// Update takes the detections of the next frame and returns the parts that
+// ended: those that left the picture, and those hidden for longer than Hold.
+func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {
+	switch t.cfg.Mode {
+	case Pictures:
+		return t.picture(f, dets)
+	case Stills:
+		done := t.Flush()
+		t.follow(f, dets, 0)
+		return done
+	}
+	var done []vision.Part
+	dt := f.Captured.Sub(t.last)
+	if !t.last.IsZero() && dt > t.cfg.Gap {
+		done = t.Flush()
+	}
+	if t.last.IsZero() || dt < 0 || dt > t.cfg.Gap {
+		dt = 0
+	}
+	t.last = f.Captured
+	t.follow(f, dets, dt)
+	return append(done, t.reap(f, dt)...)
+}
+
+// follow moves the tracks to this frame and gives them what it shows.
+func (t *Tracker) follow(f Frame, dets []vision.Detection, dt time.Duration) {
+	parts, defects := t.split(dets)
+	for _, tr := range t.tracks {
+		tr.predict(dt)
+	}
+	t.match(f, parts)
+	t.assign(f, defects)
+	t.updateBelt()
+}
+
+// split separates parts from defects and drops the second box of what is one
+// thing: a model with several labels may give the same box under two names.
+func (t *Tracker) split(dets []vision.Detection) (parts, defects []vision.Detection) {
+	sorted := slices.Clone(dets)
+	slices.SortStableFunc(sorted, func(a, b vision.Detection) int { return cmp.Compare(b.Score, a.Score) })
+	for _, d := range sorted {
+		switch t.cfg.Roles[d.Label] {
+		case vision.DefectRole:
+			defects = append(defects, d)
+		case vision.PartRole:
+			same := func(p vision.Detection) bool { return sameThing(p.Box, d.Box) }
+			if d.Score >= t.cfg.Keep && !slices.ContainsFunc(parts, same) {
+				parts = append(parts, d)
+			}
+		}
+	}
+	return parts, defects
+}
+
+// match updates tracks from part detections, best first, and starts new ones.
+func (t *Tracker) match(f Frame, parts []vision.Detection) {
+	n := 0
+	for n < len(parts) && parts[n].Score >= t.cfg.Start {
+		n++
+	}
+	rest := t.associate(f, t.tracks, parts[:n], never)
+	open := slices.DeleteFunc(slices.Clone(t.tracks), func(tr *track) bool { return tr.seen == f.Seq })
+	t.associate(f, open, parts[n:], 0.85)
+	for _, i := range rest {
+		d := parts[i]
+		known := func(tr *track) bool { return sameThing(tr.box(), d.Box) && tr.fresh() }
+		if !slices.ContainsFunc(t.tracks, known) {
+			t.start(f, d)
+		}
+	}
+}
+
+// associate matches at costs below limit and returns the indices of the
+// detections left over.
+func (t *Tracker) associate(f Frame, tracks []*track, dets []vision.Detection, limit float64) []int {
+	pairs := assign(len(tracks), len(dets), limit, func(i, j int) float64 {
+		return tracks[i].cost(dets[j], t.belt)
+	})
+	var rest []int
+	for j := range dets {
+		if i := pairs[j]; i >= 0 {
+			tracks[i].update(f, dets[j])
+		} else {
+			rest = append(rest, j)
+		}
+	}
+	return rest
+}
+
+func (t *Tracker) start(f Frame, d vision.Detection) {
+	t.next++
+	tr := newTrack(t.prefix+"-"+strconv.Itoa(t.next), f)
+	tr.update(f, d)
+	t.tracks = append(t.tracks, tr)
+}
+
+// assign gives each defect to the part seen in this frame whose box holds the
+// defect's centre; where boxes overlap, to the one whose centre is nearer.
+func (t *Tracker) assign(f Frame, defects []vision.Detection) {
+	for _, d := range defects {
+		x, y := d.Box.Center()
+		var owner *track
+		best := float32(0)
+		for _, tr := range t.tracks {
+			if tr.seen != f.Seq || !tr.shown.Contains(x, y) {
+				continue
+			}
+			cx, cy := tr.shown.Center()
+			if dist := (cx-x)*(cx-x) + (cy-y)*(cy-y); owner == nil || dist < best {
+				owner, best = tr, dist
+			}
+		}
+		if owner != nil {
+			owner.evidence.add(f.Seq, d, t.cfg.Evidence)
+		}
+	}
+}
+
+// reap removes the tracks that ended and returns those that were parts.
+func (t *Tracker) reap(f Frame, dt time.Duration) []vision.Part {
+	var done []vision.Part
+	t.tracks = slices.DeleteFunc(t.tracks, func(tr *track) bool {
+		if tr.seen == f.Seq {
+			return false
+		}
+		tr.missing += min(dt, 500*time.Millisecond)
+		if !tr.ended(f, t.cfg) {
+			return false
+		}
+		if tr.hits >= t.cfg.Confirm {
+			done = append(done, tr.part(t.cfg))
+		}
+		return true
+	})
+	return done
+}
+
+// updateBelt remembers how the confirmed parts move: the median of each axis.
+func (t *Tracker) updateBelt() {
+	var xs, ys []float32
+	for _, tr := range t.tracks {
+		if tr.hits >= t.cfg.Confirm && tr.missing == 0 {
+			xs, ys = append(xs, tr.v.x), append(ys, tr.v.y)
+		}
+	}
+	if len(xs) > 0 {
+		slices.Sort(xs)
+		slices.Sort(ys)
+		t.belt = velocity{xs[len(xs)/2], ys[len(ys)/2]}
+	}
+}
+
+// picture makes the whole picture one part, with every defect in it.
+func (t *Tracker) picture(f Frame, dets []vision.Detection) []vision.Part {
+	t.next++
+	whole := vision.Box{W: float32(f.Width), H: float32(f.Height)}
+	tr := newTrack(t.prefix+"-"+strconv.Itoa(t.next), f)
+	tr.update(f, vision.Detection{Label: "part", Score: 1, Box: whole})
+	for _, d := range dets {
+		if t.cfg.Roles[d.Label] == vision.DefectRole {
+			tr.evidence.add(f.Seq, d, t.cfg.Evidence)
+		}
+	}
+	return []vision.Part{tr.part(t.cfg)}
+}
+
+// Flush ends all open tracks: the stream is over, or the camera was away for
+// longer than Gap.
+func (t *Tracker) Flush() []vision.Part {
+	var done []vision.Part
+	for _, tr := range t.tracks {
+		if tr.hits >= t.cfg.Confirm {
+			done = append(done, tr.part(t.cfg))
+		}
+	}
+	t.tracks, t.last = nil, time.Time{}
+	return done
+}
+
+// View is an open track in the newest frame, for the live picture.
+type View struct {
+	Part vision.Part
+	Best bool // the newest frame is the best view of the part so far
+}
+
+// Open returns the confirmed parts that the frame with this Seq showed.
+func (t *Tracker) Open(seq uint64) []View {
+	var open []View
+	for _, tr := range t.tracks {
+		if tr.seen == seq && tr.hits >= t.cfg.Confirm {
+			v := View{Part: tr.part(t.cfg), Best: tr.best == seq || tr.evidence.best == seq}
+			v.Part.Box = tr.shown
+			open = append(open, v)
+		}
+	}
+	return open
+}

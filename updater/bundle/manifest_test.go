@@ -1,0 +1,97 @@
+package bundle
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const good = `manifest: 1
+name: caps
+version: 1.2.0
+licence: Apache-2.0
+model:
+  file: model.onnx
+  sha256: 9f2c000000000000000000000000000000000000000000000000000000000001
+  family: yolov8
+  labels: [{name: part, role: part}, {name: scratch, role: defect}]
+  input: {colour: rgb, scale: 0.00392156862745098, resize: letterbox, anchor: centre, pad: 114}
+  confidence: 0.25
+  nms: 0.7
+rule: {standard: threshold, when: "defect>0.5"}
+card: MODEL_CARD.md
+`
+
+func TestReadGoodManifest(t *testing.T) {
+	m, err := Read(fstest.MapFS{ManifestFile: {Data: []byte(good)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pad := uint8(114)
+	want := &Manifest{
+		Manifest: 1, Name: "caps", Version: "1.2.0", Licence: "Apache-2.0",
+		Model: Model{
+			File: "model.onnx", SHA256: "9f2c" + strings.Repeat("0", 59) + "1", Family: "yolov8",
+			Labels:     []Label{{"part", "part"}, {"scratch", "defect"}},
+			Input:      Input{Colour: "rgb", Scale: 1.0 / 255, Resize: "letterbox", Anchor: "centre", Pad: &pad},
+			Confidence: 0.25, NMS: 0.7,
+		},
+		Rule: Rule{Standard: "threshold", When: "defect>0.5"}, Card: "MODEL_CARD.md",
+	}
+	if d := cmp.Diff(want, m); d != "" {
+		t.Error(d)
+	}
+	if got := m.Rule.Spec(); got != "threshold:defect>0.5" {
+		t.Errorf("rule is %q", got)
+	}
+}
+
+func TestBadManifests(t *testing.T) {
+	for name, c := range map[string]struct{ old, new, want string }{
+		"unknown key":        {"card:", "crad:", "unknown field"},
+		"newer format":       {"manifest: 1", "manifest: 2", "manifest: 2 is not a version"},
+		"path leaves bundle": {"file: model.onnx", "file: ../model.onnx", "not a path inside the bundle"},
+		"absolute path":      {"file: model.onnx", "file: /etc/passwd", "not a path inside the bundle"},
+		"card leaves bundle": {"MODEL_CARD.md", "../../x", "not a path inside the bundle"},
+		"hash too short":     {"9f2c", "", "not 64 hex digits"},
+		"unknown role":       {"role: defect", "role: fault", `role "fault" is none of`},
+		"label twice":        {"name: scratch", "name: part", "stands twice"},
+		"confidence":         {"confidence: 0.25", "confidence: 25", "outside 0 to 1"},
+		"resize":             {"resize: letterbox", "resize: crop", `"crop" is none of letterbox, stretch`},
+		"std of zero":        {"pad: 114", "std: [0]", "can't divide"},
+		"two rules":          {"when:", "module: r.wasm, when:", "both standard and module"},
+		"wrong type":         {"nms: 0.7", "nms: high", "nms"},
+		"not YAML":           {good, "{{{{", ManifestFile},
+		"empty":              {good, "", ManifestFile},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(strings.Replace(good, c.old, c.new, 1)))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want one with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestMissingAndHugeManifest(t *testing.T) {
+	for name, fsys := range map[string]fstest.MapFS{
+		"has no manifest.yaml": {},
+		"at most 1048576":      {ManifestFile: {Data: make([]byte, maxManifest+1)}},
+	} {
+		if _, err := Read(fsys); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("error is %v, want one with %q", err, name)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := Parse(b); err == nil && m.Model.File == "" {
+			t.Error("a manifest without a model was accepted")
+		}
+	})
+}

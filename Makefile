@@ -1,0 +1,87 @@
+# Sightline's targets. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+FUZZTIME ?= 10s
+ARGS ?=
+ONLY ?=
+
+# The tags and the environment with which gocv builds against Debian's split
+# OpenCV packages; .ci/setup writes the .pc file.
+GOCV_TAGS := gocv gocv_specific_modules gocv_videoio
+GOCV_ENV := PKG_CONFIG_PATH=$(CURDIR)/build/pc$(if $(PKG_CONFIG_PATH),:$(PKG_CONFIG_PATH)) CGO_ENABLED=1
+GOCV_PACKAGES := $(patsubst %,./%,$(wildcard vision/capture cmd/sightline-capture))
+OPENCV := $(wildcard /usr/include/opencv4/opencv2/videoio.hpp)
+
+# What the programs and the tests read; a value from outside wins.
+export SIGHTLINE_CACHE ?= $(CURDIR)/build/cache
+export SIGHTLINE_ONNXRUNTIME ?= $(CURDIR)/bin/libonnxruntime.so.1
+export SIGHTLINE_BIN ?= $(CURDIR)/bin
+ifneq ($(wildcard ../shared/data),)
+export SIGHTLINE_REALDATA ?= $(abspath ../shared/data)
+endif
+
+SOURCES := $(shell find agent board cmd fleet internal sync updater vision -type f 2>/dev/null | grep -v _test.go)
+BINARIES := bin/sightline-agent bin/sightline $(if $(OPENCV),bin/sightline-capture)
+
+.PHONY: help setup build demo test check bench faults fuzz fmt clean fetch
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what the tests need (Debian packages: root or sudo), fetch the pinned rest
+	@.ci/setup all
+
+build: fetch $(BINARIES) ## build the programs into bin/ (sightline-capture where OpenCV is)
+	@$(if $(OPENCV),:,echo "sightline-capture was left out: it needs OpenCV (make setup); pictures and MJPEG work without it")
+
+demo: export TMPDIR := $(CURDIR)/build/tmp
+demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--seconds 30"
+	@bin/sightline demo $(ARGS)
+
+test: setup ## run every test, with the built programs and OpenCV; 5 minutes on two cores
+	@$(MAKE) --no-print-directory build
+	go test ./...
+	$(if $(OPENCV),$(if $(GOCV_PACKAGES),$(GOCV_ENV) go test -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES)))
+
+check: setup ## formatting, vet, staticcheck, modules, generated files, scripts, licences, sizes
+	@$(GOCV_ENV) GOCV_TAGS='$(if $(OPENCV),$(GOCV_TAGS))' GOCV_PACKAGES='$(GOCV_PACKAGES)' .ci/check
+
+bench: build ## measure, print a table, write bench.json; ONLY=P1 runs P1 alone
+	@.ci/bench-python
+	@go build -o build/sightline-bench ./cmd/sightline-bench
+	@build/sightline-bench --out bench.json --python build/bench-python/bin/python --only '$(ONLY)'
+
+faults: setup ## kill, cut and fill at the full counts; hours
+	@$(MAKE) --no-print-directory build
+	SIGHTLINE_FAULTS=full go test -count=1 -timeout 12h ./...
+
+fuzz: fetch ## fuzz every door for FUZZTIME each (10s)
+	@.ci/fuzz $(FUZZTIME)
+
+fmt: ## format the Go files
+	@find . -name '*.go' -not -path './build/*' -not -path './third_party/*' -print0 | xargs -0 gofmt -l -w
+
+clean: ## delete what was built and fetched into the clone
+	rm -rf bin build bench.json
+
+fetch:
+	@.ci/setup demo
+
+# Make builds a program when a file is newer than it; Go's own cache does the rest.
+bin/sightline-agent: $(SOURCES) go.mod go.sum
+	@echo "==> building $@"
+	@CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/sightline-agent
+
+bin/sightline: $(SOURCES) go.mod go.sum
+	@echo "==> building $@"
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/sightline
+
+bin/sightline-capture: $(SOURCES) go.mod go.sum
+	@echo "==> building $@ (with OpenCV; the first time takes half a minute)"
+	@$(GOCV_ENV) go build -trimpath -tags '$(GOCV_TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/sightline-capture

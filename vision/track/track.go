@@ -115,6 +115,9 @@ func (t *Tracker) split(dets []vision.Detection) (parts, defects []vision.Detect
 	sorted := slices.Clone(dets)
 	slices.SortStableFunc(sorted, func(a, b vision.Detection) int { return cmp.Compare(b.Score, a.Score) })
 	for _, d := range sorted {
+		if a := d.Box.Area(); !(a > 0 && a < 1e12) {
+			continue // also NaN
+		}
 		switch t.cfg.Roles[d.Label] {
 		case vision.DefectRole:
 			defects = append(defects, d)

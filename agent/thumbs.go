@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"sync"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// keepThumbs is how many parts' pictures are kept in memory for the page, at
+// some 10 kB each. Pictures for good are files, kept by other means.
+const keepThumbs = 64
+
+// thumbs keeps the pictures of the newest parts. Safe for concurrent use.
+type thumbs struct {
+	mu    sync.Mutex // protects all below
+	order []string
+	jpeg  map[string][]byte
+}
+
+func (t *thumbs) put(id string, jpeg []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.jpeg == nil {
+		t.jpeg = map[string][]byte{}
+	}
+	if _, ok := t.jpeg[id]; !ok {
+		t.order = append(t.order, id)
+	}
+	t.jpeg[id] = jpeg
+	if len(t.order) > keepThumbs {
+		delete(t.jpeg, t.order[0])
+		t.order = t.order[1:]
+	}
+}
+
+func (t *thumbs) get(id string) ([]byte, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b, ok := t.jpeg[id]
+	return b, ok
+}
+
+// crop is a copy of the part of a frame that shows one physical part.
+type crop struct {
+	frame vision.Frame // owns its pixels
+	box   vision.Box   // of the part, in the crop
+}
+
+// margin around a part's box, of its size.
+const margin = 0.12
+
+// cut copies the part's box with a margin out of the frame, reusing c's memory.
+func (c *crop) cut(f *vision.Frame, box vision.Box) {
+	grow := margin * max(box.W, box.H)
+	area := vision.Box{X: box.X - grow, Y: box.Y - grow, W: box.W + 2*grow, H: box.H + 2*grow}
+	area = area.Intersect(vision.Box{W: float32(f.Width), H: float32(f.Height)})
+	x, y, w, h := int(area.X), int(area.Y), int(area.W), int(area.H)
+	if w == 0 || h == 0 {
+		x, y, w, h = 0, 0, f.Width, f.Height
+	}
+	ch := f.Format.Channels()
+	pix := c.frame.Pix
+	if cap(pix) < w*h*ch {
+		pix = make([]byte, w*h*ch)
+	}
+	pix = pix[:w*h*ch]
+	for row := range h {
+		from := (y+row)*f.Stride + x*ch
+		copy(pix[row*w*ch:(row+1)*w*ch], f.Pix[from:])
+	}
+	c.frame = vision.Frame{Pix: pix, Width: w, Height: h, Stride: w * ch, Format: f.Format, Seq: f.Seq, Captured: f.Captured, Name: f.Name}
+	c.box = vision.Box{X: box.X - float32(x), Y: box.Y - float32(y), W: box.W, H: box.H}
+}

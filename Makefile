@@ -29,7 +29,7 @@ endif
 SOURCES := $(shell find agent board cmd fleet internal sync updater vision -type f 2>/dev/null | grep -v _test.go)
 BINARIES := bin/sightline-agent bin/sightline $(if $(OPENCV),bin/sightline-capture)
 
-.PHONY: help setup build demo test check bench faults fuzz fmt clean fetch
+.PHONY: help setup build demo test check bench faults fuzz fmt clean fetch tested checked
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,12 +44,18 @@ demo: export TMPDIR := $(CURDIR)/build/tmp
 demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--seconds 30"
 	@bin/sightline demo $(ARGS)
 
+# The second make sees the OpenCV that setup may just have installed.
 test: setup ## run every test, with the built programs and OpenCV; 5 minutes on two cores
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build tested
+
+tested:
 	go test ./...
-	$(if $(OPENCV),$(if $(GOCV_PACKAGES),$(GOCV_ENV) go test -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES)))
+	$(if $(and $(OPENCV),$(GOCV_PACKAGES)),$(GOCV_ENV) go test -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES))
 
 check: setup ## formatting, vet, staticcheck, modules, generated files, scripts, licences, sizes
+	@$(MAKE) --no-print-directory checked
+
+checked:
 	@$(GOCV_ENV) GOCV_TAGS='$(if $(OPENCV),$(GOCV_TAGS))' GOCV_PACKAGES='$(GOCV_PACKAGES)' .ci/check
 
 bench: build ## measure, print a table, write bench.json; ONLY=P1 runs P1 alone

@@ -13,7 +13,7 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
 	github.com/tetratelabs/wazero v1.12.0
-	github.com/yalue/onnxruntime_go v1.21.0
+	github.com/yalue/onnxruntime_go v1.24.0
 	go.etcd.io/bbolt v1.5.0
 	gocv.io/x/gocv v0.43.0
 	golang.org/x/image v0.47.0

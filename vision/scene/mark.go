@@ -107,7 +107,7 @@ func (m *mark) stroke(r *rand.Rand, rot float64) {
 	}
 	var b bounds
 	for _, p := range m.line {
-		b.add(p, m.width*1.5+0.015)
+		b.add(p, m.width+0.05)
 	}
 	m.Box = b.box()
 	m.Size = m.line[0].dist(m.line[len(m.line)-1]) / 2

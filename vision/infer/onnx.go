@@ -1,0 +1,259 @@
+package infer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Tensor describes one input or output as the model file declares it.
+type Tensor struct {
+	Name  string
+	Type  string  // "float32", "float16", "uint8", …
+	Shape []int64 // -1 where the model leaves a size open; nil if it tells none
+}
+
+func (t Tensor) String() string {
+	return fmt.Sprintf("%s %s %s", t.Name, t.Type, shapeText(t.Shape))
+}
+
+func shapeText(shape []int64) string {
+	if shape == nil {
+		return "of unknown shape"
+	}
+	var parts []string
+	for _, d := range shape {
+		if d < 0 {
+			parts = append(parts, "?")
+		} else {
+			parts = append(parts, fmt.Sprint(d))
+		}
+	}
+	return strings.Join(parts, "×")
+}
+
+// onnxModel is what we read of a ModelProto (onnx.proto3, IR version 3 and up).
+type onnxModel struct {
+	ir       int64
+	producer string
+	meta     map[string]string
+	inputs   []Tensor
+	outputs  []Tensor
+	nodes    int
+	external string // file that holds weights beside the model
+}
+
+// Limits of what a model may declare; more than any real model has.
+const (
+	maxTensors  = 1024
+	maxMeta     = 256
+	maxMetaText = 1 << 20
+	maxDims     = 16
+)
+
+var errNoONNX = errors.New("this is no ONNX model")
+
+// parseONNX reads the description out of a model's bytes without touching the weights.
+func parseONNX(b []byte) (*onnxModel, error) {
+	m := &onnxModel{meta: map[string]string{}}
+	graphs := 0
+	err := fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			m.ir = int64(v.n)
+		case 2:
+			m.producer = string(v.b)
+		case 7:
+			graphs++
+			return m.graph(v.b)
+		case 14:
+			return m.metaEntry(v.b)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case graphs != 1 || m.ir < 1 || m.nodes == 0:
+		return nil, errNoONNX
+	}
+	return m, nil
+}
+
+// value is one protobuf field: n for numbers, b for bytes and messages.
+type value struct {
+	n uint64
+	b []byte
+}
+
+// fields calls f for each field of a message and fails on what isn't protobuf.
+func fields(b []byte, f func(protowire.Number, value) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errNoONNX
+		}
+		b = b[n:]
+		var v value
+		switch typ {
+		case protowire.VarintType:
+			v.n, n = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			v.b, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return errNoONNX
+		}
+		b = b[n:]
+		if err := f(num, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *onnxModel) metaEntry(b []byte) error {
+	var key, val string
+	err := fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			key = string(v.b)
+		case 2:
+			val = string(v.b)
+		}
+		return nil
+	})
+	if err != nil || len(m.meta) >= maxMeta || len(key)+len(val) > maxMetaText {
+		return err
+	}
+	m.meta[key] = val
+	return nil
+}
+
+func (m *onnxModel) graph(b []byte) error {
+	weights := map[string]bool{} // old exporters list the weights among the inputs
+	var inputs []Tensor
+	err := fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			m.nodes++
+		case 5:
+			name, external, err := initializer(v.b)
+			weights[name] = true
+			if external != "" {
+				m.external = external
+			}
+			return err
+		case 11, 12:
+			t, err := valueInfo(v.b)
+			if err != nil {
+				return err
+			}
+			if num == 11 {
+				inputs = append(inputs, t)
+			} else if m.outputs = append(m.outputs, t); len(m.outputs) > maxTensors {
+				return fmt.Errorf("the model has more than %d outputs", maxTensors)
+			}
+		}
+		return nil
+	})
+	for _, t := range inputs {
+		if !weights[t.Name] {
+			m.inputs = append(m.inputs, t)
+		}
+	}
+	if len(m.inputs) > maxTensors {
+		return fmt.Errorf("the model has more than %d inputs", maxTensors)
+	}
+	return err
+}
+
+// initializer gives a weight's name and the file that it lies in, if it isn't
+// in the model itself.
+func initializer(b []byte) (name, external string, err error) {
+	outside := false
+	err = fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 8:
+			name = string(v.b)
+		case 13:
+			return fields(v.b, func(num protowire.Number, w value) error {
+				if num == 2 && external == "" {
+					external = string(w.b)
+				}
+				return nil
+			})
+		case 14:
+			outside = v.n == 1
+		}
+		return nil
+	})
+	if !outside {
+		external = ""
+	}
+	return name, external, err
+}
+
+func valueInfo(b []byte) (Tensor, error) {
+	t := Tensor{Type: "no tensor"}
+	err := fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			t.Name = string(v.b)
+		case 2:
+			return fields(v.b, func(num protowire.Number, v value) error {
+				if num != 1 {
+					return nil
+				}
+				return tensorType(v.b, &t)
+			})
+		}
+		return nil
+	})
+	return t, err
+}
+
+func tensorType(b []byte, t *Tensor) error {
+	return fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			t.Type = elementType(v.n)
+		case 2:
+			t.Shape = []int64{}
+			return fields(v.b, func(num protowire.Number, v value) error {
+				if num != 1 || len(t.Shape) >= maxDims {
+					return nil
+				}
+				d, err := dimension(v.b)
+				t.Shape = append(t.Shape, d)
+				return err
+			})
+		}
+		return nil
+	})
+}
+
+func dimension(b []byte) (int64, error) {
+	d := int64(-1)
+	err := fields(b, func(num protowire.Number, v value) error {
+		if num == 1 && int64(v.n) > 0 {
+			d = int64(v.n)
+		}
+		return nil
+	})
+	return d, err
+}
+
+// elementType names TensorProto.DataType.
+func elementType(n uint64) string {
+	names := [...]string{"undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64",
+		"string", "bool", "float16", "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16"}
+	if n < uint64(len(names)) {
+		return names[n]
+	}
+	return fmt.Sprintf("type %d", n)
+}

@@ -1,0 +1,267 @@
+// Package infer runs detection models on frames. A worker process (the agent
+// executed again) holds the model and ONNX Runtime, so that a model that
+// crashes or hangs costs one process; the agent's side is Worker. Reading a
+// model's description, filling the input tensor, decoding and NMS are plain
+// Go and need no runtime.
+package infer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// Family names how a model wants its picture and what its output means.
+type Family string
+
+// The families that can be run (docs/models.md has their tensors).
+const (
+	YOLOX      Family = "yolox"      // 1×N×(5+classes), grid not decoded, strides 8, 16, 32
+	YOLOv8     Family = "yolov8"     // Ultralytics 8, 9, 11, 26: 1×(4+classes)×N, or 1×N×6 with NMS inside
+	FastestDet Family = "fastestdet" // 1×(5+classes)×H/16×W/16
+)
+
+// Families lists every family, for help texts and errors.
+func Families() []Family { return []Family{YOLOX, YOLOv8, FastestDet} }
+
+// ParseFamily reads a family's name; the error lists those that exist.
+func ParseFamily(s string) (Family, error) {
+	if f := Family(strings.ToLower(s)); slices.Contains(Families(), f) {
+		return f, nil
+	}
+	return "", fmt.Errorf("model family %q is unknown: known are %s", s, familyNames())
+}
+
+func familyNames() string {
+	var names []string
+	for _, f := range Families() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
+// Label is the name of one class and what it means to an inspection.
+type Label struct {
+	Name string
+	Role vision.Role
+}
+
+// Colour is the order of a tensor's planes.
+type Colour string
+
+// The colours that models read.
+const (
+	BGR  Colour = "bgr"
+	RGB  Colour = "rgb"
+	Gray Colour = "gray" // one plane
+)
+
+// Resize says how a frame comes to the tensor's size.
+type Resize string
+
+// Letterbox keeps the frame's proportions and pads, Stretch doesn't.
+const (
+	Letterbox Resize = "letterbox"
+	Stretch   Resize = "stretch"
+)
+
+// Anchor says where a letterboxed picture lies in the tensor.
+type Anchor string
+
+// The anchors, each with the rounding of the tool that uses it.
+const (
+	Centre  Anchor = "centre"   // Ultralytics: size rounded to the nearest pixel
+	TopLeft Anchor = "top-left" // YOLOX: size rounded down
+)
+
+// Input says how a frame becomes the input tensor. A value of the tensor is
+// (pixel × Scale − Mean) / Std, computed in float64 and rounded once; Mean and
+// Std are in the tensor's plane order. Resizing is OpenCV's INTER_LINEAR.
+type Input struct {
+	Width, Height int // 0: the model's own size, the family's where the model leaves it open
+	Colour        Colour
+	Scale         float64
+	Mean          [3]float64
+	Std           [3]float64 // 0 counts as 1
+	Resize        Resize
+	Anchor        Anchor
+	Pad           uint8 // grey value around a letterboxed picture
+}
+
+// Planes is the number of the tensor's planes: 1 for Gray, else 3.
+func (in Input) Planes() int {
+	if in.Colour == Gray {
+		return 1
+	}
+	return 3
+}
+
+// Spec is all that is needed to run a model besides its file.
+type Spec struct {
+	Family Family
+	Labels []Label
+	Input  Input
+
+	Confidence    float32 // detections score more than this, 0 to 1
+	NMS           float32 // of two boxes of one class with a larger IoU, the better stays
+	MultiLabel    bool    // every class above Confidence counts, not only a place's best
+	MaxDetections int     // the best so many per frame; 1 to MaxDetections
+}
+
+// MaxDetections is the most detections that one frame can give: what fits
+// into one message of the worker.
+const MaxDetections = 4000
+
+// Options is what a caller says about a model; zero fields leave it to the
+// model's metadata and the family's defaults.
+type Options struct {
+	Family        string
+	Labels        []string               // class names in the model's order
+	Roles         map[string]vision.Role // labels not named are parts
+	Confidence    float32
+	NMS           float32
+	MaxDetections int
+}
+
+// defaults are the family's reference settings: input as its own tools feed
+// it, thresholds as its own tools set them.
+func (f Family) defaults() Spec {
+	s := Spec{Family: f, MaxDetections: 300}
+	switch f {
+	case YOLOX:
+		s.Input = Input{Width: 416, Height: 416, Colour: BGR, Scale: 1, Resize: Letterbox, Anchor: TopLeft, Pad: 114}
+		s.Confidence, s.NMS, s.MultiLabel = 0.25, 0.65, true
+	case YOLOv8:
+		s.Input = Input{Width: 640, Height: 640, Colour: RGB, Scale: 1.0 / 255, Resize: Letterbox, Anchor: Centre, Pad: 114}
+		s.Confidence, s.NMS = 0.25, 0.7
+	case FastestDet:
+		s.Input = Input{Width: 352, Height: 352, Colour: BGR, Scale: 1.0 / 255, Resize: Stretch}
+		s.Confidence, s.NMS = 0.65, 0.45
+	}
+	return s
+}
+
+// valBelow is the confidence under which yolov8 counts every class of a place,
+// as Ultralytics' val does (its default is 0.001); at 0.25 its predict counts
+// only the best.
+const valBelow = 0.05
+
+// Spec joins the family's defaults, the model's description and the caller's
+// options, and says clearly where they contradict each other.
+func (i Info) Spec(o Options) (Spec, error) {
+	family := i.Family
+	if o.Family != "" {
+		f, err := ParseFamily(o.Family)
+		if err != nil {
+			return Spec{}, err
+		}
+		family = f
+	}
+	if family == "" {
+		return Spec{}, i.unknownFamily()
+	}
+	s := family.defaults()
+	i.size(&s.Input)
+	classes, err := i.classes(family, s.Input)
+	if err != nil {
+		return Spec{}, err
+	}
+	if s.Labels, err = i.labels(o, classes); err != nil {
+		return Spec{}, err
+	}
+	if o.Confidence != 0 {
+		s.Confidence = o.Confidence
+	}
+	if o.NMS != 0 {
+		s.NMS = o.NMS
+	}
+	if o.MaxDetections != 0 {
+		s.MaxDetections = o.MaxDetections
+	}
+	if family == YOLOv8 {
+		s.MultiLabel = s.Confidence < valBelow
+	}
+	return s, s.check()
+}
+
+// size takes the input's size and planes from the model where it fixes them.
+func (i Info) size(in *Input) {
+	if i.Width > 0 && i.Height > 0 {
+		in.Width, in.Height = i.Width, i.Height
+	}
+	if len(i.Inputs) == 1 && len(i.Inputs[0].Shape) == 4 && i.Inputs[0].Shape[1] == 1 {
+		in.Colour = Gray
+	}
+}
+
+func (i Info) labels(o Options, classes int) ([]Label, error) {
+	names, from := i.Labels, "the model's metadata names"
+	if o.Labels != nil {
+		names, from = o.Labels, "the given labels name"
+	}
+	if names == nil {
+		for n := range classes {
+			names = append(names, fmt.Sprintf("class%d", n))
+		}
+	}
+	if classes > 0 && len(names) != classes {
+		return nil, fmt.Errorf("%s %d classes, the model has %d: pass a label file with one name a line in the model's order (--labels FILE, or --labels coco for COCO's 80)", from, len(names), classes)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the model doesn't tell its classes: pass a label file with one name a line (--labels FILE, or --labels coco)")
+	}
+	labels := make([]Label, len(names))
+	for n, name := range names {
+		labels[n] = Label{Name: name, Role: vision.PartRole}
+		if role, ok := o.Roles[name]; ok {
+			labels[n].Role = role
+		}
+	}
+	for name := range o.Roles {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("label %q has a role, but the model doesn't know it: its labels are %s", name, listed(names))
+		}
+	}
+	return labels, nil
+}
+
+// listed joins names for an error, the first twelve of many.
+func listed(names []string) string {
+	if len(names) > 12 {
+		return strings.Join(names[:12], ", ") + fmt.Sprintf(", … (%d in all)", len(names))
+	}
+	return strings.Join(names, ", ")
+}
+
+// maxSide bounds a tensor's sides in pixels.
+const maxSide = 8192
+
+func (s Spec) check() error {
+	switch {
+	case !slices.Contains(Families(), s.Family):
+		return fmt.Errorf("model family %q is unknown: known are %s", s.Family, familyNames())
+	case !(s.Confidence > 0 && s.Confidence < 1):
+		return fmt.Errorf("confidence %v: must lie between 0 and 1", s.Confidence)
+	case !(s.NMS > 0 && s.NMS <= 1):
+		return fmt.Errorf("nms %v: must be more than 0 and at most 1", s.NMS)
+	case s.MaxDetections < 1 || s.MaxDetections > MaxDetections:
+		return fmt.Errorf("at most %d detections a frame: 1 to %d are possible", s.MaxDetections, MaxDetections)
+	case len(s.Labels) == 0:
+		return fmt.Errorf("the model has no labels")
+	case s.Input.Width < 1 || s.Input.Height < 1 || s.Input.Width > maxSide || s.Input.Height > maxSide:
+		return fmt.Errorf("input of %d×%d pixels: 1 to %d a side are possible", s.Input.Width, s.Input.Height, maxSide)
+	}
+	return nil
+}
+
+// RoleOf is the role of a label's name; Ignored for names the model lacks.
+func (s Spec) RoleOf(name string) vision.Role {
+	for _, l := range s.Labels {
+		if l.Name == name {
+			return l.Role
+		}
+	}
+	return vision.Ignored
+}

@@ -84,6 +84,13 @@ func matches(magic string, data []byte) bool {
 	return true
 }
 
+// Known reports whether the first bytes of a file (12 are enough) are those of
+// a kind of picture that Decode reads.
+func Known(head []byte) bool {
+	_, err := find(head)
+	return err == nil
+}
+
 // Stat reads the header only.
 func Stat(data []byte) (Info, error) {
 	info, _, err := stat(data)
@@ -118,16 +125,12 @@ func stat(data []byte) (Info, codec, error) {
 
 // Decode reads a picture into the memory that alloc gives for its size in
 // pixels: at least w*h*3 bytes, which become the frame's Pix. A nil alloc
-// takes memory from the heap. Seq, times and name of the frame are left to
+// takes memory from the heap; after an error the memory holds nothing of use. Seq, times and name of the frame are left to
 // the caller.
 func Decode(data []byte, alloc func(w, h int) ([]byte, error)) (vision.Frame, error) {
 	info, c, err := stat(data)
 	if err != nil {
 		return vision.Frame{}, err
-	}
-	m, err := c.decode(bytes.NewReader(data))
-	if err != nil {
-		return vision.Frame{}, fmt.Errorf("decode %s picture of %dx%d: %w", c.name, info.Width, info.Height, err)
 	}
 	need := info.Width * info.Height * 3
 	var pix []byte
@@ -138,6 +141,10 @@ func Decode(data []byte, alloc func(w, h int) ([]byte, error)) (vision.Frame, er
 	}
 	if len(pix) < need {
 		return vision.Frame{}, fmt.Errorf("decode %s picture of %dx%d: %d bytes of room, %d are needed", c.name, info.Width, info.Height, len(pix), need)
+	}
+	m, err := c.decode(bytes.NewReader(data))
+	if err != nil {
+		return vision.Frame{}, fmt.Errorf("decode %s picture of %dx%d: %w", c.name, info.Width, info.Height, err)
 	}
 	f := vision.Frame{Pix: pix[:need], Width: info.Width, Height: info.Height, Stride: info.Width * 3, Format: vision.BGR24}
 	if info.Orientation == 1 {

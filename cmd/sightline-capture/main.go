@@ -1,0 +1,40 @@
+// Command sightline-capture reads one camera or recording through OpenCV and
+// hands its frames to sightline-agent in shared memory. The agent starts one
+// for each camera; people have no use for it but --version.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/sightline-edge/sightline/vision/capture"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// socket is the descriptor on which the agent gives its order.
+const socket = 3
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	switch {
+	case len(args) == 1 && args[0] == "--version":
+		fmt.Fprintln(stdout, "sightline-capture", version)
+		return 0
+	case len(args) > 0:
+		fmt.Fprintln(stderr, "sightline-capture: it is started by sightline-agent and takes no arguments but --version")
+		return 2
+	case !capture.HaveOpenCV:
+		fmt.Fprintln(stderr, "sightline-capture: built without OpenCV, so it can't read videos, RTSP or devices: run make setup, then make build")
+		return 1
+	}
+	if err := capture.WorkerMain(ctx, socket, capture.OpenAll); err != nil {
+		fmt.Fprintln(stderr, "sightline-capture:", err)
+		return 1
+	}
+	return 0
+}

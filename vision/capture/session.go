@@ -1,0 +1,264 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/shm"
+)
+
+// How long a worker may take for what isn't bounded by the camera's silence.
+const (
+	openPatience = 12 * time.Second       // from its start to the open source
+	filePatience = 60 * time.Second       // for one picture of a file, the largest included
+	stopGrace    = 300 * time.Millisecond // to end after the socket is closed
+	watchEvery   = 100 * time.Millisecond
+)
+
+// session is the life of one worker, from its start to its end.
+type session struct {
+	camera *Camera
+	base   counts // of the workers before
+	proc   *shm.Process
+	opened bool
+	frames int
+	seen   time.Time // the last sign of life
+	end    error     // what the worker said at its end, io.EOF for the regular one
+
+	mu   sync.Mutex // protects what follows, which Release uses
+	pool *shm.Pool  // the current one; nil after the end
+	out  int        // slots of it that the agent has
+}
+
+// run starts a worker and reads from it to its end. The error says why it
+// ended; io.EOF is the regular end.
+func (s *session) run(ctx context.Context) error {
+	c := s.camera
+	cmd := shm.Command{Path: c.cfg.SelfExecutable, Args: c.cfg.SelfArgs, Log: c.log}
+	if c.src.kind.openCV() {
+		cmd.Path, cmd.Args = c.cfg.CaptureBinary, nil
+	}
+	proc, err := cmd.Start()
+	if err != nil {
+		return err
+	}
+	s.proc, s.seen = proc, time.Now()
+	c.started(proc.Pid())
+	defer func() {
+		c.stopped(proc.CPU())
+	}()
+	defer s.forget()
+	o := c.order()
+	if err := proc.Conn.Send(message{Kind: askStart, Order: &o}); err != nil {
+		proc.Stop(0)
+		return s.why(err)
+	}
+	messages := make(chan message)
+	received := make(chan error, 1)
+	quit := make(chan struct{})
+	go func() {
+		received <- receive(proc.Conn, messages, quit)
+	}()
+	err = s.serve(ctx, messages, received)
+	grace := stopGrace
+	if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		grace = 0 // it hangs, is dead or talks nonsense
+	}
+	close(quit)
+	proc.Stop(grace)
+	return s.why(err)
+}
+
+// receive hands over what the worker says, until the socket closes.
+func receive(conn *shm.Conn, to chan<- message, quit <-chan struct{}) error {
+	for {
+		var m message
+		fds, err := conn.Recv(&m)
+		shm.CloseAll(fds) // a worker has none to give
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- m:
+		case <-quit:
+			return nil
+		}
+	}
+}
+
+var (
+	errNoOpen = errors.New("the source couldn't be opened in time")
+	errSilent = errors.New("the camera stopped sending")
+	errStuck  = errors.New("reading hangs")
+)
+
+// serve handles messages until the worker is done, gone or given up.
+func (s *session) serve(ctx context.Context, messages <-chan message, received <-chan error) error {
+	watch := time.NewTicker(watchEvery)
+	defer watch.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-received:
+			return err
+		case m := <-messages:
+			s.seen = time.Now()
+			if err := s.handle(m); err != nil || s.end != nil {
+				return errors.Join(err, s.end)
+			}
+		case <-watch.C:
+			if err := s.overdue(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// overdue gives up a worker that has shown no life for too long. One that has
+// no slot left to write to is waiting for us.
+func (s *session) overdue() error {
+	quiet := time.Since(s.seen)
+	s.mu.Lock()
+	waiting := s.pool != nil && s.out >= s.pool.Slots
+	s.mu.Unlock()
+	c := s.camera
+	switch {
+	case !s.opened && quiet > openPatience:
+		return errNoOpen
+	case !s.opened:
+		return nil
+	case waiting && !c.Drops():
+		s.seen = time.Now()
+	case c.Live() && quiet > 2*c.cfg.Silence+c.cfg.Silence/4:
+		return errSilent // the worker's own limit, twice the silence, comes first
+	case !c.Live() && quiet > filePatience:
+		return errStuck
+	}
+	return nil
+}
+
+// why makes an error of what the worker said, or of how its process ended.
+func (s *session) why(err error) error {
+	switch {
+	case s.end != nil:
+		return s.end
+	case errors.Is(err, errNoOpen), errors.Is(err, errSilent), errors.Is(err, errStuck):
+		return err
+	}
+	exit := "its process ended: " + s.proc.Exit()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("capture worker: %w (%s)", err, Redact(exit))
+	}
+	return errors.New("capture worker: " + Redact(exit))
+}
+
+// handle takes one message. An error means that the worker can't go on.
+func (s *session) handle(m message) error {
+	c := s.camera
+	c.count(s.base.plus(m.Counts), m.Counts != counts{})
+	switch m.Kind {
+	case tellOpen:
+		s.opened = true
+		if m.Opened != nil {
+			c.open(*m.Opened)
+		}
+	case tellRoom:
+		return s.grow(m.Bytes)
+	case tellFrame:
+		return s.frame(m)
+	case tellBeat:
+		c.alive()
+	case tellSkip:
+		c.log.Warn("picture left out", "reason", m.Text)
+		c.trouble(m.Text)
+	case tellEnd:
+		s.end = io.EOF
+		if m.Text != "" {
+			s.end = errors.New(m.Text)
+		}
+		c.cut(m.Cut)
+	default:
+		return fmt.Errorf("message of unknown kind %q", m.Kind)
+	}
+	return nil
+}
+
+// grow makes new, larger memory and sends it. The old one goes when its last
+// frame is released.
+func (s *session) grow(bytes int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pool != nil {
+		bytes = max(bytes, min(s.pool.SlotSize+s.pool.SlotSize/4, shm.MaxSlotSize)) // so that a folder of growing pictures grows it seldom
+	}
+	p, err := shm.NewPool(rand.Uint64(), s.camera.cfg.Slots, bytes)
+	if err != nil {
+		return err
+	}
+	if err := s.proc.Conn.Send(message{Kind: askPool, Pool: &p.Info}, p.FD()); err != nil {
+		p.Release()
+		return err
+	}
+	if s.pool != nil {
+		s.pool.Release()
+	}
+	s.pool, s.out = p, 0
+	return nil
+}
+
+// frame checks what the worker says about a slot and queues it.
+func (s *session) frame(m message) error {
+	t := m.Frame
+	s.mu.Lock()
+	p := s.pool
+	if p == nil || t == nil || m.ID != p.ID || m.Slot < 0 || m.Slot >= p.Slots || s.out >= p.Slots {
+		s.mu.Unlock()
+		return fmt.Errorf("frame in slot %d that isn't the worker's", m.Slot)
+	}
+	f := &Frame{Pool: p, Slot: m.Slot, session: s, Frame: vision.Frame{
+		Pix: p.Slot(m.Slot), Width: t.Width, Height: t.Height, Stride: 3 * t.Width, Format: vision.BGR24,
+		Seq: s.base.Captured + m.Counts.Captured, Captured: when(t.Mono), Media: time.Duration(t.Media), Name: t.Name,
+	}}
+	if t.Width > p.SlotSize || t.Height > p.SlotSize || !f.Valid() {
+		s.mu.Unlock()
+		return fmt.Errorf("frame of %dx%d doesn't fit its slot of %d bytes", t.Width, t.Height, p.SlotSize)
+	}
+	f.Pix = f.Pix[:f.Stride*f.Height]
+	p.Retain()
+	s.out++
+	s.mu.Unlock()
+	s.frames++
+	s.camera.took(f)
+	s.camera.push(f)
+	return nil
+}
+
+// free gives a slot back; one of older memory, or of a worker that has ended,
+// is nobody's any more.
+func (s *session) free(id uint64, slot int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pool == nil || s.pool.ID != id {
+		return
+	}
+	s.out--
+	// A worker that is gone or hangs is seen by Run, which ends the session.
+	_ = s.proc.Conn.Send(message{Kind: askFree, ID: id, Slot: slot})
+}
+
+// forget drops the memory after the worker's end.
+func (s *session) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pool != nil {
+		s.pool.Release()
+		s.pool = nil
+	}
+}

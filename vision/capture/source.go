@@ -1,0 +1,204 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sightline-edge/sightline/vision/picture"
+)
+
+// kind says how a source is read.
+type kind uint8
+
+const (
+	_          kind = iota
+	pictureOne      // one picture file
+	folder          // every picture of a folder, once
+	video           // a recording; through OpenCV
+	mjpegHTTP       // multipart JPEG over HTTP, endless
+	rtsp            // a network camera; through OpenCV
+	device          // /dev/video…; through OpenCV
+	pipeline        // a GStreamer pipeline as written; through OpenCV
+)
+
+// live sources never end by themselves, give frames at their own pace and are
+// reached again when they are lost.
+func (k kind) live() bool { return k >= mjpegHTTP }
+
+// openCV tells which sources only sightline-capture can read.
+func (k kind) openCV() bool { return k == video || k >= rtsp }
+
+// source is a parsed Config.Source.
+type source struct {
+	kind kind
+	at   string // path, URL or pipeline
+}
+
+// parseSource finds out what a source is. Files are looked at, cameras aren't.
+func parseSource(s string) (source, error) {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return source{}, errors.New("source is empty: give a file, a folder, an http:// or rtsp:// address or a /dev/video device")
+	case strings.HasPrefix(s, "gst:"):
+		return source{pipeline, strings.TrimSpace(s[len("gst:"):])}, nil
+	case strings.Contains(s, " ! "):
+		return source{pipeline, s}, nil
+	case strings.Contains(s, "://"):
+		return parseURL(s)
+	case strings.HasPrefix(s, "/dev/video"):
+		return source{device, s}, nil
+	}
+	return parseFile(s)
+}
+
+func parseURL(s string) (source, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		var ue *url.Error // its text would show the password
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return source{}, fmt.Errorf("source %s: %w", Redact(s), err)
+	}
+	if u.Host == "" && u.Scheme != "file" {
+		return source{}, fmt.Errorf("source %s: the address has no host", Redact(s))
+	}
+	switch u.Scheme {
+	case "http", "https":
+		return source{mjpegHTTP, s}, nil
+	case "rtsp", "rtsps":
+		return source{rtsp, s}, nil
+	case "file":
+		return parseFile(u.Path)
+	}
+	return source{}, fmt.Errorf("source %s: %s:// isn't read; http, https (MJPEG), rtsp and rtsps are", Redact(s), u.Scheme)
+}
+
+func parseFile(path string) (source, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return source{}, fmt.Errorf("source %s: no such file or folder", path)
+	}
+	if err != nil {
+		return source{}, fmt.Errorf("source %s: %w", path, bare(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return source{}, fmt.Errorf("source %s: %w", path, bare(err))
+	case info.IsDir():
+		return source{folder, path}, nil
+	case !info.Mode().IsRegular():
+		return source{}, fmt.Errorf("source %s: neither a file nor a folder", path)
+	case info.Size() == 0:
+		return source{}, fmt.Errorf("source %s: the file is empty", path)
+	}
+	head := make([]byte, 512)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return source{}, fmt.Errorf("source %s: %w", path, bare(err))
+	}
+	if picture.Known(head[:n]) || pictureName(path) {
+		return source{pictureOne, path}, nil
+	}
+	return source{video, path}, nil
+}
+
+// bare drops the operation and the path that the message has already.
+func bare(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// pictureName reports whether a file of a folder is meant to be a picture.
+func pictureName(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".jpg", ".jpeg", ".png", ".bmp", ".webp":
+		return !strings.HasPrefix(filepath.Base(name), ".")
+	}
+	return false
+}
+
+// secrets are the names of query parameters whose values Redact hides.
+const secrets = " password pass passwd pwd user-pw token auth key api_key apikey secret "
+
+// Redact hides user names, passwords and tokens of addresses anywhere in a
+// text, so that it can be shown and logged.
+func Redact(text string) string {
+	var out strings.Builder
+	for {
+		i := strings.Index(text, "://")
+		if i < 0 {
+			break
+		}
+		i += len("://")
+		out.WriteString(text[:i])
+		text = text[i:]
+		end := strings.IndexAny(text, " \t\r\n\"'<>|")
+		if end < 0 {
+			end = len(text)
+		}
+		out.WriteString(redactAddress(text[:end]))
+		text = text[end:]
+	}
+	out.WriteString(text)
+	return redactWords(out.String())
+}
+
+// redactAddress works on what follows "://".
+func redactAddress(s string) string {
+	authority := len(s)
+	if i := strings.IndexAny(s, "/?#"); i >= 0 {
+		authority = i
+	}
+	if at := strings.LastIndexByte(s[:authority], '@'); at >= 0 {
+		s = "***" + s[at:]
+	} else if at := strings.LastIndexByte(s, '@'); at > authority && strings.Contains(s[:authority], ":") && !numeric(s[:authority]) {
+		s = "***" + s[at:] // a password with an unescaped slash
+	}
+	q := strings.IndexByte(s, '?')
+	if q < 0 {
+		return s
+	}
+	pairs := strings.Split(s[q+1:], "&")
+	for i, p := range pairs {
+		name, _, has := strings.Cut(p, "=")
+		if has && strings.Contains(secrets, " "+strings.ToLower(name)+" ") {
+			pairs[i] = name + "=***"
+		}
+	}
+	return s[:q+1] + strings.Join(pairs, "&")
+}
+
+// numeric reports whether an authority ends in a port.
+func numeric(authority string) bool {
+	port := authority[strings.LastIndexByte(authority, ':')+1:]
+	return port != "" && strings.Trim(port, "0123456789") == ""
+}
+
+// redactWords hides the properties in which a GStreamer pipeline carries them.
+func redactWords(s string) string {
+	for _, name := range []string{"user-pw=", "user-id=", "proxy-pw="} {
+		for from := 0; ; {
+			i := strings.Index(s[from:], name)
+			if i < 0 {
+				break
+			}
+			i += from + len(name)
+			end := i + strings.IndexByte(s[i:]+" ", ' ')
+			s = s[:i] + "***" + s[end:]
+			from = i + 3
+		}
+	}
+	return s
+}

@@ -1,0 +1,237 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"time"
+)
+
+// State says how a source is doing.
+type State string
+
+// The states of a source.
+const (
+	Connecting State = "connecting" // no frame from this worker yet
+	Streaming  State = "streaming"
+	Silent     State = "silent" // connected, but nothing comes
+	Failed     State = "failed" // the last try failed; a camera is tried again
+	Ended      State = "ended"  // the recording or folder is over, or Run was stopped
+)
+
+// Dropped counts frames that Next never gave, by the reason.
+type Dropped struct {
+	Overwritten uint64 // a newer frame came before this one was taken
+	NoSlot      uint64 // every slot was in use
+	Late        uint64 // the decoder passed it over for a newer one
+	Unreadable  uint64 // corrupt
+}
+
+// Stats are the figures of a source since New.
+type Stats struct {
+	Captured  uint64 // frames that the source gave, over all workers
+	Delivered uint64 // given by Next
+	Dropped   Dropped
+	Restarts  uint64 // workers started after the first
+
+	State     State
+	LastError string // why the last worker ended, or the last unreadable picture; redacted
+	Cut       string // what a recording lacks at its end; empty if it is whole
+	LastFrame time.Time
+
+	Rate          float64 // frames a second, measured over the last 32; 0 while nothing comes
+	AnnouncedRate float64 // frames a second, as the source says; 0 if it doesn't
+	Width, Height int     // of the last frame, pixels
+	Codec         string
+	Reader        string // the library that reads the source
+}
+
+// rateFrames is over how many frames the rate is measured.
+const rateFrames = 32
+
+// stats is what Camera keeps; Camera.mu protects it.
+type stats struct {
+	public  Stats
+	totals  counts
+	started uint64
+	pid     int           // of the running worker, 0 if there is none
+	ended   time.Duration // CPU of the workers that have ended
+	recent  []moment      // the newest frames, at most rateFrames
+}
+
+type moment struct {
+	at  time.Time
+	seq uint64
+}
+
+// Stats are the current figures.
+func (c *Camera) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats.public
+	t := c.stats.totals
+	s.Captured = t.Captured
+	s.Dropped.NoSlot, s.Dropped.Late, s.Dropped.Unreadable = t.NoRoom, t.Late, t.Unreadable
+	if s.State == Streaming && c.Live() && time.Since(c.stats.alive()) >= c.cfg.Silence {
+		s.State = Silent
+	}
+	if r := c.stats.recent; len(r) > 1 && s.State == Streaming {
+		first, last := r[0], r[len(r)-1]
+		if d := last.at.Sub(first.at); d > 0 {
+			s.Rate = float64(last.seq-first.seq) / d.Seconds()
+		}
+	}
+	return s
+}
+
+// alive is when the source last showed life.
+func (s *stats) alive() time.Time {
+	if len(s.recent) == 0 {
+		return s.public.LastFrame
+	}
+	return s.recent[len(s.recent)-1].at
+}
+
+// CPU is the processor time of all workers so far, the running one included.
+func (c *Camera) CPU() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	total := c.stats.ended
+	if c.stats.pid != 0 {
+		total += processCPU(c.stats.pid)
+	}
+	return total
+}
+
+// ticks is USER_HZ, the unit of /proc's times on every Linux that Go runs on.
+const ticks = 100
+
+// processCPU reads user and system time of a process, 0 if it is gone.
+func processCPU(pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]) // the name may hold spaces
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(string(f[11]), 10, 64) // the kernel writes numbers
+	system, _ := strconv.ParseInt(string(f[12]), 10, 64)
+	return time.Duration(user+system) * time.Second / ticks
+}
+
+func (c *Camera) counted() counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats.totals
+}
+
+func (c *Camera) count(t counts, told bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if told {
+		c.stats.totals = t
+	}
+}
+
+func (c *Camera) started(pid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stats.started++; c.stats.started > 1 {
+		c.stats.public.Restarts++
+	}
+	c.stats.pid = pid
+	c.stats.recent = c.stats.recent[:0]
+	c.stats.public.State = Connecting
+}
+
+func (c *Camera) stopped(cpu time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.pid = 0
+	c.stats.ended += cpu
+}
+
+func (c *Camera) open(o opened) {
+	c.log.Info("source is open", "reader", o.Reader, "codec", o.Codec, "width", o.Width, "height", o.Height, "rate", o.Rate)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &c.stats.public
+	p.AnnouncedRate, p.Codec, p.Reader = o.Rate, o.Codec, o.Reader
+	if o.Width > 0 {
+		p.Width, p.Height = o.Width, o.Height
+	}
+}
+
+func (c *Camera) took(f *Frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &c.stats.public
+	p.State, p.LastFrame, p.Width, p.Height = Streaming, f.Captured, f.Width, f.Height
+	c.note(moment{f.Captured, f.Seq})
+}
+
+// alive notes that the camera gives frames although none gets through.
+func (c *Camera) alive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(moment{time.Now(), c.stats.totals.Captured})
+}
+
+func (c *Camera) note(m moment) {
+	r := append(c.stats.recent, m)
+	if len(r) > rateFrames {
+		r = append(r[:0], r[1:]...)
+	}
+	c.stats.recent = r
+}
+
+func (c *Camera) trouble(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.public.LastError = text
+}
+
+func (c *Camera) cut(text string) {
+	if text == "" {
+		return
+	}
+	c.log.Warn("recording is cut short", "reason", text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.public.Cut = text
+}
+
+func (c *Camera) failed(err error) {
+	c.log.Warn("source lost, trying again", "reason", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.public.State = Failed
+	c.stats.public.LastError = err.Error()
+}
+
+// redacting hides secrets in what workers print, before it is logged.
+type redacting struct{ slog.Handler }
+
+// Handle passes the record on with its texts redacted.
+func (h redacting) Handle(ctx context.Context, r slog.Record) error {
+	clean := slog.NewRecord(r.Time, r.Level, Redact(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if k := a.Value.Kind(); k == slog.KindString || k == slog.KindAny {
+			a.Value = slog.StringValue(Redact(a.Value.String()))
+		}
+		clean.AddAttrs(a)
+		return true
+	})
+	return h.Handler.Handle(ctx, clean)
+}
+
+// WithAttrs keeps the redaction.
+func (h redacting) WithAttrs(as []slog.Attr) slog.Handler { return redacting{h.Handler.WithAttrs(as)} }
+
+// WithGroup keeps the redaction.
+func (h redacting) WithGroup(name string) slog.Handler { return redacting{h.Handler.WithGroup(name)} }

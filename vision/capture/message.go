@@ -37,9 +37,8 @@ type message struct {
 	Frame  *taken  `json:"frame,omitempty"`  // frame
 	Counts counts  `json:"counts,omitzero"`  // frame, beat, skip, end
 
-	Text      string `json:"text,omitempty"` // skip, end: the reason; empty at the regular end
-	Cut       string `json:"cut,omitempty"`  // end: what is missing of a recording
-	Permanent bool   `json:"perm,omitempty"` // end: trying again can't help
+	Text string `json:"text,omitempty"` // skip, end: the reason; empty at the regular end
+	Cut  string `json:"cut,omitempty"`  // end: what is missing of a recording
 }
 
 // order says what a worker reads.

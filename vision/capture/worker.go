@@ -306,7 +306,6 @@ func (w *worker) tellEnd(end error) error {
 	}
 	if !errors.Is(end, io.EOF) {
 		m.Text = Redact(end.Error())
-		m.Permanent = errors.As(end, &permanent{})
 	}
 	if err := w.conn.Send(m); err != nil {
 		return fmt.Errorf("capture worker: tell the end: %w", err)

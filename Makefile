@@ -51,7 +51,7 @@ test: setup ## run every test, with the built programs and OpenCV; 5 minutes on 
 	@$(MAKE) --no-print-directory build tested
 
 tested:
-	go test ./...
+	go test -vet=off ./...
 	$(if $(and $(OPENCV),$(GOCV_PACKAGES)),$(GOCV_ENV) go test -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES))
 
 check: setup ## formatting, vet, staticcheck, modules, generated files, scripts, licences, sizes
@@ -67,7 +67,7 @@ bench: build ## measure, print a table, write bench.json; ONLY=P1 runs P1 alone
 
 faults: setup ## kill, cut and fill at the full counts; hours
 	@$(MAKE) --no-print-directory build
-	SIGHTLINE_FAULTS=full go test -count=1 -timeout 12h ./...
+	SIGHTLINE_FAULTS=full go test -vet=off -count=1 -timeout 12h ./...
 
 fuzz: fetch ## fuzz every door for FUZZTIME each (10s)
 	@.ci/fuzz $(FUZZTIME)

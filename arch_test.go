@@ -64,6 +64,13 @@ var native = map[string][]string{
 	"gocv.io/x/gocv":                  {"vision/capture", "cmd/sightline-capture"},
 }
 
+// What any test may use rather than a fake of it: drawn scenes, pictures, the
+// shipped model, the real journal.
+var testEquipment = []string{
+	"vision", "vision/shm", "vision/picture", "vision/scene", "vision/scene/ipcam",
+	"vision/models", "updater/bundle", "sync/journal",
+}
+
 // Programs that are built with CGO_ENABLED=0, for any Linux.
 var pureGo = []string{"cmd/sightline"}
 
@@ -138,8 +145,7 @@ func forbiddenInside(f source, r rule, ours string) string {
 	if under(ours, "cmd") && !under(f.pkg, "cmd") {
 		return "only programs import what programs share"
 	}
-	// Tests may draw scenes, read pictures and build bundles to test with.
-	if f.test && slices.Contains([]string{"vision", "vision/scene", "vision/scene/ipcam", "vision/picture", "vision/shm", "updater/bundle"}, ours) {
+	if f.test && slices.Contains(testEquipment, ours) {
 		return ""
 	}
 	for _, p := range r.imports {

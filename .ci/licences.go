@@ -29,6 +29,7 @@ var licences = []struct {
 	{"SSPL", "server side public license", false},
 	{"BUSL", "business source license", false},
 	{"Apache-2.0", "apache license version 2.0", true},
+	{"Apache-2.0", "licensed under the apache license, version 2.0", true},
 	{"ISC", "permission to use, copy, modify, and/or distribute this software for any purpose", true},
 	{"ISC", "permission to use, copy, modify, and distribute this software for any purpose", true},
 	{"MIT", "permission is hereby granted, free of charge, to any person obtaining a copy", true},

@@ -23,8 +23,8 @@ var licences = []struct {
 }{
 	{"MPL-2.0", "mozilla public license version 2.0", true},
 	{"MPL-2.0", "mozilla public license, version 2.0", true},
-	{"AGPL", "gnu affero general public license", false},
-	{"LGPL", "gnu lesser general public license", false},
+	{"AGPL", "gnu affero general public license version", false},
+	{"LGPL", "gnu lesser general public license version", false},
 	{"GPL", "gnu general public license", false},
 	{"SSPL", "server side public license", false},
 	{"BUSL", "business source license", false},

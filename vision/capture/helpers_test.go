@@ -1,0 +1,201 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/picture"
+)
+
+// asWorker makes a child of this test binary a capture process.
+const asWorker = "SIGHTLINE_CAPTURE_TEST_WORKER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asWorker) != "" {
+		if err := WorkerMain(context.Background(), 3, OpenAll); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Setenv(asWorker, "1") // every child is one
+	os.Exit(m.Run())
+}
+
+// config reads with this test binary where that can, else with the built
+// sightline-capture.
+func config(source string) Config {
+	c := Config{Source: source, SelfExecutable: os.Args[0]}
+	if HaveOpenCV {
+		c.CaptureBinary = os.Args[0]
+	} else if bin := filepath.Join(os.Getenv("SIGHTLINE_BIN"), "sightline-capture"); os.Getenv("SIGHTLINE_BIN") != "" {
+		if _, err := os.Stat(bin); err == nil {
+			c.CaptureBinary = bin
+		}
+	}
+	if testing.Verbose() {
+		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return c
+}
+
+// needOpenCV leaves a test out where nothing reads videos.
+func needOpenCV(t *testing.T) {
+	t.Helper()
+	if config("").CaptureBinary == "" {
+		t.Skip("left out: neither built with OpenCV (-tags gocv) nor SIGHTLINE_BIN/sightline-capture there")
+	}
+}
+
+// running is a Camera with its Run.
+type running struct {
+	*Camera
+	t    *testing.T
+	stop context.CancelFunc
+	done chan struct{}
+	err  error // of Run, after done
+}
+
+// start runs a camera for the test, and checks at its end that nothing is left.
+func start(t *testing.T, cfg Config) *running {
+	t.Helper()
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds, children := openFiles(t), children(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{Camera: c, t: t, stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.err = c.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		began := time.Now()
+		<-r.done
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("stopping took %v", d)
+		}
+		eventually(t, 2*time.Second, "descriptors and processes to be as before", func() bool {
+			return openFiles(t) <= fds && childrenCount(t) <= len(children)
+		})
+	})
+	return r
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	runtime.GC() // files that nobody closes would hide from a count of those in use, not from this one
+	e, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range e {
+		to, err := os.Readlink("/proc/self/fd/" + f.Name())
+		if err == nil && (strings.Contains(to, "memfd:sightline") || strings.HasPrefix(to, "pipe:") || strings.Contains(to, "pidfd")) {
+			n++
+		}
+	}
+	return n
+}
+
+func children(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tasks {
+		b, _ := os.ReadFile(f) // a thread may have ended
+		all = append(all, strings.Fields(string(b))...)
+	}
+	return all
+}
+
+func childrenCount(t *testing.T) int { return len(children(t)) }
+
+// eventually waits for a condition.
+func eventually(t *testing.T, within time.Duration, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", within, what)
+		}
+		<-tick.C
+	}
+}
+
+// next fails the test when no frame comes in time.
+func (r *running) next(within time.Duration) *Frame {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), within)
+	defer cancel()
+	f, err := r.Next(ctx)
+	if err != nil {
+		r.t.Fatalf("next frame: %v (%+v)", err, r.Stats())
+	}
+	return f
+}
+
+// all reads to the end.
+func (r *running) all(each func(*Frame)) {
+	r.t.Helper()
+	for {
+		ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+		f, err := r.Next(ctx)
+		cancel()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			r.t.Fatalf("next frame: %v (%+v)", err, r.Stats())
+		}
+		if each != nil {
+			each(f)
+		}
+		f.Release()
+	}
+}
+
+// plain is a picture of one colour, which survives JPEG.
+func plain(w, h int, gray byte) *vision.Frame {
+	f := &vision.Frame{Pix: make([]byte, w*h*3), Width: w, Height: h, Stride: 3 * w, Format: vision.BGR24}
+	for i := range f.Pix {
+		f.Pix[i] = gray
+	}
+	return f
+}
+
+func jpegOf(t testing.TB, f *vision.Frame) []byte {
+	t.Helper()
+	b, err := picture.EncodeJPEG(f, picture.Encoding{Quality: 90})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func write(t *testing.T, dir, name string, data []byte) string {
+	t.Helper()
+	p := filepath.Join(dir, name)
+	if err := os.WriteFile(p, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

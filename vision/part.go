@@ -51,6 +51,7 @@ const (
 	ReasonNotRecorded = "not_recorded" // the verdict was not on disk by the deadline
 	ReasonRuleFailed  = "rule_failed"  // the rule trapped, ran too long or answered nonsense
 	ReasonModelFailed = "model_failed" // no frame of the part was inspected to the end
+	ReasonStopped     = "stopped"      // the agent ended while the part was in view
 )
 
 // Evidence is what all frames of a part together say about one defect label.

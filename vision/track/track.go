@@ -53,9 +53,10 @@ func (c Config) withDefaults() Config {
 
 // Frame is what the tracker must know of the frame that was inspected.
 type Frame struct {
-	Seq           uint64
-	Captured      time.Time
-	Width, Height int // pixels
+	Seq           uint64        // from 1
+	Clock         time.Duration // of the stream: position in a recording, else any steady clock
+	Captured      time.Time     // for the record only
+	Width, Height int           // pixels
 }
 
 // Tracker follows the parts of one camera. It is not safe for concurrent use.
@@ -64,7 +65,8 @@ type Tracker struct {
 	prefix string
 	next   int
 	tracks []*track
-	last   time.Time
+	last   time.Duration // Clock of the last frame
+	began  bool
 	belt   velocity // how the confirmed parts move, kept while none is in view
 }
 
@@ -86,14 +88,14 @@ func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {
 		return done
 	}
 	var done []vision.Part
-	dt := f.Captured.Sub(t.last)
-	if !t.last.IsZero() && dt > t.cfg.Gap {
+	dt := f.Clock - t.last
+	if t.began && dt > t.cfg.Gap {
 		done = t.Flush()
 	}
-	if t.last.IsZero() || dt < 0 || dt > t.cfg.Gap {
+	if !t.began || dt < 0 {
 		dt = 0
 	}
-	t.last = f.Captured
+	t.began, t.last = true, f.Clock
 	t.follow(f, dets, dt)
 	return append(done, t.reap(f, dt)...)
 }
@@ -252,7 +254,7 @@ func (t *Tracker) Flush() []vision.Part {
 			done = append(done, tr.part(t.cfg))
 		}
 	}
-	t.tracks, t.last = nil, time.Time{}
+	t.tracks, t.began = nil, false
 	return done
 }
 

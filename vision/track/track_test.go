@@ -22,8 +22,6 @@ const (
 	partSize      = 100
 )
 
-var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-
 // belt is a drawn line: part i enters at the left at i*spacing seconds, plus
 // its own offset, and moves at speed pixels a second.
 type belt struct {
@@ -70,7 +68,7 @@ func (b belt) run(t *Tracker) []vision.Part {
 			seen.Y += jitter()
 			dets = append(dets, vision.Detection{Label: "part", Score: 0.9, Box: seen})
 		}
-		f := Frame{Seq: uint64(n), Captured: epoch.Add(time.Duration(s * 1e9)), Width: width, Height: height}
+		f := Frame{Seq: uint64(n), Clock: time.Duration(s * 1e9), Width: width, Height: height}
 		done = append(done, t.Update(f, dets)...)
 	}
 	return append(done, t.Flush()...)
@@ -116,7 +114,7 @@ func TestEachPhysicalPartIsOnePart(t *testing.T) {
 func frames(tr *Tracker, each ...[]vision.Detection) []vision.Part {
 	var done []vision.Part
 	for i, dets := range each {
-		f := Frame{Seq: uint64(i + 1), Captured: epoch.Add(time.Duration(i) * 100 * time.Millisecond), Width: width, Height: height}
+		f := Frame{Seq: uint64(i + 1), Clock: time.Duration(i) * 100 * time.Millisecond, Width: width, Height: height}
 		done = append(done, tr.Update(f, dets)...)
 	}
 	return append(done, tr.Flush()...)
@@ -173,7 +171,7 @@ func TestPartThatComesBackIsNew(t *testing.T) {
 func TestLongGapDecidesOpenParts(t *testing.T) {
 	tr := New(Config{Roles: roles})
 	at := func(seq uint64, s float64) []vision.Part {
-		f := Frame{Seq: seq, Captured: epoch.Add(time.Duration(s * 1e9)), Width: width, Height: height}
+		f := Frame{Seq: seq, Clock: time.Duration(s * 1e9), Width: width, Height: height}
 		return tr.Update(f, []vision.Detection{det("part", 0.9, 300, 100, 80, 80)})
 	}
 	for i := range 5 {
@@ -255,7 +253,7 @@ func TestOpenTellsTheBestView(t *testing.T) {
 		x := float32(i*60 - 60)
 		b := vision.Box{X: x, Y: 50, W: 80, H: 80}.Intersect(vision.Box{W: width, H: height})
 		seq := uint64(i + 1)
-		tr.Update(Frame{Seq: seq, Captured: epoch.Add(time.Duration(i) * 100 * time.Millisecond), Width: width, Height: height},
+		tr.Update(Frame{Seq: seq, Clock: time.Duration(i) * 100 * time.Millisecond, Width: width, Height: height},
 			[]vision.Detection{{Label: "part", Score: 0.8 + float32(i%7)/100, Box: b}})
 		for _, v := range tr.Open(seq) {
 			if v.Best {
@@ -293,8 +291,8 @@ func FuzzUpdate(f *testing.F) {
 			for range rnd.IntN(6) {
 				dets = append(dets, det(labels[rnd.IntN(4)], score*rnd.Float32(), a*rnd.Float32(), b*rnd.Float32(), b*rnd.Float32(), a*rnd.Float32()))
 			}
-			at := epoch.Add(time.Duration(rnd.Int64N(int64(5*time.Second))) - time.Second)
-			seen += len(tr.Update(Frame{Seq: uint64(i + 1), Captured: at, Width: width, Height: height}, dets))
+			at := time.Duration(rnd.Int64N(int64(5*time.Second))) - time.Second
+			seen += len(tr.Update(Frame{Seq: uint64(i + 1), Clock: at, Width: width, Height: height}, dets))
 			tr.Open(uint64(i + 1))
 		}
 		if seen += len(tr.Flush()); seen > 180 {
@@ -313,7 +311,7 @@ func BenchmarkUpdate(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				tr.Update(Frame{Seq: uint64(i + 1), Captured: epoch.Add(time.Duration(i) * 33 * time.Millisecond), Width: 2000, Height: 400}, dets)
+				tr.Update(Frame{Seq: uint64(i + 1), Clock: time.Duration(i) * 33 * time.Millisecond, Width: 2000, Height: 400}, dets)
 			}
 		})
 	}

@@ -48,11 +48,11 @@ demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--secon
 
 # The second make sees the OpenCV that setup may just have installed.
 test: setup ## run every test, with the built programs and OpenCV; 5 minutes on two cores
-	@$(MAKE) --no-print-directory build tested
+	@$(MAKE) --no-print-directory tested
 
-tested:
+tested: build
 	go test -vet=off ./...
-	$(if $(and $(OPENCV),$(GOCV_PACKAGES)),$(GOCV_ENV) go test -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES))
+	$(if $(and $(OPENCV),$(GOCV_PACKAGES)),$(GOCV_ENV) go test -vet=off -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES))
 
 check: setup ## formatting, vet, staticcheck, modules, generated files, scripts, licences, sizes
 	@$(MAKE) --no-print-directory checked
@@ -80,6 +80,8 @@ clean: ## delete what was built and fetched into the clone
 
 fetch:
 	@.ci/setup demo
+
+$(BINARIES): | fetch
 
 # Make builds a program when a file is newer than it; Go's own cache does the rest.
 bin/sightline-agent: $(SOURCES) go.mod go.sum

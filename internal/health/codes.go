@@ -1,0 +1,87 @@
+package health
+
+//go:generate go test -run ^TestReferenceIsFresh$ . -update
+
+// What a device can warn about. A new kind is declared here and listed in All.
+var (
+	CameraSilent = Warning{
+		Code: "camera_silent", Severity: Error,
+		Title: "the camera is connected but sends no pictures",
+		Do:    "Check the camera's power and its cable. Sightline tries again by itself; parts that pass meanwhile aren't inspected.",
+	}
+	CameraUnreachable = Warning{
+		Code: "camera_unreachable", Severity: Error,
+		Title: "the camera can't be reached",
+		Do:    "Check that the camera is on and that its address, user name and password are right. Sightline tries again by itself.",
+	}
+	CameraPictureBroken = Warning{
+		Code: "camera_picture_broken", Severity: Warn,
+		Title: "the camera sends pictures that can't be read",
+		Do:    "Check the network between camera and device for lost packets. Broken pictures are counted and never judged.",
+	}
+	ModelWorkerRestarting = Warning{
+		Code: "model_worker_restarting", Severity: Error,
+		Title: "the model's process ended and is being started again",
+		Do:    "If this comes back, look into the log for the reason: the model, its memory, or the library that runs it. Parts that it missed are rejected.",
+	}
+	RuleFailing = Warning{
+		Code: "rule_failing", Severity: Error,
+		Title: "the station's rule fails, its parts get no decision and are rejected",
+		Do:    "Try the rule on recorded parts, mend it, and start the station again.",
+	}
+	NoRule = Warning{
+		Code: "no_rule", Severity: Warn,
+		Title: "the station has no rule, so every part gets no decision and is rejected",
+		Do:    "Set rule in the configuration, for example threshold:defect>0.5.",
+	}
+	JournalFull = Warning{
+		Code: "journal_full", Severity: Error,
+		Title: "verdicts can't be recorded, there is no room on the disk",
+		Do:    "Make room on the disk that holds the data directory. Parts get no decision and are rejected until then, unless the station allows unrecorded verdicts.",
+	}
+	JournalQuarantined = Warning{
+		Code: "journal_quarantined", Severity: Error,
+		Title: "the journal was damaged and has been set aside, a new one was begun",
+		Do:    "Keep the file that was set aside: it holds older results. Check the disk, damage like this seldom comes alone.",
+	}
+	JournalSlow = Warning{
+		Code: "journal_slow", Severity: Warn,
+		Title: "verdicts aren't recorded by the station's deadline",
+		Do:    "Check the disk. A longer deadline in the configuration gives it more time, if the line allows that.",
+	}
+	VerdictsUnrecordedAllowed = Warning{
+		Code: "verdicts_unrecorded_allowed", Severity: Warn,
+		Title: "the station tells verdicts even when they can't be recorded",
+		Do:    "Set unrecorded: reject in the configuration when each verdict must be on disk before it is told.",
+	}
+	VerdictsLate = Warning{
+		Code: "verdicts_late", Severity: Warn,
+		Title: "verdicts come later than the station's deadline",
+		Do:    "Use a smaller model, a lower rate, fewer stations on this device, or a longer deadline.",
+	}
+	ClockImplausible = Warning{
+		Code: "clock_implausible", Severity: Warn,
+		Title: "the device's clock can't be right",
+		Do:    "Set the clock, or let it be set over the network. Results keep their order, but their times can't be trusted.",
+	}
+	FramesDropped = Warning{
+		Code: "frames_dropped", Severity: Info,
+		Title: "some pictures aren't inspected, because newer ones came before their turn",
+		Do:    "Nothing, as long as each part is seen often enough. Else use a smaller model or a lower rate.",
+	}
+	NetworkOpen = Warning{
+		Code: "network_open", Severity: Warn,
+		Title: "the device's page and its REST interface can be reached from the network, and they know no login yet",
+		Do:    "Set listen to 127.0.0.1:8080 and reach it through a tunnel, or keep this network closed.",
+	}
+)
+
+// All is every declared warning, in the order of the documentation.
+func All() []Warning {
+	return []Warning{
+		CameraSilent, CameraUnreachable, CameraPictureBroken,
+		ModelWorkerRestarting, RuleFailing, NoRule,
+		JournalFull, JournalQuarantined, JournalSlow, VerdictsUnrecordedAllowed, VerdictsLate,
+		ClockImplausible, FramesDropped, NetworkOpen,
+	}
+}

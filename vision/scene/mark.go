@@ -50,9 +50,10 @@ func newMark(r *rand.Rand, kind Kind, rot float64, faint bool) mark {
 
 // chip bites into the rim; what shows is the belt. A faint one is small.
 func (m *mark) chip(r *rand.Rand, faint bool) {
-	m.Contrast = 90
+	m.Contrast = 50 // at least, on the dark side of the rim
 	m.size = between(r, 0.16, 0.30)
 	if faint {
+		m.Contrast = 30
 		m.size = between(r, 0.05, 0.075)
 	}
 	a := between(r, 0, 2*math.Pi)
@@ -66,12 +67,12 @@ func (m *mark) chip(r *rand.Rand, faint bool) {
 		if d := p.dist(point{}); d > 1 {
 			continue
 		}
-		b.add(p, 0)
+		b.add(p, 0.01)
 	}
 	// The rim between the two ends of the bite bulges beyond them.
 	for i := -8; i <= 8; i++ {
 		t := a + float64(i)/8*m.size*(1+edgeWave)*0.98
-		b.add(point{math.Cos(t), math.Sin(t)}, 0)
+		b.add(point{math.Cos(t), math.Sin(t)}, 0.01)
 	}
 	m.Box = b.box()
 }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"math"
+
+	"github.com/sightline-edge/sightline/vision/rules/guest"
+)
+
+// threshold rejects a part on which some evidence reaches its limit.
+type threshold struct {
+	clauses []guest.Clause
+	found   []guest.Measurement // used again by each call
+}
+
+func (t *threshold) setUp(params string) (err error) {
+	t.clauses, err = guest.ParseClauses(params)
+	return err
+}
+
+// decide gives FAIL with the first clause that holds, in the order of the
+// parameters, and otherwise PASS "ok". Each clause gives a measurement: the
+// highest score among the labels it names, 0 where there was none. Without
+// parameters there is no decision.
+func (t *threshold) decide(p *guest.Part) guest.Answer {
+	if len(t.clauses) == 0 {
+		return guest.Answer{Verdict: guest.None, Reason: "no_limits"}
+	}
+	a := guest.Answer{Verdict: guest.Pass, Reason: "ok"}
+	t.found = t.found[:0]
+	for i := range t.clauses {
+		c := &t.clauses[i]
+		label, score, seen := worst(c, p.Evidence)
+		t.found = append(t.found, guest.Measurement{Name: c.Label, Value: decimal(score), Limit: decimal(c.Limit)})
+		if a.Verdict == guest.Pass && seen && c.Holds(score) {
+			a.Verdict, a.Reason = guest.Fail, c.Describe(label, score)
+		}
+	}
+	a.Measurements = t.found
+	return a
+}
+
+// decimal is the score to six places, so that 0.7 reads as 0.7.
+func decimal(score float32) float64 { return math.Round(float64(score)*1e6) / 1e6 }
+
+// worst is the evidence with the highest score that the clause speaks of.
+func worst(c *guest.Clause, list []guest.Evidence) (label string, score float32, seen bool) {
+	for i := range list {
+		e := &list[i]
+		if c.Names(e.Label) && (!seen || e.Score > score) {
+			label, score, seen = e.Label, e.Score, true
+		}
+	}
+	return label, score, seen
+}

@@ -84,9 +84,10 @@ func newSceneWriteCommand() *cobra.Command {
 func (w *sceneWriter) check() error {
 	var rest string
 	n, _ := fmt.Sscanf(w.size+" .", "%dx%d %s", &w.cfg.Width, &w.cfg.Height, &rest)
+	if err := cli.Required("out", w.out, "parts"); err != nil {
+		return err
+	}
 	switch {
-	case w.out == "":
-		return cli.Usage("say where to write: --out DIR")
 	case n != 3 || rest != "." || w.cfg.Width < 1 || w.cfg.Height < 1:
 		return cli.Usage("--size %q: must be width x height, like 768x432", w.size)
 	case w.frames < 1:

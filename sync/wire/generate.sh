@@ -1,0 +1,15 @@
+#!/bin/sh
+# Compiles record.proto. Needs protoc: Debian's protobuf-compiler, or
+# PROTOC="python3 -m grpc_tools.protoc" with grpcio-tools from PyPI. The Go
+# plugin is the one of the protobuf module in go.mod.
+# usage: generate.sh [folder to write to]
+set -eu
+cd "$(dirname "$0")"
+out=${1:-.}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+go build -o "$tmp/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go
+# PROTOC may be several words.
+# shellcheck disable=SC2086
+${PROTOC:-protoc} --proto_path=. --plugin="protoc-gen-go=$tmp/protoc-gen-go" \
+	--go_out="$out" --go_opt=paths=source_relative record.proto

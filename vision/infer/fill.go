@@ -93,11 +93,11 @@ func (f *Filler) NewBlob() *Blob {
 
 // Fill writes the frame into the tensor.
 func (f *Filler) Fill(b *Blob, frame *vision.Frame) (Placement, error) {
+	if frame.Width > maxFrame || frame.Height > maxFrame || frame.Stride > 8*maxFrame {
+		return Placement{}, fmt.Errorf("fill the tensor: frame of %d×%d, at most %d a side are possible", frame.Width, frame.Height, maxFrame)
+	}
 	if !frame.Valid() {
 		return Placement{}, fmt.Errorf("fill the tensor: frame of %d×%d, %d bytes a row, doesn't fit its %d bytes", frame.Width, frame.Height, frame.Stride, len(frame.Pix))
-	}
-	if frame.Width > maxFrame || frame.Height > maxFrame {
-		return Placement{}, fmt.Errorf("fill the tensor: frame of %d×%d, at most %d a side are possible", frame.Width, frame.Height, maxFrame)
 	}
 	pix, stride, channels := frame.Pix, frame.Stride, frame.Format.Channels()
 	if f.in.Colour == Gray && channels == 3 {

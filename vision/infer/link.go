@@ -1,0 +1,279 @@
+package infer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/shm"
+)
+
+// outstanding is how many frames wait in a worker or on the way to it.
+const outstanding = inFlight + 1
+
+// maxPools bounds the pools that a worker has mapped; the least recently used
+// one is forgotten for a new one.
+const maxPools = 64
+
+// link is the connection to one worker process.
+type link struct {
+	owner *Worker
+	proc  *shm.Process
+	info  Info        // set before ready
+	ready atomic.Bool // the model was loaded
+	gone  chan struct{}
+	seats chan struct{} // one value per outstanding frame
+
+	sending sync.Mutex // keeps pool and infer requests in order
+
+	mu       sync.Mutex // protects the fields below
+	lost     bool
+	calls    map[uint64]*call
+	lastID   uint64
+	lastPool uint64
+	pools    map[*shm.Pool]*sentPool
+	progress time.Time // of the last answer, or of the frame that found the worker idle
+	hung     bool      // it was killed for silence
+}
+
+// sentPool is a pool that the worker knows; the link holds a reference.
+type sentPool struct {
+	id   uint64
+	used uint64 // ID of the last frame from it
+}
+
+// call is a frame whose answer is awaited.
+type call struct {
+	done   chan struct{}
+	result Result
+	err    error
+}
+
+func newLink(proc *shm.Process, owner *Worker) *link {
+	return &link{owner: owner, proc: proc, gone: make(chan struct{}), seats: make(chan struct{}, outstanding),
+		calls: map[uint64]*call{}, pools: map[*shm.Pool]*sentPool{}, progress: time.Now()}
+}
+
+func (l *link) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int) (Result, error) {
+	select {
+	case l.seats <- struct{}{}:
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	case <-l.gone:
+		return Result{}, ErrWorkerLost
+	}
+	c := &call{done: make(chan struct{})}
+	if err := l.send(c, frame, pool, slot); err != nil {
+		<-l.seats
+		return Result{}, err
+	}
+	select {
+	case <-c.done:
+		return c.result, c.err
+	case <-ctx.Done(): // the answer frees the seat
+		return Result{}, ctx.Err()
+	}
+}
+
+// send registers the call and sends the frame, after its pool if the worker
+// doesn't know that yet.
+func (l *link) send(c *call, frame *vision.Frame, pool *shm.Pool, slot int) error {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	id, known, evicted, ok := l.register(c, pool)
+	if !ok {
+		return ErrWorkerLost
+	}
+	conn := l.proc.Conn
+	var err error
+	if evicted != 0 {
+		err = conn.Send(request{Forget: evicted})
+	}
+	poolID := known
+	if err == nil && known == 0 {
+		poolID, err = l.introduce(pool, id)
+	}
+	if err == nil {
+		err = conn.Send(request{Infer: &inferRequest{ID: id, Pool: poolID, Slot: slot,
+			Width: frame.Width, Height: frame.Height, Stride: frame.Stride, Format: frame.Format}})
+	}
+	if err != nil && l.take(id) != nil {
+		l.proc.Kill() // a worker that doesn't read is none
+		l.owner.lost.Add(1)
+		return fmt.Errorf("%w: %w", ErrWorkerLost, err)
+	} else if err != nil {
+		<-c.done // lose has answered it
+		return ErrWorkerLost
+	}
+	return nil
+}
+
+// register gives the call its ID and looks the pool up: known is its ID with
+// the worker or 0; evicted is the ID of a pool that must go first, or 0.
+func (l *link) register(c *call, pool *shm.Pool) (id, known, evicted uint64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost {
+		return 0, 0, 0, false
+	}
+	l.lastID++
+	id = l.lastID
+	if len(l.calls) == 0 {
+		l.progress = time.Now()
+	}
+	l.calls[id] = c
+	if p := l.pools[pool]; p != nil {
+		p.used = id
+		return id, p.id, 0, true
+	}
+	if len(l.pools) >= maxPools {
+		evicted = l.evict()
+	}
+	return id, 0, evicted, true
+}
+
+// evict drops the least recently used pool; l.mu is held.
+func (l *link) evict() uint64 {
+	var oldest *shm.Pool
+	for p, s := range l.pools {
+		if oldest == nil || s.used < l.pools[oldest].used {
+			oldest = p
+		}
+	}
+	id := l.pools[oldest].id
+	delete(l.pools, oldest)
+	oldest.Release()
+	return id
+}
+
+// introduce sends a pool's memory to the worker.
+func (l *link) introduce(pool *shm.Pool, frame uint64) (uint64, error) {
+	l.mu.Lock()
+	if l.lost {
+		l.mu.Unlock()
+		return 0, ErrWorkerLost
+	}
+	l.lastPool++
+	id := l.lastPool
+	pool.Retain()
+	l.pools[pool] = &sentPool{id: id, used: frame}
+	l.mu.Unlock()
+	info := pool.Info
+	info.ID = id
+	return id, l.proc.Conn.Send(request{Pool: &info}, pool.FD())
+}
+
+func (l *link) forget(pool *shm.Pool) {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	l.mu.Lock()
+	p := l.pools[pool]
+	delete(l.pools, pool)
+	l.mu.Unlock()
+	if p == nil {
+		return
+	}
+	_ = l.proc.Conn.Send(request{Forget: p.id}) // a worker that is gone has forgotten it
+	pool.Release()
+}
+
+// take removes a call, nil if it was answered already.
+func (l *link) take(id uint64) *call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.calls[id]
+	delete(l.calls, id)
+	l.progress = time.Now()
+	return c
+}
+
+// deliver hands an answer to its caller.
+func (l *link) deliver(r *resultReply) {
+	c := l.take(r.ID)
+	if c == nil {
+		return
+	}
+	w := l.owner
+	if r.Err != "" {
+		c.err = fmt.Errorf("inspect a frame: %s", r.Err)
+		if r.TimedOut {
+			w.timedOut.Add(1)
+			c.err = fmt.Errorf("inspect a frame: %w: stopped after %v", ErrTimeLimit, w.cfg.Limit)
+		}
+	} else {
+		c.result = Result{Dropped: r.Dropped, Fill: r.Fill, Run: r.Run, Decode: r.Decode, Model: l.info.Digest}
+		c.result.Detections, c.err = unpackDetections(r.Boxes, w.cfg.Spec.Labels)
+	}
+	w.dropped.Add(uint64(r.Dropped))
+	if c.err != nil {
+		w.failed.Add(1)
+	} else {
+		w.inferred.Add(1)
+	}
+	close(c.done)
+	<-l.seats
+}
+
+// lose answers all calls: the worker is gone. It drops the pools.
+func (l *link) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = true
+	close(l.gone)
+	why := ErrWorkerLost
+	if l.hung {
+		why = fmt.Errorf("inspect a frame: %w: the worker was silent and was killed", ErrTimeLimit)
+	}
+	for id, c := range l.calls {
+		delete(l.calls, id)
+		c.err = why
+		l.owner.lost.Add(1)
+		close(c.done)
+	}
+	for p := range l.pools {
+		delete(l.pools, p)
+		p.Release()
+	}
+}
+
+// watch ends the connection when ctx ends, and kills a worker that owes an
+// answer, or its model, for too long. It returns when the link is lost.
+func (l *link) watch(ctx context.Context) {
+	tick := time.NewTicker(min(l.owner.cfg.Limit/2, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.gone:
+			return
+		case <-ctx.Done():
+			l.proc.Conn.Close()
+			<-l.gone
+			return
+		case now := <-tick.C:
+			if l.silent(now) {
+				l.owner.timedOut.Add(1)
+				l.proc.Kill()
+			}
+		}
+	}
+}
+
+// silent reports, once, that the worker should have answered by now.
+func (l *link) silent(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit := l.owner.cfg.Limit + hangGrace
+	if !l.ready.Load() {
+		limit = loadLimit
+	} else if len(l.calls) == 0 {
+		return false
+	}
+	if l.hung || now.Sub(l.progress) < limit {
+		return false
+	}
+	l.hung = true
+	return true
+}

@@ -1,0 +1,95 @@
+package infer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/shm"
+)
+
+// request is what the agent sends; exactly one field is set.
+type request struct {
+	Load   *loadRequest  `json:"load,omitempty"` // the model's descriptor comes with it
+	Pool   *shm.Info     `json:"pool,omitempty"` // the memory's descriptor comes with it
+	Forget uint64        `json:"forget,omitempty"`
+	Infer  *inferRequest `json:"infer,omitempty"`
+}
+
+// loadRequest is always the first request. Labels stay with the agent; the
+// worker only needs their number.
+type loadRequest struct {
+	Spec    Spec          `json:"spec"`
+	Classes int           `json:"classes"`
+	Library string        `json:"library"`
+	Threads int           `json:"threads"`
+	Limit   time.Duration `json:"limit"`
+}
+
+type inferRequest struct {
+	ID     uint64             `json:"id"`
+	Pool   uint64             `json:"pool"`
+	Slot   int                `json:"slot"`
+	Width  int                `json:"w"`
+	Height int                `json:"h"`
+	Stride int                `json:"stride"`
+	Format vision.PixelFormat `json:"format"`
+}
+
+// reply is what the worker sends; exactly one field is set.
+type reply struct {
+	Ready   *Info        `json:"ready,omitempty"`
+	Refused string       `json:"refused,omitempty"` // why trying again is no use
+	Result  *resultReply `json:"result,omitempty"`
+}
+
+type resultReply struct {
+	ID       uint64        `json:"id"`
+	Err      string        `json:"err,omitempty"`
+	TimedOut bool          `json:"timed_out,omitempty"`
+	Boxes    []byte        `json:"boxes,omitempty"` // of packDetections
+	Dropped  int           `json:"dropped,omitempty"`
+	Fill     time.Duration `json:"fill"`
+	Run      time.Duration `json:"run"`
+	Decode   time.Duration `json:"decode"`
+}
+
+// packedSize is the bytes of one detection: class, score, x, y, w, h.
+const packedSize = 6 * 4
+
+// packDetections appends detections in a form that costs no parsing.
+func packDetections(b []byte, dets []vision.Detection) []byte {
+	for _, d := range dets {
+		b = binary.LittleEndian.AppendUint32(b, uint32(d.Class))
+		for _, v := range [...]float32{d.Score, d.Box.X, d.Box.Y, d.Box.W, d.Box.H} {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+	}
+	return b
+}
+
+var errPacked = errors.New("the worker's answer is damaged")
+
+func unpackDetections(b []byte, labels []Label) ([]vision.Detection, error) {
+	if len(b)%packedSize != 0 || len(b) > MaxDetections*packedSize {
+		return nil, fmt.Errorf("%w: %d bytes", errPacked, len(b))
+	}
+	if len(b) == 0 {
+		return nil, nil
+	}
+	dets := make([]vision.Detection, len(b)/packedSize)
+	for i := range dets {
+		p := b[i*packedSize:]
+		f := func(n int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(p[4*n:])) }
+		class := binary.LittleEndian.Uint32(p)
+		if class >= uint32(len(labels)) {
+			return nil, fmt.Errorf("%w: class %d of %d", errPacked, class, len(labels))
+		}
+		dets[i] = vision.Detection{Label: labels[class].Name, Class: int(class), Score: f(1),
+			Box: vision.Box{X: f(2), Y: f(3), W: f(4), H: f(5)}}
+	}
+	return dets, nil
+}

@@ -1,0 +1,322 @@
+package infer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/shm"
+)
+
+// Frames in flight in a worker: one being filled, one running, one decoding.
+const inFlight = 3
+
+// runNice is the run thread's nice value: above the agent's, so that frames
+// are handed over at once while a model computes.
+const runNice = 5
+
+// server is the worker process. Three goroutines pass jobs on: receive and
+// fill, run, decode and answer; so the next tensor is filled while the model runs.
+type server struct {
+	conn   *shm.Conn
+	load   loadRequest
+	info   Info
+	sess   *session
+	filler *Filler
+	pools  map[uint64]*shm.Pool
+
+	opened            chan struct{} // closed when sess is there
+	free, filled, ran chan *job
+}
+
+// job is one frame on its way, with its tensors.
+type job struct {
+	id    uint64
+	blob  *Blob
+	slot  *slot
+	at    Placement
+	w, h  int // of the frame
+	out   []float32
+	shape []int64
+	err   error
+	reply resultReply
+}
+
+// WorkerMain is the inference worker: it serves the agent's requests on the
+// socket fd until the agent closes it or ctx ends. The model's words, if it
+// can't be loaded, are the error.
+func WorkerMain(ctx context.Context, fd int) error {
+	s := &server{conn: shm.NewConn(fd), pools: map[uint64]*shm.Pool{}, opened: make(chan struct{}),
+		free: make(chan *job, inFlight), filled: make(chan *job, inFlight), ran: make(chan *job, inFlight)}
+	defer s.conn.Close()
+	defer context.AfterFunc(ctx, func() { s.conn.Close() })()
+	model, err := s.receiveLoad()
+	if err != nil {
+		return fmt.Errorf("inference worker: %w", err)
+	}
+	var g errgroup.Group
+	g.Go(func() error { return s.runAll(model) })
+	g.Go(s.answerAll)
+	s.receiveAll()
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("inference worker: %w", err)
+	}
+	return nil
+}
+
+// receiveLoad waits for the first request and maps the model's file.
+func (s *server) receiveLoad() ([]byte, error) {
+	var req request
+	fds, err := s.conn.Recv(&req)
+	if err != nil {
+		return nil, err
+	}
+	defer shm.CloseAll(fds)
+	if req.Load == nil || len(fds) != 1 {
+		return nil, errors.New("the first message must name the model")
+	}
+	s.load = *req.Load
+	s.load.Spec.Labels = make([]Label, s.load.Classes)
+	var st unix.Stat_t
+	if err := unix.Fstat(fds[0], &st); err != nil || st.Size < 1 {
+		return nil, s.refuse(fmt.Errorf("read the model: %w", cmpErr(err, errNoONNX)))
+	}
+	model, err := unix.Mmap(fds[0], 0, int(st.Size), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, s.refuse(fmt.Errorf("read the model: %w", err))
+	}
+	return model, nil
+}
+
+func cmpErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
+
+// refuse tells the agent that starting again is no use.
+func (s *server) refuse(err error) error {
+	if send := s.conn.Send(reply{Refused: err.Error()}); send != nil {
+		return errors.Join(err, send)
+	}
+	return err
+}
+
+// open loads the model and runs it once, which shows the output's shape.
+func (s *server) open(model []byte) error {
+	spec := &s.load.Spec
+	sum := sha256.Sum256(model)
+	var err error
+	if s.info, err = Describe(model); err != nil {
+		return err
+	}
+	s.info.Digest = hex.EncodeToString(sum[:])
+	if err := s.info.fits(*spec); err != nil {
+		return err
+	}
+	if s.sess, err = openSession(s.load.Library, model, s.info, s.load.Threads); err != nil {
+		return err
+	}
+	in := spec.Input
+	s.filler = NewFiller(in)
+	for range inFlight {
+		j := &job{blob: s.filler.NewBlob()}
+		if j.slot, err = s.sess.newSlot(j.blob.Data, []int64{1, int64(in.Planes()), int64(in.Height), int64(in.Width)}); err != nil {
+			return err
+		}
+		s.free <- j
+	}
+	return s.warmUp()
+}
+
+// warmUp runs the model on an empty tensor and fixes the outputs to the shape
+// that comes out.
+func (s *server) warmUp() error {
+	first := <-s.free
+	out, shape, err := s.sess.run(first.slot, loadLimit)
+	if err != nil {
+		return err
+	}
+	if err := NewDecoder(s.load.Spec).checkShape(out, shape); err != nil {
+		return err
+	}
+	s.free <- first
+	if len(out) == 0 {
+		return nil // the size depends on the picture
+	}
+	for range inFlight {
+		j := <-s.free
+		if err := s.sess.fixOutput(j.slot, shape); err != nil {
+			return err
+		}
+		s.free <- j
+	}
+	return nil
+}
+
+// fits checks that the model is the one that the spec was made for.
+func (i Info) fits(s Spec) error {
+	classes, err := i.classes(s.Family, s.Input)
+	if err != nil {
+		return err
+	}
+	if classes != 0 && classes != len(s.Labels) {
+		return fmt.Errorf("the model has %d classes, there are %d labels", classes, len(s.Labels))
+	}
+	shape := i.Inputs[0].Shape
+	if want := []int64{1, int64(s.Input.Planes()), int64(s.Input.Height), int64(s.Input.Width)}; !fitsShape(shape, want) {
+		return fmt.Errorf("the model's input is %v, the settings give %s", i.Inputs[0], shapeText(want))
+	}
+	return s.check()
+}
+
+// fitsShape reports whether sizes fit a declared shape, in which -1 takes any.
+func fitsShape(declared, sizes []int64) bool {
+	if len(declared) != len(sizes) {
+		return false
+	}
+	for n, d := range declared {
+		if d >= 0 && d != sizes[n] {
+			return false
+		}
+	}
+	return true
+}
+
+// runAll owns the model, on a thread of its own; the threads that ONNX Runtime
+// starts take over its priority.
+func (s *server) runAll(model []byte) error {
+	defer close(s.ran)
+	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), runNice) // only a hint
+	err := s.open(model)
+	_ = unix.Munmap(model) // ONNX Runtime has its own copy
+	if err != nil {
+		err = s.refuse(err)
+		s.conn.Close() // ends receiveAll
+		return err
+	}
+	close(s.opened)
+	debug.SetTraceback("single") // until here a crash is the model's, told in one line
+	debug.FreeOSMemory()
+	info := s.info
+	info.Labels = nil // the agent has them; they may be too long for a message
+	if err := s.conn.Send(reply{Ready: &info}); err != nil {
+		s.conn.Close()
+		return err
+	}
+	for j := range s.filled {
+		start := time.Now()
+		if j.err == nil {
+			j.out, j.shape, j.err = s.sess.run(j.slot, s.load.Limit)
+		}
+		j.reply.Run = time.Since(start)
+		s.ran <- j
+	}
+	return nil
+}
+
+// answerAll decodes and answers in the order of the runs.
+func (s *server) answerAll() error {
+	decoder := NewDecoder(s.load.Spec)
+	var gone error
+	for j := range s.ran {
+		start := time.Now()
+		r := &j.reply
+		r.ID, r.Err, r.TimedOut, r.Boxes, r.Dropped = j.id, "", false, r.Boxes[:0], 0
+		if j.err == nil {
+			var dets []vision.Detection
+			if dets, r.Dropped, j.err = decoder.Decode(j.out, j.shape, j.at, j.w, j.h); j.err == nil {
+				r.Boxes = packDetections(r.Boxes, dets)
+			}
+		}
+		if j.err != nil {
+			r.Err, r.TimedOut = j.err.Error(), errors.Is(j.err, ErrTimeLimit)
+		}
+		r.Decode = time.Since(start)
+		if err := s.conn.Send(reply{Result: r}); err != nil && gone == nil {
+			gone = err
+			s.conn.Close()
+		}
+		s.free <- j
+	}
+	if errors.Is(gone, os.ErrClosed) || errors.Is(gone, unix.EPIPE) || errors.Is(gone, unix.ECONNRESET) {
+		return nil // the agent has left
+	}
+	return gone
+}
+
+// receiveAll takes requests until the agent closes the socket; a run that is
+// under way then is stopped.
+func (s *server) receiveAll() {
+	defer close(s.filled)
+	for {
+		var req request
+		fds, err := s.conn.Recv(&req)
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			break
+		}
+		switch {
+		case req.Pool != nil && len(fds) == 1:
+			s.addPool(fds[0], *req.Pool)
+			fds = nil // the pool's now
+		case req.Forget != 0:
+			s.forget(req.Forget)
+		case req.Infer != nil:
+			s.filled <- s.fill(<-s.free, req.Infer)
+		}
+		shm.CloseAll(fds)
+	}
+	select {
+	case <-s.opened:
+		s.sess.stop()
+	default:
+	}
+}
+
+func (s *server) addPool(fd int, info shm.Info) {
+	s.forget(info.ID)
+	p, err := shm.OpenPool(fd, info)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err) // frames of this pool are answered with an error
+		return
+	}
+	s.pools[info.ID] = p
+}
+
+func (s *server) forget(id uint64) {
+	if p := s.pools[id]; p != nil {
+		delete(s.pools, id)
+		p.Release()
+	}
+}
+
+// fill writes the frame's tensor, straight from the shared slot.
+func (s *server) fill(j *job, r *inferRequest) *job {
+	start := time.Now()
+	j.id, j.w, j.h, j.err = r.ID, r.Width, r.Height, nil
+	pool := s.pools[r.Pool]
+	if pool == nil || r.Slot < 0 || r.Slot >= pool.Slots {
+		j.err = fmt.Errorf("frame in slot %d of pool %d: there is no such slot", r.Slot, r.Pool)
+	} else {
+		frame := vision.Frame{Pix: pool.Slot(r.Slot), Width: r.Width, Height: r.Height, Stride: r.Stride, Format: r.Format}
+		j.at, j.err = s.filler.Fill(j.blob, &frame)
+	}
+	j.reply.Fill = time.Since(start)
+	return j
+}

@@ -1,0 +1,27 @@
+//go:build !cgo
+
+package infer
+
+import (
+	"errors"
+	"time"
+)
+
+// session is absent from builds without cgo, which can't load ONNX Runtime.
+type session struct{}
+
+type slot struct{}
+
+func openSession(string, []byte, Info, int) (*session, error) {
+	return nil, errors.New("run models: this program was built without cgo: build it with CGO_ENABLED=1 and a C compiler")
+}
+
+func (*session) newSlot([]float32, []int64) (*slot, error) { panic("BUG: no session without cgo") }
+
+func (*session) fixOutput(*slot, []int64) error { panic("BUG: no session without cgo") }
+
+func (*session) run(*slot, time.Duration) ([]float32, []int64, error) {
+	panic("BUG: no session without cgo")
+}
+
+func (*session) stop() {}

@@ -1,0 +1,338 @@
+package infer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/shm"
+)
+
+// Errors that callers of Infer tell apart.
+var (
+	// ErrWorkerLost means that the worker died with the frame; a new one is
+	// being started, so the frame may be given again.
+	ErrWorkerLost = errors.New("the inference worker was lost")
+	// ErrTimeLimit means that the model ran longer than Config.Limit.
+	ErrTimeLimit = errors.New("the model took too long")
+	// ErrStopped means that Run has ended.
+	ErrStopped = errors.New("the inference worker is stopped")
+)
+
+// Times of a worker's life.
+const (
+	defaultLimit = 10 * time.Second
+	loadLimit    = 10 * time.Minute // engines of accelerators take minutes to build
+	hangGrace    = 2 * time.Second  // over Limit, until a silent worker is killed
+	stopGrace    = time.Second
+	crashes      = 3 // at loading in a row, until the model is given up
+)
+
+// Config says what a Worker runs.
+type Config struct {
+	Executable string   // started with Args; it must call WorkerMain(ctx, 3)
+	Args       []string // such as "worker", "infer"
+	Env        []string // added to the process's own
+	Library    string   // ONNX Runtime, of FindLibrary
+	Model      Model
+	Spec       Spec
+	Threads    int           // per operator; 0 counts as 1
+	Limit      time.Duration // of one run; 0 counts as 10 s
+	Log        *slog.Logger
+}
+
+// Model is where a model's bytes come from: a file, or Data if that is set.
+type Model struct {
+	Path string
+	Data []byte
+}
+
+// Result is what the model saw in one frame.
+type Result struct {
+	Detections []vision.Detection // best first; the caller's to keep
+	Dropped    int                // scores and boxes that were no numbers
+	Fill       time.Duration      // frame to tensor
+	Run        time.Duration      // the model alone
+	Decode     time.Duration      // output to detections
+	Model      string             // SHA-256 of the model file, hex
+}
+
+// Stats counts over the life of a Worker.
+type Stats struct {
+	Inferred uint64 // results given
+	Failed   uint64 // frames that the worker answered with an error
+	TimedOut uint64 // runs stopped at the limit, and workers killed for silence
+	Lost     uint64 // frames that died with a worker
+	Restarts uint64 // workers started after the first
+	Dropped  uint64 // scores and boxes that were no numbers
+}
+
+// Worker is the agent's side of the inference worker process: it starts it,
+// starts it again when it dies, and passes frames to it.
+type Worker struct {
+	cfg Config
+
+	inferred, failed, timedOut, lost, restarts, dropped atomic.Uint64
+
+	mu      sync.Mutex // protects the fields below
+	link    *link      // nil while no worker is ready
+	changed chan struct{}
+	ended   error // set when Run has ended
+	cpu     time.Duration
+	pid     int // of the running process, 0 without
+}
+
+// New makes a Worker; Run starts it.
+func New(cfg Config) *Worker {
+	if cfg.Threads < 1 {
+		cfg.Threads = 1
+	}
+	if cfg.Limit <= 0 {
+		cfg.Limit = defaultLimit
+	}
+	return &Worker{cfg: cfg, changed: make(chan struct{})}
+}
+
+// Run keeps a worker process running until ctx ends, and returns nil then. It
+// returns an error when starting again can't help: the model is refused, or it
+// ends the worker each time that it is loaded.
+func (w *Worker) Run(ctx context.Context) error {
+	err := w.run(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = ErrStopped
+	if err != nil {
+		w.ended = err
+	}
+	w.tellChange()
+	return err
+}
+
+func (w *Worker) run(ctx context.Context) error {
+	model, err := w.cfg.Model.open()
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	digest := ""
+	for try, dead := 1, 0; shm.Backoff(ctx, try) == nil; try++ {
+		if try > 1 || digest != "" {
+			w.restarts.Add(1)
+		}
+		ready, err := w.life(ctx, model, &digest)
+		var fatal fatalError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &fatal):
+			return fatal.error
+		case ready:
+			try, dead = 0, 0
+		default:
+			if dead++; dead == crashes {
+				return fmt.Errorf("load %s: the worker ended %d times in a row while loading it, at last with: %w", w.cfg.Model.name(), dead, err)
+			}
+		}
+		w.cfg.Log.Warn("inference worker ended, starting it again", "err", err)
+	}
+	return nil
+}
+
+// fatalError wraps what a new start can't heal.
+type fatalError struct{ error }
+
+// life is one worker process from start to end. ready tells whether it could
+// serve frames in between.
+func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (ready bool, err error) {
+	// One line tells a crash while loading; WorkerMain raises the level later.
+	env := append([]string{"GOTRACEBACK=none"}, w.cfg.Env...)
+	proc, err := shm.Command{Path: w.cfg.Executable, Args: w.cfg.Args, Env: env, Log: w.cfg.Log}.Start()
+	if err != nil {
+		return false, err
+	}
+	w.setPid(proc.Pid())
+	l := newLink(proc, w)
+	guard := make(chan struct{})
+	go func() {
+		defer close(guard)
+		l.watch(ctx)
+	}()
+	err = w.serve(l, model, digest)
+	l.lose()
+	w.setLink(nil)
+	proc.Stop(stopGrace)
+	<-guard
+	w.mu.Lock()
+	w.cpu, w.pid = w.cpu+proc.CPU(), 0
+	w.mu.Unlock()
+	if err == nil {
+		err = errors.New(proc.Exit())
+	}
+	return l.ready.Load(), err
+}
+
+// serve loads the model and delivers answers until the worker is gone.
+func (w *Worker) serve(l *link, model *os.File, digest *string) error {
+	spec := w.cfg.Spec
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Limit: w.cfg.Limit}
+	load.Spec.Labels = nil
+	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
+		return nil // the exit tells why
+	}
+	for {
+		var r reply
+		if _, err := l.proc.Conn.Recv(&r); err != nil {
+			return nil
+		}
+		switch {
+		case r.Refused != "":
+			return fatalError{fmt.Errorf("load %s: %s", w.cfg.Model.name(), r.Refused)}
+		case r.Ready != nil:
+			if *digest != "" && *digest != r.Ready.Digest {
+				return fatalError{fmt.Errorf("load %s: the file has changed since it was first loaded", w.cfg.Model.name())}
+			}
+			*digest = r.Ready.Digest
+			l.info = *r.Ready
+			l.info.Labels = labelNames(spec.Labels)
+			l.ready.Store(true)
+			w.setLink(l)
+		case r.Result != nil:
+			l.deliver(r.Result)
+		}
+	}
+}
+
+func labelNames(labels []Label) []string {
+	names := make([]string, len(labels))
+	for n, l := range labels {
+		names[n] = l.Name
+	}
+	return names
+}
+
+func (m Model) name() string {
+	if m.Data != nil {
+		return "the built-in model"
+	}
+	return m.Path
+}
+
+// open gives the model's file; it stays the same one even if the path is replaced.
+func (m Model) open() (*os.File, error) {
+	if m.Data == nil {
+		f, err := os.Open(m.Path)
+		if err != nil {
+			return nil, fmt.Errorf("load the model: %w", err)
+		}
+		return f, nil
+	}
+	fd, err := unix.MemfdCreate("sightline-model", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", m.name(), err)
+	}
+	f := os.NewFile(uintptr(fd), "model")
+	if _, err := f.Write(m.Data); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("load %s: %w", m.name(), err)
+	}
+	return f, nil
+}
+
+func (w *Worker) setPid(pid int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pid = pid
+}
+
+func (w *Worker) setLink(l *link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.link = l
+	w.tellChange()
+}
+
+// tellChange wakes everybody who waits for a worker; w.mu is held.
+func (w *Worker) tellChange() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// awaitLink waits until a worker is ready.
+func (w *Worker) awaitLink(ctx context.Context) (*link, error) {
+	for {
+		w.mu.Lock()
+		l, changed, ended := w.link, w.changed, w.ended
+		w.mu.Unlock()
+		switch {
+		case ended != nil:
+			return nil, ended
+		case l != nil:
+			return l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// Ready waits until a worker has loaded the model and tells what it is. When
+// Run has ended it returns Run's error.
+func (w *Worker) Ready(ctx context.Context) (Info, error) {
+	l, err := w.awaitLink(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	return l.info, nil
+}
+
+// Infer runs the model on the frame in a pool's slot, whose geometry frame
+// tells; frame.Pix isn't used. It waits for a worker if none is ready. The
+// slot must stay untouched until it returns. It is safe for concurrent use;
+// two calls at a time keep the model busy.
+func (w *Worker) Infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int) (Result, error) {
+	if err := fitsSlot(frame, pool, slot); err != nil {
+		return Result{}, err
+	}
+	l, err := w.awaitLink(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	return l.infer(ctx, frame, pool, slot)
+}
+
+func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {
+	if slot < 0 || slot >= pool.Slots {
+		return fmt.Errorf("inspect a frame: slot %d of a pool of %d", slot, pool.Slots)
+	}
+	there := vision.Frame{Pix: pool.Slot(slot), Width: f.Width, Height: f.Height, Stride: f.Stride, Format: f.Format}
+	if f.Stride > 8*maxFrame || f.Height > maxFrame || !there.Valid() {
+		return fmt.Errorf("inspect a frame: %d×%d with %d bytes a row doesn't fit a slot of %d bytes", f.Width, f.Height, f.Stride, pool.SlotSize)
+	}
+	return nil
+}
+
+// Forget lets the worker unmap a pool whose frames won't come any more.
+func (w *Worker) Forget(pool *shm.Pool) {
+	w.mu.Lock()
+	l := w.link
+	w.mu.Unlock()
+	if l != nil {
+		l.forget(pool)
+	}
+}
+
+// Stats gives the counters.
+func (w *Worker) Stats() Stats {
+	return Stats{Inferred: w.inferred.Load(), Failed: w.failed.Load(), TimedOut: w.timedOut.Load(),
+		Lost: w.lost.Load(), Restarts: w.restarts.Load(), Dropped: w.dropped.Load()}
+}

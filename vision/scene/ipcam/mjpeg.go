@@ -1,0 +1,93 @@
+package ipcam
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision/picture"
+)
+
+// slowViewer bounds how long one picture may take to be sent to a viewer.
+const slowViewer = 10 * time.Second
+
+// MJPEG is a camera that sends JPEG pictures over HTTP
+// (multipart/x-mixed-replace). Use NewMJPEG; it is an http.Handler.
+type MJPEG struct {
+	Drawing
+	Quality int  // of JPEG, 1 to 100; 0 means picture.DefaultQuality
+	Wait    bool // frame 0 is drawn when the first viewer comes, not when Run starts
+
+	hub *hub[[]byte]
+}
+
+// NewMJPEG checks the drawing. Nothing is drawn before Run.
+func NewMJPEG(d Drawing) (*MJPEG, error) {
+	return &MJPEG{Drawing: d, hub: newHub[[]byte]()}, d.check()
+}
+
+// Run draws and encodes at the camera's rate, once for all viewers and not at
+// all without any, until ctx ends.
+func (m *MJPEG) Run(ctx context.Context) error {
+	if m.Wait {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.hub.came:
+		}
+	}
+	f := m.frame()
+	return m.play(ctx, func(n int) error {
+		if !m.hub.watched() {
+			return nil
+		}
+		if err := m.Drawer.Frame(n, f); err != nil {
+			return err
+		}
+		b, err := picture.EncodeJPEG(f, picture.Encoding{Quality: m.Quality})
+		if err != nil {
+			return err
+		}
+		m.hub.publish(b)
+		return nil
+	})
+}
+
+// ServeHTTP sends pictures from the next one on until the viewer goes.
+func (m *MJPEG) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "only GET", http.StatusMethodNotAllowed)
+		return
+	}
+	w.Header().Set("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return
+	}
+	leave := m.hub.view()
+	defer leave()
+	out := http.NewResponseController(w)
+	if err := out.Flush(); err != nil {
+		return
+	}
+	seen := m.hub.last()
+	for {
+		pic, n, err := m.hub.after(r.Context(), seen)
+		if err != nil {
+			return
+		}
+		seen = n
+		// Not every writer knows deadlines; then TCP's own limits hold.
+		_ = out.SetWriteDeadline(time.Now().Add(slowViewer))
+		if _, err := fmt.Fprintf(w, "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n", len(pic)); err != nil {
+			return
+		}
+		if _, err := w.Write(append(pic[:len(pic):len(pic)], '\r', '\n')); err != nil {
+			return
+		}
+		if err := out.Flush(); err != nil {
+			return
+		}
+	}
+}

@@ -3,7 +3,7 @@
 
     train.py prepare --data DIR... --cache FILE.npz     pictures -> arrays of the network's size
     train.py train   --cache FILE.npz --work DIR        at most --minutes of training; run it again to resume
-    train.py export  --work DIR --out model.onnx        the graph, written node by node
+    train.py export  --work DIR --out model.onnx        the graph, written node by node; stamps manifest and card
     train.py ap      --model model.onnx --data DIR...   average precision on unseen pictures
     train.py parts   --model model.onnx --data DIR...   what a station would decide, on unbroken runs
 
@@ -12,8 +12,10 @@ Needs numpy, opencv-python-headless, torch, onnx, onnxruntime.
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
+import re
 import time
 
 import cv2
@@ -240,7 +242,7 @@ def train(args):
             order = rng.permutation(len(pictures))
         chosen, order = order[: args.batch], order[args.batch :]
         x, own = batch_of(rng, pictures, by_picture, chosen)
-        rate = 3e-3 * min(1, (step + 1) / 150) * (0.01 + 0.99 * (1 + np.cos(np.pi * spent / limit)) / 2)
+        rate = float(3e-3 * min(1, (step + 1) / 150) * (0.01 + 0.99 * (1 + np.cos(np.pi * spent / limit)) / 2))
         for group in opt.param_groups:
             group["lr"] = rate
         part, kind = net(torch.from_numpy(x).contiguous(memory_format=torch.channels_last))
@@ -377,8 +379,14 @@ def export(args):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="sightline")
     model.ir_version = 8
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, args.out)
-    print(f"{args.out}: {pathlib.Path(args.out).stat().st_size} bytes, opset 17")
+    out = pathlib.Path(args.out)
+    out.write_bytes(model.SerializeToString(deterministic=True))
+    digest = hashlib.sha256(out.read_bytes()).hexdigest()
+    for name in ("manifest.yaml", "MODEL_CARD.md"):  # beside the network, both tell its digest
+        if (out.parent / name).exists():
+            text = (out.parent / name).read_text()
+            (out.parent / name).write_text(re.sub(r"\b[0-9a-f]{64}\b", digest, text))
+    print(f"{out}: {out.stat().st_size} bytes, opset 17, sha256 {digest}")
 
 
 # --- evaluation --------------------------------------------------------------

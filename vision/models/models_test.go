@@ -1,0 +1,113 @@
+package models_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sightline-edge/sightline/updater/bundle"
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/models"
+)
+
+const maxModel = 2 << 20 // bytes; a shipped model is part of every binary
+
+func TestNames(t *testing.T) {
+	if diff := cmp.Diff([]string{"drawn-parts"}, models.Names()); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	if _, err := fs.Stat(models.FS(), "drawn-parts/model.onnx"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnknownName(t *testing.T) {
+	want := `model "drawn-part" is not one that we ship, which are: drawn-parts`
+	if _, err := models.Open("drawn-part"); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	for _, name := range []string{"", ".", "..", "drawn-parts/.."} {
+		if _, err := models.Open(name); err == nil {
+			t.Errorf("Open(%q) gave no error", name)
+		}
+	}
+}
+
+// TestShipped checks every model as a device will: the manifest reads, the
+// network is the one it names, the card is there.
+func TestShipped(t *testing.T) {
+	for _, name := range models.Names() {
+		fsys, err := models.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := bundle.Read(fsys)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		onnx, err := fs.ReadFile(fsys, m.Model.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(onnx)
+		if got := hex.EncodeToString(sum[:]); got != m.Model.SHA256 {
+			t.Errorf("%s: sha256 of %s is %s, the manifest says %s", name, m.Model.File, got, m.Model.SHA256)
+		}
+		if len(onnx) >= maxModel {
+			t.Errorf("%s: %s has %d bytes, must be less than %d", name, m.Model.File, len(onnx), maxModel)
+		}
+		if m.Name != name || m.Licence == "" {
+			t.Errorf("%s: the manifest's name is %q, its licence %q", name, m.Name, m.Licence)
+		}
+		card, err := fs.ReadFile(fsys, m.Card)
+		if err != nil || !bytes.Contains(card, []byte(m.Model.SHA256)) {
+			t.Errorf("%s: the card doesn't tell the network's sha256 (%v)", name, err)
+		}
+		checkRoles(t, m)
+	}
+}
+
+func checkRoles(t *testing.T, m *bundle.Manifest) {
+	t.Helper()
+	count := map[vision.Role]int{}
+	for _, l := range m.Model.Labels {
+		role, ok := vision.ParseRole(l.Role)
+		if !ok {
+			t.Errorf("%s: label %s has role %q", m.Name, l.Name, l.Role)
+		}
+		count[role]++
+	}
+	if count[vision.PartRole] != 1 || count[vision.DefectRole] == 0 {
+		t.Errorf("%s: labels %v have no part, or no defect", m.Name, m.Model.Labels)
+	}
+}
+
+// TestDrawnPartsLabels: the labels are those that the scene gives its truth
+// by, in the order of the network's classes.
+func TestDrawnPartsLabels(t *testing.T) {
+	fsys, err := models.Open("drawn-parts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := bundle.Read(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range m.Model.Labels {
+		got = append(got, fmt.Sprintf("%s:%s", l.Name, l.Role))
+	}
+	want := "part:part chip:defect dent:defect stain:defect scratch:defect crack:defect"
+	if strings.Join(got, " ") != want {
+		t.Errorf("labels %v, want %s", got, want)
+	}
+	if m.Rule.Spec() != "threshold:defect>0.5" {
+		t.Errorf("rule %q", m.Rule.Spec())
+	}
+}

@@ -74,6 +74,7 @@ type Part struct {
 	First    uint64
 	Last     uint64 // Seq of the first and last frame that showed it
 	Best     uint64 // Seq of the frame that Box was taken from
+	Name     string // file name of the picture, of a part that came from a folder
 	Seen     time.Time
 	LastSeen time.Time // Captured of the first and last frame that showed it
 }

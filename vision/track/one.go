@@ -22,6 +22,7 @@ type track struct {
 	hits    int
 	missing time.Duration
 
+	name      string
 	first     uint64
 	firstTime time.Time
 	lastTime  time.Time
@@ -35,7 +36,7 @@ type track struct {
 }
 
 func newTrack(id string, f Frame) *track {
-	return &track{id: id, first: f.Seq, firstTime: f.Captured, labels: map[string]float32{}}
+	return &track{id: id, name: f.Name, first: f.Seq, firstTime: f.Captured, labels: map[string]float32{}}
 }
 
 // predict moves the track by its velocity.
@@ -134,6 +135,6 @@ func (t *track) part(cfg Config) vision.Part {
 		ID: t.id, Label: t.label(), Score: t.score, Box: t.bestBox,
 		Defects: t.evidence.list(min(cfg.Evidence, t.hits)),
 		Frames:  t.hits, First: t.first, Last: t.seen, Best: t.best,
-		Seen: t.firstTime, LastSeen: t.lastTime,
+		Name: t.name, Seen: t.firstTime, LastSeen: t.lastTime,
 	}
 }

@@ -56,6 +56,7 @@ type Frame struct {
 	Seq           uint64        // from 1
 	Clock         time.Duration // of the stream: position in a recording, else any steady clock
 	Captured      time.Time     // for the record only
+	Name          string        // of a picture from a folder, for the record only
 	Width, Height int           // pixels
 }
 

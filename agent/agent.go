@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/vision/infer"
+)
+
+// stopGrace is how long stations may take to come to their end before what
+// they wait for is taken from them.
+const stopGrace = time.Second
+
+// Config says what an Agent consists of. Journal must be given.
+type Config struct {
+	Journal *journal.Journal
+	Opened  journal.Opened // what was found when it was opened
+	Models  []*infer.Worker
+	Log     *slog.Logger
+	Told    func(*Inspection) // hears each verdict in order, after it is on disk; may be nil
+	Open    bool              // the REST interface can be reached from the network
+	Stay    bool              // go on answering when every source has ended
+	Judge   bool              // when the context ends, judge parts in view instead of NONE stopped
+}
+
+// Agent is one device: its stations, the workers they share, and the journal.
+type Agent struct {
+	cfg      Config
+	log      *slog.Logger
+	stations []*Station
+	recorder *recorder
+	health   health.Set
+	thumbs   thumbs
+	events   events
+	began    time.Time
+}
+
+// New makes an agent; Run starts it.
+func New(cfg Config) *Agent {
+	a := &Agent{cfg: cfg, log: cfg.Log, began: time.Now()}
+	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell)
+	return a
+}
+
+// Add adds a station. Call it before Run.
+func (a *Agent) Add(cfg StationConfig) *Station {
+	s := newStation(cfg, a.recorder)
+	a.stations = append(a.stations, s)
+	return s
+}
+
+// Run inspects until every source has ended (with Stay: until the context
+// does). When the context ends it is done within two seconds; every verdict
+// that was told is then in the journal, or counted as lost. It returns why a
+// source or a model could not be used; with Stay that is told as the
+// station's state instead.
+func (a *Agent) Run(ctx context.Context) error {
+	keep, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var base errgroup.Group
+	base.Go(func() error { return a.cfg.Journal.Run(keep) })
+	base.Go(func() error { return a.watch(keep) })
+	err := a.inspect(ctx)
+	if err == nil && a.cfg.Stay {
+		<-ctx.Done()
+	}
+	end()
+	return errors.Join(err, base.Wait())
+}
+
+// inspect runs models, stations and recorder until the stations have ended.
+// What they wait for is taken from them when they are still there stopGrace
+// after ctx.
+func (a *Agent) inspect(ctx context.Context) error {
+	hard, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, a.stop)()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, end) })()
+
+	late, endLate := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLate()
+	var records, models errgroup.Group
+	records.Go(func() error { return a.recorder.runLate(late) })
+	records.Go(func() error {
+		defer endLate()
+		return a.recorder.run()
+	})
+	for _, m := range a.cfg.Models {
+		models.Go(func() error { return a.runModel(hard, m) })
+	}
+	var stations errgroup.Group
+	for _, s := range a.stations {
+		stations.Go(func() error { return a.runStation(hard, s) })
+	}
+	err := stations.Wait()
+	a.recorder.close()
+	err = errors.Join(err, records.Wait())
+	end()
+	// The stations' errors only follow from the model's.
+	if failed := models.Wait(); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// runModel runs a worker; one that can't run ends its stations.
+func (a *Agent) runModel(ctx context.Context, m *infer.Worker) error {
+	err := m.Run(ctx)
+	if err == nil {
+		return nil
+	}
+	for _, s := range a.stations {
+		if s.cfg.Model == m {
+			s.fail(err)
+		}
+	}
+	if a.cfg.Stay {
+		a.log.Error("model can't run", "err", err)
+		return nil
+	}
+	return err
+}
+
+func (a *Agent) runStation(ctx context.Context, s *Station) error {
+	err := s.run(ctx)
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	s.fail(err)
+	if a.cfg.Stay {
+		a.log.Error("station can't run", "station", s.cfg.ID, "err", err)
+		return nil
+	}
+	return err
+}
+
+// stop ends the stations because the context has ended.
+func (a *Agent) stop() {
+	for _, s := range a.stations {
+		if a.cfg.Judge {
+			s.End()
+		} else {
+			s.Stop()
+		}
+	}
+}
+
+// tell lets everybody hear a verdict: counts, page, events, and the caller.
+func (a *Agent) tell(i *Inspection) {
+	i.station.told(i)
+	if i.Picture != nil {
+		a.thumbs.put(i.Part.ID, i.Picture)
+	}
+	a.events.publish(i)
+	if a.cfg.Told != nil {
+		a.cfg.Told(i)
+	}
+}
+
+// Stations are the agent's stations in the order they were added.
+func (a *Agent) Stations() []*Station { return a.stations }
+
+// Recorder tells what the disk did to verdicts.
+func (a *Agent) Recorder() RecorderStats { return a.recorder.Stats() }

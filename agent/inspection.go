@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// Inspection is one part on its way from the rule to those who are told.
+type Inspection struct {
+	Part     vision.Part
+	Decision vision.Decision // the rule's
+	Told     vision.Decision // what the line hears: Decision, or NONE not_recorded
+	Decided  time.Time
+	Station  string
+	Line     string
+	Source   string // of the camera, without credentials
+	Model    Model
+	Seq      uint64 // in the journal; 0 when told without being on disk
+	Picture  []byte // JPEG of the best view, nil without
+	Width    int    // pixels of Picture
+	Height   int
+	InView   vision.Box // the part's box in Picture
+
+	station *Station
+	crop    *crop
+}
+
+// Latency is how long after the part's last frame it was decided.
+func (i *Inspection) Latency() time.Duration { return i.Decided.Sub(i.Part.LastSeen) }
+
+// record is the journal's record; told says what was told before it was
+// written, nil if nothing else was.
+func (i *Inspection) record(told *vision.Decision) []byte {
+	r := wire.NewResult(&i.Part, &i.Decision, i.Decided)
+	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Source, 1
+	r.Model, r.ModelDigest = i.Model.Name, i.Model.Digest
+	if rule := i.station.cfg.Rule; rule != nil {
+		r.Rule, r.RuleDigest = rule.Name(), rule.Digest()
+	}
+	if told != nil {
+		r.Told = answer(told)
+	}
+	return must(wire.EncodeResult(r))
+}
+
+// amendment says that something else was told than the record seq has.
+func (i *Inspection) amendment(seq uint64) []byte {
+	return must(wire.EncodeTold(&wire.Told{Seq: seq, Answer: answer(&i.Told), At: time.Now().UnixNano()}))
+}
+
+func answer(d *vision.Decision) *wire.Answer {
+	return &wire.Answer{Verdict: wire.NewVerdict(d.Verdict), Reason: d.Reason}
+}
+
+// must is for records made here, whose texts were checked at the doors.
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return b
+}

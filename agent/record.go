@@ -1,0 +1,196 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// Limits of what waits for the disk.
+const (
+	maxWaiting = 4096                   // decided parts of all stations, before they are told
+	maxLate    = 10000                  // records of told parts that the disk still owes
+	lateEvery  = time.Second            // between two tries to write those
+	lateEnd    = 500 * time.Millisecond // for the last try when the agent ends
+)
+
+// recorder puts verdicts on disk before they are told. A verdict that isn't
+// there by its station's deadline is told as NONE not_recorded; its record is
+// written as soon as the disk takes it, and says what was told.
+type recorder struct {
+	journal *journal.Journal
+	log     *slog.Logger
+	tell    func(*Inspection) // called in the order of the decisions
+
+	waiting chan *entry
+	late    chan *entry
+
+	mu    sync.Mutex // protects stats
+	stats RecorderStats
+}
+
+// RecorderStats count what the disk did to verdicts.
+type RecorderStats struct {
+	Told    uint64 // verdicts told
+	Late    uint64 // of them, those not on disk by the deadline
+	Owed    uint64 // records that still wait for the disk
+	Lost    uint64 // records given up: too many waited, or the agent ended
+	Full    bool   // the last append found the disk full
+	LastErr string
+}
+
+// entry is an inspection with its record under way.
+type entry struct {
+	*Inspection
+	pending *journal.Pending
+}
+
+func newRecorder(j *journal.Journal, log *slog.Logger, tell func(*Inspection)) *recorder {
+	return &recorder{journal: j, log: log, tell: tell, waiting: make(chan *entry, maxWaiting), late: make(chan *entry, maxLate)}
+}
+
+// decided takes a decision. It blocks only when thousands wait already.
+func (r *recorder) decided(i *Inspection) {
+	r.waiting <- &entry{Inspection: i, pending: r.journal.Append(i.record(nil))}
+}
+
+// close ends run once all that was decided is told.
+func (r *recorder) close() { close(r.waiting) }
+
+// run tells what decided took, each by its deadline, until close.
+func (r *recorder) run() error {
+	defer close(r.late)
+	for e := range r.waiting {
+		e.render() // while the disk works
+		r.settle(e)
+	}
+	return nil
+}
+
+// settle waits for the disk until the deadline, then tells.
+func (r *recorder) settle(e *entry) {
+	cfg := &e.station.cfg
+	timer := time.NewTimer(time.Until(e.Decided.Add(cfg.Deadline)))
+	defer timer.Stop()
+	recorded := false
+	select {
+	case <-e.pending.Done():
+		recorded = r.outcome(e)
+	case <-timer.C:
+		select { // both may be ready
+		case <-e.pending.Done():
+			recorded = r.outcome(e)
+		default:
+		}
+	}
+	if !recorded && !cfg.Allow {
+		e.Told = vision.Decision{Verdict: vision.None, Reason: vision.ReasonNotRecorded}
+	}
+	r.count(func(s *RecorderStats) {
+		s.Told++
+		if !recorded {
+			s.Late++
+		}
+	})
+	r.tell(e.Inspection)
+	if !recorded {
+		r.owe(e)
+	}
+}
+
+// outcome notes how the append ended.
+func (r *recorder) outcome(e *entry) bool {
+	seq, err := e.pending.Result()
+	r.count(func(s *RecorderStats) {
+		s.Full = errors.Is(err, journal.ErrFull)
+		if err != nil {
+			s.LastErr = err.Error()
+		}
+	})
+	if err != nil {
+		return false
+	}
+	e.Seq = seq
+	return true
+}
+
+func (r *recorder) owe(e *entry) {
+	select {
+	case r.late <- e:
+		r.count(func(s *RecorderStats) { s.Owed++ })
+	default:
+		r.count(func(s *RecorderStats) { s.Lost++ })
+		r.log.Error("record given up, too many wait for the disk", "part", e.Part.ID, "told", e.Told.Verdict)
+	}
+}
+
+// runLate writes the records that the disk owes, in order, until run has ended
+// and nothing is owed, or lateEnd after ctx is done.
+func (r *recorder) runLate(ctx context.Context) error {
+	for e := range r.late {
+		if r.pay(ctx, e) {
+			r.count(func(s *RecorderStats) { s.Owed-- })
+			continue
+		}
+		r.count(func(s *RecorderStats) { s.Owed--; s.Lost++ })
+		r.log.Error("record given up, the agent ends and the disk doesn't take it", "part", e.Part.ID, "told", e.Told.Verdict)
+	}
+	return nil
+}
+
+// pay brings one record to the disk, with what was told.
+func (r *recorder) pay(ctx context.Context, e *entry) bool {
+	end, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lateEnd, cancel) })
+	defer stop()
+	wait := func(p *journal.Pending) (uint64, error) {
+		select {
+		case <-p.Done():
+			return p.Result()
+		case <-end.Done():
+			return 0, end.Err()
+		}
+	}
+	// The first append may have reached the disk after the deadline.
+	seq, err := wait(e.pending)
+	if err == nil {
+		if e.station.cfg.Allow {
+			return true
+		}
+		_, err = wait(r.journal.Amend(seq, e.amendment(seq)))
+	}
+	for err != nil {
+		r.count(func(s *RecorderStats) { s.Full, s.LastErr = errors.Is(err, journal.ErrFull), err.Error() })
+		select {
+		case <-time.After(lateEvery):
+		case <-end.Done():
+			return false
+		}
+		if seq != 0 {
+			_, err = wait(r.journal.Amend(seq, e.amendment(seq)))
+		} else {
+			_, err = wait(r.journal.Append(e.record(&e.Told)))
+		}
+	}
+	r.count(func(s *RecorderStats) { s.Full = false })
+	return true
+}
+
+func (r *recorder) count(f func(*RecorderStats)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.stats)
+}
+
+// Stats are the current figures.
+func (r *recorder) Stats() RecorderStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats
+}

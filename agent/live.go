@@ -14,7 +14,7 @@ import (
 // Limits of the live picture: viewers get at most so many a second, none wider.
 const (
 	liveEvery   = 80 * time.Millisecond
-	liveWidth   = 1280 // pixels
+	liveSide    = 1280 // pixels
 	liveQuality = 80   // of the JPEG
 )
 
@@ -84,7 +84,7 @@ func (l *live) run(ctx context.Context) error {
 		buf, l.pix = l.pix, buf
 		l.mu.Unlock()
 		var err error
-		if shot.JPEG, err = picture.EncodeJPEG(&buf, picture.Encoding{Quality: liveQuality, MaxWidth: liveWidth}); err != nil {
+		if shot.JPEG, err = picture.EncodeJPEG(&buf, picture.Encoding{Quality: liveQuality, MaxSide: liveSide}); err != nil {
 			return err
 		}
 		l.mu.Lock()

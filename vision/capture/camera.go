@@ -179,7 +179,9 @@ func (c *Camera) push(f *Frame) {
 
 // Run reads the source until it ends or ctx does, and then returns nil. A
 // live camera that fails is tried again for ever; what keeps a file or folder
-// from being read is the error. No process is left when Run returns.
+// from being read is the error. No process is left when Run returns; frames
+// that a recording gave before its end stay for Next, which must be called
+// until it fails to free the last memory.
 func (c *Camera) Run(ctx context.Context) error {
 	err := c.supervise(ctx)
 	c.mu.Lock()

@@ -87,6 +87,9 @@ func start(t *testing.T, cfg Config) *running {
 		if d := time.Since(began); d > 2*time.Second {
 			t.Errorf("stopping took %v", d)
 		}
+		for f, err := c.Next(ctx); err == nil; f, err = c.Next(ctx) {
+			f.Release() // what a failed recording had left
+		}
 		eventually(t, 2*time.Second, "descriptors and processes to be as before", func() bool {
 			return openFiles(t) <= fds && childrenCount(t) <= len(children)
 		})

@@ -3,12 +3,14 @@ package capture
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/textproto"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -38,28 +40,62 @@ func askRTSP(ctx context.Context, at string) error {
 	}
 	user := u.User
 	u.User = nil
-	describe := func(n int, more string) error {
-		_, err := fmt.Fprintf(conn, "DESCRIBE %s RTSP/1.0\r\nCSeq: %d\r\nAccept: application/sdp\r\n%s\r\n", u, n, more)
-		return err
+	in := textproto.NewReader(bufio.NewReader(conn))
+	status, header, err := describe(conn, in, u, "")
+	if err == nil && strings.HasPrefix(status, "401") && user != nil {
+		var answer string
+		if answer, err = rtspAccess(header, user, u.String()); err != nil {
+			return err
+		}
+		status, _, err = describe(conn, in, u, "Authorization: "+answer+"\r\n")
 	}
-	if err := describe(1, ""); err != nil {
-		return dialError(err)
-	}
-	answer := textproto.NewReader(bufio.NewReader(conn))
-	line, err := answer.ReadLine()
-	if err != nil {
-		return rtspSilence(err)
-	}
-	version, status, _ := strings.Cut(line, " ")
 	switch {
-	case !strings.HasPrefix(version, "RTSP/"):
-		return fmt.Errorf("what answers there doesn't speak RTSP: %.40q", line)
+	case err != nil:
+		return err
 	case strings.HasPrefix(status, "401") && user == nil:
 		return errors.New("unauthorised (401): give the camera's user and password as rtsp://user:password@host/…")
+	case strings.HasPrefix(status, "401"):
+		return errors.New("unauthorised (401): the camera refuses this user and password")
 	case strings.HasPrefix(status, "404"), strings.HasPrefix(status, "403"), strings.HasPrefix(status, "5"):
 		return fmt.Errorf("the camera answers %s: is the path of the stream right?", status)
 	}
 	return nil
+}
+
+// describe asks once and reads the status and header of the answer.
+func describe(conn net.Conn, in *textproto.Reader, u *url.URL, more string) (string, textproto.MIMEHeader, error) {
+	if _, err := fmt.Fprintf(conn, "DESCRIBE %s RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n%s\r\n", u, more); err != nil {
+		return "", nil, dialError(err)
+	}
+	line, err := in.ReadLine()
+	if err != nil {
+		return "", nil, rtspSilence(err)
+	}
+	version, status, _ := strings.Cut(line, " ")
+	if !strings.HasPrefix(version, "RTSP/") {
+		return "", nil, fmt.Errorf("what answers there doesn't speak RTSP: %.40q", line)
+	}
+	header, err := in.ReadMIMEHeader()
+	if err != nil {
+		return "", nil, rtspSilence(err)
+	}
+	if n, err := strconv.ParseUint(header.Get("Content-Length"), 10, 16); err == nil {
+		if _, err := in.R.Discard(int(n)); err != nil {
+			return "", nil, rtspSilence(err)
+		}
+	}
+	return status, header, nil
+}
+
+// rtspAccess answers the camera's challenge, Digest rather than Basic.
+func rtspAccess(header textproto.MIMEHeader, user *url.Userinfo, uri string) (string, error) {
+	password, _ := user.Password()
+	for _, c := range header.Values("WWW-Authenticate") {
+		if len(c) > len("digest ") && strings.EqualFold(c[:len("digest ")], "digest ") {
+			return digestAnswer(c, user.Username(), password, "DESCRIBE", uri)
+		}
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)), nil
 }
 
 func rtspSilence(err error) error {

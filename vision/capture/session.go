@@ -15,7 +15,7 @@ import (
 
 // How long a worker may take for what isn't bounded by the camera's silence.
 const (
-	openPatience = 12 * time.Second       // from its start to the open source
+	openPatience = 10 * time.Second       // from its start to the open source, and to the first frame of a camera: keyframes may be rare
 	filePatience = 60 * time.Second       // for one picture of a file, the largest included
 	stopGrace    = 300 * time.Millisecond // to end after the socket is closed
 	watchEvery   = 100 * time.Millisecond
@@ -136,7 +136,8 @@ func (s *session) overdue() error {
 		return nil
 	case waiting && !c.Drops():
 		s.seen = time.Now()
-	case c.Live() && quiet > 2*c.cfg.Silence+c.cfg.Silence/4:
+	case c.Live() && s.frames == 0 && quiet > openPatience,
+		c.Live() && s.frames > 0 && quiet > 2*c.cfg.Silence+c.cfg.Silence/4:
 		return errSilent // the worker's own limit, twice the silence, comes first
 	case !c.Live() && quiet > filePatience:
 		return errStuck

@@ -1,0 +1,342 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/scene/ipcam"
+)
+
+// ramp paints frame n in the gray 2n (mod 256), the lower half of the picture
+// in its opposite.
+type ramp struct{}
+
+func (ramp) Frame(n int, dst *vision.Frame) error {
+	half := len(dst.Pix) / 2
+	for i := range dst.Pix {
+		dst.Pix[i] = byte(2 * n)
+		if i >= half {
+			dst.Pix[i] = ^byte(2 * n)
+		}
+	}
+	return nil
+}
+
+// whole checks that a frame of ramp is one picture, not two halves or an old rest.
+func whole(t *testing.T, f *Frame) {
+	t.Helper()
+	top, bottom := int(f.Pix[0]), int(f.Pix[len(f.Pix)-1])
+	if d := top + bottom - 255; d < -8 || d > 8 {
+		t.Errorf("frame %d of %dx%d: top %d and bottom %d aren't of one picture", f.Seq, f.Width, f.Height, top, bottom)
+	}
+}
+
+// background runs f until the test ends.
+func background(t *testing.T, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// mjpegCamera is a camera behind a gate, whose address it returns.
+func mjpegCamera(t *testing.T, w, h int, rate float64) (*ipcam.Gate, string) {
+	t.Helper()
+	m, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: ramp{}, Width: w, Height: h, Rate: rate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(m)
+	t.Cleanup(srv.CloseClientConnections)
+	background(t, m.Run)
+	return gate(t, strings.TrimPrefix(srv.URL, "http://"))
+}
+
+func gate(t *testing.T, target string) (*ipcam.Gate, string) {
+	t.Helper()
+	g, err := ipcam.NewGate(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	return g, g.Addr()
+}
+
+func set(t *testing.T, g *ipcam.Gate, f ipcam.Fault) {
+	t.Helper()
+	if err := g.Set(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLiveCameraGivesTheNewestFrame(t *testing.T) {
+	_, addr := mjpegCamera(t, 320, 240, 100)
+	r := start(t, config("http://"+addr+"/"))
+	first := r.next(10 * time.Second)
+	defer first.Release()
+	if age := time.Since(first.Captured); age < 0 || age > 2*time.Second {
+		t.Errorf("the first frame is %v old", age)
+	}
+	// Nobody takes frames for a while; then comes the newest, not the next.
+	eventually(t, 5*time.Second, "20 frames", func() bool { return r.Stats().Captured > first.Seq+20 })
+	f := r.next(time.Second)
+	defer f.Release()
+	if f.Seq < first.Seq+15 {
+		t.Errorf("frame %d after %d, more than 20 came", f.Seq, first.Seq)
+	}
+	whole(t, f)
+	s := r.Stats()
+	if s.Dropped.Overwritten == 0 || s.State != Streaming || s.Codec != "mjpeg" || s.Width != 320 {
+		t.Errorf("stats %+v", s)
+	}
+	if s.Rate < 20 || s.Rate > 150 {
+		t.Errorf("rate is measured as %.1f/s, the camera has 100", s.Rate)
+	}
+}
+
+func TestConsumerThatKeepsEverySlotIsNoSilentCamera(t *testing.T) {
+	_, addr := mjpegCamera(t, 160, 120, 50)
+	cfg := config("http://" + addr + "/")
+	cfg.Slots, cfg.Silence = 2, 300*time.Millisecond
+	r := start(t, cfg)
+	a, b := r.next(10*time.Second), r.next(10*time.Second)
+	eventually(t, 10*time.Second, "frames dropped for want of a slot", func() bool { return r.Stats().Dropped.NoSlot > 60 })
+	if s := r.Stats(); s.Restarts != 0 || s.State != Streaming {
+		t.Errorf("stats %+v", s)
+	}
+	a.Release()
+	b.Release()
+	r.next(5 * time.Second).Release()
+}
+
+// faults are what happens to a connection; each must be seen and outlived.
+func TestLiveCameraFaults(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fault ipcam.Fault
+		state State  // seen in between
+		want  string // in LastError
+	}{
+		{"refuses", ipcam.Refuse, Failed, "connection refused"},
+		{"cuts", ipcam.Cut, Failed, "closed the"},
+		{"resets", ipcam.Reset, Failed, ""},
+		{"freezes", ipcam.Freeze, Silent, ""},
+		{"sends noise", ipcam.Garbage, Failed, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g, addr := mjpegCamera(t, 160, 120, 50)
+			r := start(t, config("http://user:secret@"+addr+"/"))
+			before := r.next(10 * time.Second)
+			before.Release()
+			set(t, g, c.fault)
+			began := time.Now()
+			eventually(t, 8*time.Second, "the fault to be seen", func() bool {
+				s := r.Stats()
+				return (s.State == c.state || s.Restarts > 0) && strings.Contains(s.LastError, c.want)
+			})
+			if d := time.Since(began); c.fault == ipcam.Freeze && d > 2300*time.Millisecond {
+				t.Errorf("seen after %v", d)
+			}
+			if e := r.Stats().LastError; strings.Contains(e, "secret") {
+				t.Errorf("the password is shown: %s", e)
+			}
+			back(t, r, func() { set(t, g, ipcam.None) }, before.Seq)
+		})
+	}
+}
+
+// back heals a camera and checks that fresh frames come within 5 s.
+func back(t *testing.T, r *running, heal func(), seq uint64) {
+	t.Helper()
+	heal()
+	began := time.Now()
+	for {
+		f := r.next(6 * time.Second)
+		fresh := f.Captured.After(began)
+		if f.Seq <= seq {
+			t.Errorf("frame %d after %d", f.Seq, seq)
+		}
+		seq = f.Seq
+		f.Release()
+		if fresh {
+			break
+		}
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("back after %v", d)
+	}
+	t.Logf("back after %v, %d restarts", time.Since(began).Round(time.Millisecond), r.Stats().Restarts)
+}
+
+func TestCameraThatNeverComes(t *testing.T) {
+	g, addr := mjpegCamera(t, 160, 120, 50)
+	set(t, g, ipcam.Refuse)
+	r := start(t, config("http://"+addr+"/"))
+	eventually(t, 10*time.Second, "three tries", func() bool { return r.Stats().Restarts >= 2 })
+	if s := r.Stats(); s.Captured != 0 || !strings.Contains(s.LastError, "connection refused") {
+		t.Errorf("stats %+v", s)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := r.Next(ctx); err == nil {
+		t.Error("a frame came")
+	}
+	back(t, r, func() { set(t, g, ipcam.None) }, 0)
+}
+
+func (r *running) pid() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats.pid
+}
+
+func TestWorkerKilledOrStopped(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			_, addr := mjpegCamera(t, 160, 120, 50)
+			cfg := config("http://" + addr + "/")
+			cfg.Silence = 500 * time.Millisecond
+			r := start(t, cfg)
+			held := r.next(10 * time.Second)
+			want := bytes.Clone(held.Pix)
+			cpu := r.CPU()
+			if err := syscall.Kill(r.pid(), sig); err != nil {
+				t.Fatal(err)
+			}
+			back(t, r, func() {}, held.Seq)
+			if !bytes.Equal(want, held.Pix) {
+				t.Error("a frame that was held has changed")
+			}
+			held.Release()
+			if now := r.CPU(); now < cpu {
+				t.Errorf("CPU went back from %v to %v", cpu, now)
+			}
+		})
+	}
+}
+
+func TestWorkerOfAFileKilled(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 30 {
+		write(t, dir, fmt.Sprintf("%d.jpg", i), jpegOf(t, plain(64, 48, 7)))
+	}
+	cfg := config(dir)
+	cfg.Slots = 2
+	r := start(t, cfg)
+	f := r.next(10 * time.Second)
+	if err := syscall.Kill(r.pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-r.done
+	f.Release()
+	if r.err == nil || !strings.Contains(r.err.Error(), "signal: killed") {
+		t.Errorf("run: %v", r.err)
+	}
+}
+
+// answers is an HTTP camera that sends exactly these bytes, then waits.
+func answers(t *testing.T, contentType string, status int, body ...string) string {
+	t.Helper()
+	quit := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = []string{contentType}
+		if contentType == "" {
+			w.Header()["Content-Type"] = nil // or it would be guessed
+		}
+		w.WriteHeader(status)
+		for _, b := range body {
+			_, _ = w.Write([]byte(b)) // a viewer that left is fine
+		}
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-quit:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(sync.OnceFunc(func() { close(quit) }))
+	return srv.URL
+}
+
+func TestHostileMJPEG(t *testing.T) {
+	pic := string(jpegOf(t, plain(64, 48, 77)))
+	part := func(head string) string { return head + "\r\n\r\n" + pic + "\r\n" }
+	for _, c := range []struct {
+		name, contentType string
+		body              []string
+	}{
+		{"no lengths", "multipart/x-mixed-replace; boundary=b", []string{part("--b\r\nContent-Type: image/jpeg"), part("--b")}},
+		{"quoted boundary with dashes", `multipart/x-mixed-replace;boundary="--b"`, []string{part("--b\r\nContent-Length: 5")}},
+		{"boundary that never comes", "multipart/x-mixed-replace; boundary=other", []string{part("--b"), part("--b")}},
+		{"malformed content type", "multipart/x-mixed-replace; boundary=--a b\"c", []string{part("--b")}},
+		{"no boundary, no type", "", []string{pic, pic}},
+		{"lies about the length", "multipart/x-mixed-replace; boundary=b", []string{part("--b\r\nContent-Length: 999999999"), part("--b\r\nContent-Length: -1")}},
+		{"junk before and between", "multipart/x-mixed-replace; boundary=b", []string{"\xff\xff\xd8\x00\xff\xd8 hello", pic, "\xff\xd8\xff", pic}},
+		{"a cut picture first", "multipart/x-mixed-replace; boundary=b", []string{pic[:len(pic)/2], part("--b"), part("--b")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := start(t, config(answers(t, c.contentType, 200, c.body...)))
+			f := r.next(10 * time.Second)
+			defer f.Release()
+			if f.Width != 64 || f.Pix[0] != 77 {
+				t.Errorf("frame of %dx%d, gray %d", f.Width, f.Height, f.Pix[0])
+			}
+		})
+	}
+}
+
+func TestAnswersThatAreNoStream(t *testing.T) {
+	pic := string(jpegOf(t, plain(64, 48, 77)))
+	for _, c := range []struct {
+		name, contentType string
+		status            int
+		want              string
+	}{
+		{"unauthorised", "text/html", 401, "unauthorised (401)"},
+		{"not found", "text/html", 404, "404 Not Found"},
+		{"a page", "text/html; charset=utf-8", 200, "gives text/html, not an MJPEG stream"},
+		{"one picture", "image/jpeg", 200, "a single picture (image/jpeg)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := start(t, config(answers(t, c.contentType, c.status, pic)))
+			eventually(t, 10*time.Second, "the reason", func() bool { return strings.Contains(r.Stats().LastError, c.want) })
+		})
+	}
+}
+
+func TestSpeakerOfAnotherProtocol(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, func() { ln.Close() })()
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return nil
+			}
+			fmt.Fprint(c, "SSH-2.0-OpenSSH_9.2\r\n")
+			c.Close()
+		}
+	})
+	r := start(t, config("http://"+ln.Addr().String()))
+	eventually(t, 10*time.Second, "a reason", func() bool { return r.Stats().LastError != "" })
+	t.Log(r.Stats().LastError)
+}

@@ -1,0 +1,198 @@
+// Package config reads the agent's configuration: YAML over documented
+// defaults, strictly, with every fault told at once by file and line.
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+//go:generate go test -run ^TestReferenceIsFresh$ . -update
+
+// Config is the configuration of one device. Paths in it are absolute or
+// relative to the working directory: Load has resolved them against the
+// folder of the file.
+type Config struct {
+	Listen   string    `yaml:"listen" doc:"Address and port of the page, the REST interface and the metrics. There is no login on the device yet: anything but loopback is warned about. Port 0 lets the system choose."`
+	Data     string    `yaml:"data" doc:"Folder for the journal. It is made when it isn't there. The flag --data overrides it."`
+	Infer    Infer     `yaml:"infer" doc:"How models are run."`
+	Stations []Station `yaml:"stations" need:"yes" doc:"The inspection points of this device, at least one."`
+
+	// Warnings are settings that work but deserve a second look.
+	Warnings Faults `yaml:"-"`
+
+	file  string
+	lines map[string]int // key path, as in stations[0].model → line; values that were set, and mappings
+}
+
+// Infer says how models are run.
+type Infer struct {
+	ONNXRuntime string `yaml:"onnxruntime" doc:"File of the ONNX Runtime library. Empty: SIGHTLINE_ONNXRUNTIME, then beside the program, then where the system's loader looks."`
+	Threads     int    `yaml:"threads" doc:"Processor threads for each model, 1 to 64."`
+}
+
+// Station is one inspection point.
+type Station struct {
+	ID         string                 `yaml:"id" need:"yes" example:"station1" doc:"Name of the station: letters, digits, dot, dash and underscore, at most 64. It stands in addresses, results and metrics."`
+	Line       string                 `yaml:"line" example:"A" doc:"The line that it belongs to, a label for people."`
+	Camera     Camera                 `yaml:"camera" need:"yes" doc:"Where its pictures come from."`
+	Model      string                 `yaml:"model" need:"yes" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped."`
+	Family     string                 `yaml:"family" example:"yolox" doc:"How the model's output is read. Needed for plain files that don't tell it."`
+	Labels     map[string]vision.Role `yaml:"labels" example:"{part: part, scratch: defect}" doc:"What the model's labels mean: part, defect or ignored. Overrides what the model says itself."`
+	Rule       string                 `yaml:"rule" example:"\"threshold:defect>0.5\"" doc:"What turns detections into a verdict: threshold:… or a .wasm file. Empty: every part is NONE no_rule, and so rejected."`
+	Confidence float64                `yaml:"confidence" example:"0.25" doc:"Detections below this score are ignored, between 0 and 1. Left out: what the model says."`
+	Deadline   time.Duration          `yaml:"deadline" doc:"How long after a part's last picture its verdict must be recorded and told, 1ms to 1m. What isn't recorded by then is NONE not_recorded."`
+	Unrecorded Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
+}
+
+// Camera says where a station's pictures come from.
+type Camera struct {
+	Source   string `yaml:"source" need:"yes" example:"\"rtsp://192.0.2.10/stream\"" doc:"A camera (rtsp://, or http:// for MJPEG), a video file, or a folder of pictures."`
+	Loop     bool   `yaml:"loop" doc:"Begin a file or folder again when it is over."`
+	Realtime bool   `yaml:"realtime" doc:"Play a file at its own rate, as a camera would; false reads every frame as fast as it can be inspected. Cameras are always real time."`
+}
+
+// Unrecorded says what a station tells when a verdict can't be recorded.
+type Unrecorded string
+
+// The values of Unrecorded.
+const (
+	Reject Unrecorded = "reject" // NONE not_recorded
+	Allow  Unrecorded = "allow"  // the verdict all the same
+)
+
+// Default is the configuration before a file is read. It has no stations.
+func Default() Config {
+	return Config{
+		Listen: "127.0.0.1:8080",
+		Data:   "/var/lib/sightline",
+		Infer:  Infer{Threads: 1},
+	}
+}
+
+// DefaultStation is a station before its part of a file is read.
+func DefaultStation() Station {
+	return Station{
+		Camera:     Camera{Realtime: true},
+		Deadline:   500 * time.Millisecond,
+		Unrecorded: Reject,
+	}
+}
+
+// maxBytes bounds the file's size: a thousand stations need a tenth of it.
+const maxBytes = 1 << 20
+
+// Load reads and checks a file. The error, if any, is a Faults with all that
+// is wrong.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Faults{{File: path, Text: fmt.Sprintf("open the configuration: %v; name one with --config", unwrapPath(err))}}
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, Faults{{File: path, Text: fmt.Sprintf("read the configuration: %v", unwrapPath(err))}}
+	}
+	return Parse(path, text)
+}
+
+// Parse checks the text of a file. The path is for messages and for what is
+// relative to its folder.
+func Parse(path string, text []byte) (*Config, error) {
+	c := Default()
+	c.file = path
+	c.lines = map[string]int{}
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	if fault, bad := unreadable(text); bad {
+		fault.File = path
+		return nil, Faults{fault}
+	}
+	d := decoder{file: path, lines: c.lines}
+	d.decode(text, &c)
+	v := validator{config: &c, faults: d.faults}
+	if !d.broken {
+		v.device()
+	}
+	v.faults.sort()
+	if len(v.faults) > 0 {
+		return nil, v.faults
+	}
+	c.Warnings.sort()
+	return &c, nil
+}
+
+// unreadable finds what no YAML parser needs to see.
+func unreadable(text []byte) (Fault, bool) {
+	line := func(at int) int { return 1 + bytes.Count(text[:at], []byte("\n")) }
+	switch {
+	case len(text) > maxBytes:
+		return Fault{Text: fmt.Sprintf("the file is larger than %d KiB: that is no configuration of one device", maxBytes>>10)}, true
+	case !utf8.Valid(text):
+		at := 0
+		for at < len(text) {
+			r, n := utf8.DecodeRune(text[at:])
+			if r == utf8.RuneError && n == 1 {
+				break
+			}
+			at += n
+		}
+		return Fault{Line: line(at), Text: "the file isn't UTF-8 text: save it as UTF-8"}, true
+	case bytes.IndexByte(text, 0) >= 0:
+		return Fault{Line: line(bytes.IndexByte(text, 0)), Text: "the file holds a zero byte: it is no text"}, true
+	}
+	for number, depth := 1, 0; len(text) > 0; number++ {
+		row, rest, _ := bytes.Cut(text, []byte("\n"))
+		text = rest
+		if depth += nesting(row); depth > maxNesting || openings(row) > maxNesting {
+			return Fault{Line: number, Text: fmt.Sprintf("nested deeper than %d levels", maxNesting)}, true
+		}
+	}
+	return Fault{}, false
+}
+
+// maxNesting is far more than the configuration has, and far less than what
+// makes the parser slow.
+const maxNesting = 32
+
+// nesting is by how much a line changes the depth of brackets.
+func nesting(row []byte) int {
+	return openBrackets(row) - bytes.Count(row, []byte("]")) - bytes.Count(row, []byte("}"))
+}
+
+func openBrackets(row []byte) int {
+	return bytes.Count(row, []byte("[")) + bytes.Count(row, []byte("{"))
+}
+
+// openings counts what can open a level within one line.
+func openings(row []byte) int {
+	indicators := 0
+	for _, c := range bytes.Fields(row) {
+		if len(c) == 1 && (c[0] == '-' || c[0] == '?') {
+			indicators++
+		}
+	}
+	return max(openBrackets(row), indicators)
+}
+
+// Fault makes a fault about one setting for what only others can know: a
+// model that isn't shipped, a rule that doesn't compile. The key is a path as
+// stations[0].model; a key that wasn't set gets the line of what it belongs to.
+func (c *Config) Fault(key, text string) Fault {
+	return Fault{File: c.file, Line: lineOf(c.lines, key), Key: key, Text: text}
+}
+
+// resolve makes a path of the file relative to the working directory.
+func (c *Config) resolve(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.file), path)
+}

@@ -1,0 +1,273 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// inFolder makes a folder with a video, a model and a rule the working directory.
+func inFolder(t testing.TB) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, name := range []string{"belt.mp4", "m.onnx", "r.wasm", "other.mp4"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const full = `# a whole configuration
+listen: "[::1]:8081"
+data: ./data
+infer: {onnxruntime: "", threads: 2}
+stations:
+  - id: station1
+    line: A
+    camera: {source: "rtsp://u:p@192.0.2.10/stream", loop: true, realtime: false}
+    model: drawn-parts
+    family: yolox
+    labels: {part: part, scratch: defect, "no": ignored}
+    rule: "threshold:defect>0.5"
+    confidence: 0.25
+    deadline: 120ms
+    unrecorded: allow
+  - id: 4711
+    camera:
+      source: belt.mp4
+    model: m.onnx
+    rule: r.wasm
+`
+
+func TestParseReadsEverything(t *testing.T) {
+	inFolder(t)
+	got, err := Parse("etc/../s.yaml", []byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Listen: "[::1]:8081", Data: "data", Infer: Infer{Threads: 2},
+		Stations: []Station{{
+			ID: "station1", Line: "A",
+			Camera:   Camera{Source: "rtsp://u:p@192.0.2.10/stream", Loop: true},
+			Model:    "drawn-parts",
+			Family:   "yolox",
+			Labels:   map[string]vision.Role{"part": vision.PartRole, "scratch": vision.DefectRole, "no": vision.Ignored},
+			Rule:     "threshold:defect>0.5",
+			Deadline: 120 * time.Millisecond, Confidence: 0.25, Unrecorded: Allow,
+		}, {
+			ID: "4711", Camera: Camera{Source: "belt.mp4", Realtime: true},
+			Model: "m.onnx", Rule: "r.wasm", Deadline: 500 * time.Millisecond, Unrecorded: Reject,
+		}},
+	}
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); d != "" {
+		t.Error(d)
+	}
+	f := got.Fault("stations[1].family", "isn't known")
+	if f.Error() != "etc/../s.yaml:16: stations[1].family: isn't known" {
+		t.Errorf("a later fault is %q", f.Error())
+	}
+	if f := got.Fault("stations[0].model", "x"); f.Line != 9 {
+		t.Errorf("the model stands in line %d, want 9", f.Line)
+	}
+}
+
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	inFolder(t)
+	if err := os.MkdirAll("etc/models", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"etc/belt.mp4", "etc/models/m.onnx"} {
+		if err := os.WriteFile(f, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := "data: d\nstations: [{id: a, camera: {source: belt.mp4}, model: models/m.onnx}]\n"
+	if err := os.WriteFile("etc/s.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load("etc/s.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{c.Data, c.Stations[0].Camera.Source, c.Stations[0].Model}
+	if d := cmp.Diff([]string{"etc/d", "etc/belt.mp4", "etc/models/m.onnx"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// station is a good one, to be made bad in one place.
+const station = "stations:\n  - id: a\n    camera: {source: belt.mp4}\n    model: m.onnx\n"
+
+var bad = []struct{ name, text, want string }{
+	{"empty", "", "s.yaml:1: stations: there are none: a device has at least one station, with id, camera and model"},
+	{"comments only", "# nothing\n", "s.yaml:1: stations: there are none: a device has at least one station, with id, camera and model"},
+	{"a word", "hello", `s.yaml:1: the file must hold settings as "key: value", got "hello"`},
+	{"a list", "- a\n", `s.yaml:1: the file must hold settings as "key: value", got a list`},
+	{"not YAML", "stations: [a\n", "s.yaml:1: not YAML: sequence end token ']' not found"},
+	{"two colons", "a: b: c\n", "s.yaml:1: not YAML: mapping value is not allowed in this context"},
+	{"tab", "infer:\n\tthreads: 1\n", "s.yaml:2: a tab: YAML is indented with spaces"},
+	{"not UTF-8", station + "\n# \xff\n", "s.yaml:6: the file isn't UTF-8 text: save it as UTF-8"},
+	{"zero byte", station + "\x00", "s.yaml:5: the file holds a zero byte: it is no text"},
+	{"binary", "\x89PNG\r\n", "s.yaml:1: the file isn't UTF-8 text: save it as UTF-8"},
+	{"too large", strings.Repeat("# filler\n", 1<<17), "s.yaml: the file is larger than 1024 KiB: that is no configuration of one device"},
+	{"deep", "a: " + strings.Repeat("[", 33) + strings.Repeat("]", 33), "s.yaml:1: nested deeper than 32 levels"},
+	{"deep over lines", strings.Repeat("{a:\n", 33), "s.yaml:33: nested deeper than 32 levels"},
+	{"deep lists", strings.Repeat("- ", 40) + "a", "s.yaml:1: nested deeper than 32 levels"},
+	{"second document", station + "---\nlisten: x\n", `s.yaml:6: a second document: a configuration is one document, remove the line "---"`},
+	{"alias bomb", "a: &a [x, x]\nb: &b [*a, *a]\nlisten: *b\n" + station,
+		"s.yaml:1: a: there is no such setting; there are listen, data, infer, stations\n" +
+			"s.yaml:2: b: there is no such setting; there are listen, data, infer, stations\n" +
+			"s.yaml:3: listen: anchors (&) and aliases (*) aren't read: write the value out"},
+	{"merge", "infer:\n  <<: {threads: 2}\n" + station, "s.yaml:2: infer: merging (<<) isn't read: write the values out"},
+	{"tag", "infer: {threads: !!int 3}\n" + station, "s.yaml:1: infer.threads: the tag !!int isn't read: remove it"},
+	{"twice", "data: a\ndata: b\n" + station, "s.yaml:2: data: is set a second time, first in line 1: keep one of them"},
+	{"near key", "lisen: x\n" + station, "s.yaml:1: lisen: there is no such setting; did you mean listen?"},
+	{"near key in capitals", station + "    Deadline: 2s\n", "s.yaml:5: stations[0].Deadline: there is no such setting; did you mean deadline?"},
+	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, threads"},
+	{"no value", "data:\n" + station, "s.yaml:1: data: has no value: give one, or remove the line"},
+	{"stations no list", "stations: {id: a}\n", "s.yaml:1: stations: must be a list, each entry begun with \"- \", got settings"},
+	{"station no mapping", "stations: [a]\n", "s.yaml:1: stations[0]: must hold settings as \"key: value\", got \"a\""},
+	{"camera no mapping", "stations:\n- id: a\n  camera: belt.mp4\n  model: m.onnx\n", "s.yaml:3: stations[0].camera: must hold settings as \"key: value\", got \"belt.mp4\""},
+	{"no whole number", "infer: {threads: 1.5}\n" + station, `s.yaml:1: infer.threads: must be a whole number, got "1.5"`},
+	{"quoted number", "infer: {threads: \"2\"}\n" + station, `s.yaml:1: infer.threads: must be a whole number, got "2"`},
+	{"negative", "infer:\n  threads: -5\n" + station, "s.yaml:2: infer.threads: must be 1 to 64, got -5"},
+	{"bool is no text", "data: true\n" + station, `s.yaml:1: data: must be text; put it in quotes, got "true"`},
+	{"text is no bool", "stations: [{id: a, camera: {source: belt.mp4, loop: yes}, model: m.onnx}]", `s.yaml:1: stations[0].camera.loop: must be true or false, got "yes"`},
+	{"list is no text", "data: [a]\n" + station, "s.yaml:1: data: must be text; put it in quotes, got a list"},
+	{"empty data", "data: \"\"\n" + station, `s.yaml:1: data: must name a folder, got ""`},
+	{"no runtime", "infer: {onnxruntime: /nowhere/lib.so}\n" + station, `s.yaml:1: infer.onnxruntime: no such file or folder: "/nowhere/lib.so"`},
+	{"port", "listen: 127.0.0.1:80800\n" + station, `s.yaml:1: listen: the port must be 0 to 65535, got "80800"`},
+	{"port by name", "listen: 127.0.0.1:http\n" + station, `s.yaml:1: listen: the port must be 0 to 65535, got "http"`},
+	{"no port", "listen: 127.0.0.1\n" + station, `s.yaml:1: listen: must be an address and a port, as 127.0.0.1:8080, got "127.0.0.1"`},
+	{"host name", "listen: example.org:80\n" + station, `s.yaml:1: listen: must be an address in numbers, as 127.0.0.1:8080, got "example.org:80"`},
+	{"nothing in a station", "stations:\n  - {}\n", "s.yaml:2: stations[0].id: is missing: a name as station1\n" +
+		"s.yaml:2: stations[0].camera.source: is missing: rtsp://…, http://…, a video file or a folder of pictures\n" +
+		"s.yaml:2: stations[0].model: is missing: an ONNX file, a bundle's folder, or the name of a shipped model"},
+	{"bad id", "stations: [{id: a b, camera: {source: belt.mp4}, model: m.onnx}]", `s.yaml:1: stations[0].id: must be letters, digits, dot, dash and underscore, at most 64, got "a b"`},
+	{"same id", station + "  - id: a\n    camera: {source: other.mp4}\n    model: m.onnx\n", `s.yaml:5: stations[1].id: "a" is also the name of the station at line 2: give each its own`},
+	{"same camera", "stations:\n- {id: a, model: m.onnx, camera: {source: \"rtsp://Cam:554/x\"}}\n- {id: b, model: m.onnx, camera: {source: \"rtsp://u:p@cam/x\"}}\n",
+		`s.yaml:3: stations[1].camera.source: "rtsp://***@cam/x" is also the camera of the station at line 2: each station needs a camera of its own`},
+	{"same file", station + "  - {id: b, model: m.onnx, camera: {source: ./belt.mp4}}\n",
+		`s.yaml:5: stations[1].camera.source: "belt.mp4" is also the camera of the station at line 3: each station needs a camera of its own`},
+	{"no such file", "stations: [{id: a, camera: {source: none.mp4}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: no such file or folder: "none.mp4"`},
+	{"no such model", "stations: [{id: a, camera: {source: belt.mp4}, model: models/x}]", `s.yaml:1: stations[0].model: no such file or folder: "models/x"`},
+	{"no such rule", station + "    rule: none.wasm\n", `s.yaml:5: stations[0].rule: no such file or folder: "none.wasm"`},
+	{"scheme", "stations: [{id: a, camera: {source: \"rtmp://u:secret@h/x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: must begin with rtsp://, rtsps://, http:// or https://, or be a file or folder, got "rtmp://***@h/x"`},
+	{"no host", "stations: [{id: a, camera: {source: \"rtsp:///x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: the address has no host, got "rtsp:///x"`},
+	{"camera port", "stations: [{id: a, camera: {source: \"rtsp://h:70000/x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: the port must be 1 to 65535, got "rtsp://h:70000/x"`},
+	{"slash in a password", "stations: [{id: a, camera: {source: \"rtsp://u:se/cret@h/x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: isn't an address (in a password, / is written %2F and @ %40), got "rtsp://***@h/x"`},
+	{"role", station + "    labels:\n      part: part\n      dent: fault\n", `s.yaml:7: stations[0].labels.dent: must be part, defect or ignored, got "fault"`},
+	{"roles twice", station + "    labels:\n      part: part\n      part: defect\n", "s.yaml:7: stations[0].labels.part: is set a second time: keep one of them"},
+	{"roles as a list", station + "    labels: [part]\n", "s.yaml:5: stations[0].labels: must be labels and their roles, as {part: part, scratch: defect}, got a list"},
+	{"confidence", station + "    confidence: 50\n", "s.yaml:5: stations[0].confidence: must be more than 0 and less than 1, got 50"},
+	{"confidence zero", station + "    confidence: 0\n", "s.yaml:5: stations[0].confidence: must be more than 0 and less than 1, got 0"},
+	{"confidence NaN", station + "    confidence: .nan\n", `s.yaml:5: stations[0].confidence: must be a number, got ".nan"`},
+	{"deadline without unit", station + "    deadline: 500\n", `s.yaml:5: stations[0].deadline: must be a time with its unit, as 500ms or 2s, got "500"`},
+	{"deadline negative", station + "    deadline: -1s\n", "s.yaml:5: stations[0].deadline: must be 1ms to 1m, got -1s"},
+	{"deadline long", station + "    deadline: 2h\n", "s.yaml:5: stations[0].deadline: must be 1ms to 1m, got 2h0m0s"},
+	{"unrecorded", station + "    unrecorded: never\n", `s.yaml:5: stations[0].unrecorded: must be reject or allow, got "never"`},
+	{"line", station + "    line: \"a\\nb\"\n", `s.yaml:5: stations[0].line: must be a short label on one line, got "a\nb"`},
+	{"all at once", "lisen: x\ninfer: {threads: 0}\n" + station + "    deadline: soon\n    unrecorded: 7\n",
+		"s.yaml:1: lisen: there is no such setting; did you mean listen?\n" +
+			"s.yaml:2: infer.threads: must be 1 to 64, got 0\n" +
+			"s.yaml:7: stations[0].deadline: must be a time with its unit, as 500ms or 2s, got \"soon\"\n" +
+			"s.yaml:8: stations[0].unrecorded: must be reject or allow, got \"7\""},
+}
+
+func TestBadConfigsSayWhatWouldDo(t *testing.T) {
+	inFolder(t)
+	for _, c := range bad {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse("s.yaml", []byte(c.text))
+			var faults Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("accepted, want\n%s", c.want)
+			}
+			if d := cmp.Diff(c.want, err.Error()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestLoadNamesTheFile(t *testing.T) {
+	inFolder(t)
+	_, err := Load("none.yaml")
+	if err == nil || err.Error() != "none.yaml: open the configuration: no such file or directory; name one with --config" {
+		t.Errorf("got %v", err)
+	}
+	_, err = Load(".")
+	if err == nil || err.Error() != ".: read the configuration: is a directory" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOpenListenersAreWarnedAbout(t *testing.T) {
+	inFolder(t)
+	for listen, warned := range map[string]bool{
+		"127.0.0.1:8080": false, "127.8.0.1:0": false, "localhost:80": false, `"[::1]:80"`: false,
+		"0.0.0.0:8080": true, `":8080"`: true, "192.0.2.1:80": true, `"[::]:80"`: true,
+	} {
+		c, err := Parse("s.yaml", []byte("listen: "+listen+"\n"+station))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(c.Warnings) == 1; got != warned {
+			t.Errorf("listen: %s: warnings %v", listen, c.Warnings)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"belt.mp4":                             "belt.mp4",
+		"rtsp://192.0.2.1/x":                   "rtsp://192.0.2.1/x",
+		"rtsp://u:p@192.0.2.1/x":               "rtsp://***@192.0.2.1/x",
+		"rtsp://u@h/x":                         "rtsp://***@h/x",
+		"rtsp://u:p@ss@h:554/x@y":              "rtsp://***@h:554/x@y",
+		"rtsp://u:p/ss@h/x":                    "rtsp://***@h/x",
+		"http://h:80/a@b":                      "http://h:80/a@b",
+		"http://h/s?user=a&pwd=b&x=1":          "http://h/s?user=***&pwd=***&x=1",
+		"http://h/s?x=1&TOKEN=abc#f":           "http://h/s?x=1&TOKEN=***#f",
+		"dial rtsp://u:p@h/x: connect refused": "dial rtsp://***@h/x: connect refused",
+		"user@host without a scheme":           "user@host without a scheme",
+		"//u:p@h":                              "//***@h",
+	} {
+		if got := Redact(in); got != want {
+			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(full))
+	for _, c := range bad {
+		if len(c.text) < 4096 {
+			f.Add([]byte(c.text))
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := Parse("s.yaml", text)
+		if err != nil {
+			for _, fault := range err.(Faults) {
+				if fault.Text == "" || strings.ContainsAny(fault.Error(), "\x00\n") {
+					t.Errorf("fault %q", fault.Error())
+				}
+			}
+			return
+		}
+		if len(c.Stations) == 0 || c.Stations[0].ID == "" || c.Stations[0].Deadline <= 0 {
+			t.Errorf("accepted %+v", c)
+		}
+	})
+}

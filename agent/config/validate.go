@@ -1,0 +1,234 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// validator checks what was decoded, and resolves its paths.
+type validator struct {
+	config *Config
+	faults Faults
+}
+
+func (v *validator) fault(key, format string, args ...any) {
+	f := v.config.Fault(key, fmt.Sprintf(format, args...))
+	for _, known := range v.faults {
+		if inside(key, known.Key) {
+			return // what couldn't be read needs no second fault
+		}
+	}
+	v.faults = append(v.faults, f)
+}
+
+// inside reports whether a key is another one or lies below it.
+func inside(key, other string) bool {
+	rest, ok := strings.CutPrefix(key, other)
+	return ok && other != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+func (v *validator) warn(key, format string, args ...any) {
+	v.config.Warnings = append(v.config.Warnings, v.config.Fault(key, fmt.Sprintf(format, args...)))
+}
+
+// set reports whether the file has the key.
+func (v *validator) set(key string) bool {
+	_, ok := v.config.lines[key]
+	return ok
+}
+
+func (v *validator) device() {
+	c := v.config
+	v.listen(c.Listen)
+	if c.Data == "" {
+		v.fault("data", "must name a folder, got \"\"")
+	}
+	c.Data = c.resolve(c.Data)
+	c.Infer.ONNXRuntime = v.file("infer.onnxruntime", c.Infer.ONNXRuntime)
+	if t := c.Infer.Threads; t < 1 || t > 64 {
+		v.fault("infer.threads", "must be 1 to 64, got %d", t)
+	}
+	if len(c.Stations) == 0 {
+		v.fault("stations", "there are none: a device has at least one station, with id, camera and model")
+	}
+	ids, sources := map[string]int{}, map[string]int{}
+	for i := range c.Stations {
+		v.station(i)
+		v.unique(i, ids, sources)
+	}
+}
+
+// listen checks the address of the page.
+func (v *validator) listen(addr string) {
+	const example = "as 127.0.0.1:8080"
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		v.fault("listen", "must be an address and a port, %s, got %s", example, shown(addr))
+		return
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		v.fault("listen", "the port must be 0 to 65535, got %s", shown(port))
+		return
+	}
+	if host == "localhost" {
+		return
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "":
+		v.warn("listen", "%s is every network of this device, and there is no login yet; 127.0.0.1:%s is safe", shown(addr), port)
+	case err != nil:
+		v.fault("listen", "must be an address in numbers, %s, got %s", example, shown(addr))
+	case !ip.IsLoopback():
+		v.warn("listen", "%s can be reached from the network, and there is no login yet; 127.0.0.1:%s is safe", shown(addr), port)
+	}
+}
+
+// identifier is what may stand in addresses and metrics without quoting.
+var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (v *validator) station(i int) {
+	s := &v.config.Stations[i]
+	key := func(name string) string { return fmt.Sprintf("stations[%d].%s", i, name) }
+	switch {
+	case s.ID == "":
+		v.fault(key("id"), "is missing: a name as station1")
+	case !identifier.MatchString(s.ID):
+		v.fault(key("id"), "must be letters, digits, dot, dash and underscore, at most 64, got %s", shown(s.ID))
+	}
+	if strings.IndexFunc(s.Line, unicode.IsControl) >= 0 || len(s.Line) > 64 {
+		v.fault(key("line"), "must be a short label on one line, got %s", shown(s.Line))
+	}
+	s.Camera.Source = v.source(key("camera.source"), s.Camera.Source)
+	v.model(key("model"), &s.Model)
+	v.rule(key("rule"), &s.Rule)
+	for label := range s.Labels {
+		if label == "" {
+			v.fault(key("labels"), "a label has no name")
+		}
+	}
+	if c := s.Confidence; v.set(key("confidence")) && !(c > 0 && c < 1) {
+		v.fault(key("confidence"), "must be more than 0 and less than 1, got %v", c)
+	}
+	if d := s.Deadline; d < time.Millisecond || d > time.Minute {
+		v.fault(key("deadline"), "must be 1ms to 1m, got %v", d)
+	}
+	if s.Unrecorded != Reject && s.Unrecorded != Allow {
+		v.fault(key("unrecorded"), "must be reject or allow, got %s", shown(string(s.Unrecorded)))
+	}
+}
+
+// source checks a camera's source, and resolves it if it is a path.
+func (v *validator) source(key, source string) string {
+	if source == "" {
+		v.fault(key, "is missing: rtsp://…, http://…, a video file or a folder of pictures")
+		return ""
+	}
+	scheme, _, isURL := strings.Cut(source, "://")
+	if !isURL {
+		return v.file(key, source)
+	}
+	switch strings.ToLower(scheme) {
+	case "rtsp", "rtsps", "http", "https":
+	case "file":
+		return v.file(key, strings.TrimPrefix(source, scheme+"://"))
+	default:
+		v.fault(key, "must begin with rtsp://, rtsps://, http:// or https://, or be a file or folder, got %s", shown(source))
+		return source
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		// The parser's own text would show the password.
+		v.fault(key, "isn't an address (in a password, / is written %%2F and @ %%40), got %s", shown(source))
+		return source
+	}
+	if u.Hostname() == "" {
+		v.fault(key, "the address has no host, got %s", shown(source))
+	}
+	if p, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || p < 1 || p > 65535) {
+		v.fault(key, "the port must be 1 to 65535, got %s", shown(source))
+	}
+	return source
+}
+
+// model is a path, or a name that whoever knows the shipped ones checks.
+func (v *validator) model(key string, model *string) {
+	switch {
+	case *model == "":
+		v.fault(key, "is missing: an ONNX file, a bundle's folder, or the name of a shipped model")
+	case strings.ContainsRune(*model, '/') || filepath.Ext(*model) != "":
+		*model = v.file(key, *model)
+	}
+}
+
+// rule is a .wasm file, or a standard rule whose parameters are checked by
+// whoever knows the rules.
+func (v *validator) rule(key string, rule *string) {
+	if strings.HasSuffix(*rule, ".wasm") {
+		*rule = v.file(key, *rule)
+	}
+}
+
+// file resolves a path and checks that something is there. "" stays.
+func (v *validator) file(key, path string) string {
+	if path == "" {
+		return ""
+	}
+	full := v.config.resolve(path)
+	_, err := os.Stat(full)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && full != path:
+		v.fault(key, "no such file or folder: %s (looked for %s)", shown(path), full)
+	case errors.Is(err, fs.ErrNotExist):
+		v.fault(key, "no such file or folder: %s", shown(path))
+	case err != nil:
+		v.fault(key, "%v: %s", unwrapPath(err), shown(path))
+	}
+	return full
+}
+
+// unique tells of a station's name or camera that an earlier one has already.
+func (v *validator) unique(i int, ids, sources map[string]int) {
+	s := &v.config.Stations[i]
+	at := func(n int, name string) int { return lineOf(v.config.lines, fmt.Sprintf("stations[%d].%s", n, name)) }
+	if n, twice := ids[s.ID]; twice && s.ID != "" {
+		v.fault(fmt.Sprintf("stations[%d].id", i), "%s is also the name of the station at line %d: give each its own", shown(s.ID), at(n, "id"))
+	} else {
+		ids[s.ID] = i
+	}
+	src := sameSource(s.Camera.Source)
+	if n, twice := sources[src]; twice && src != "" {
+		v.fault(fmt.Sprintf("stations[%d].camera.source", i), "%s is also the camera of the station at line %d: each station needs a camera of its own",
+			shown(s.Camera.Source), at(n, "camera.source"))
+	} else {
+		sources[src] = i
+	}
+}
+
+// sameSource makes two spellings of one source equal: the case of scheme and
+// host, credentials and a default port don't make another camera.
+func sameSource(s string) string {
+	if s == "" {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return filepath.Clean(s)
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "rtsp": "554", "rtsps": "322"}[u.Scheme]
+	}
+	return strings.ToLower(u.Scheme+"://"+net.JoinHostPort(u.Hostname(), port)) + u.Path + "?" + u.RawQuery
+}

@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	if err := capture.WorkerMain(ctx, socket, capture.OpenAll); err != nil {
-		fmt.Fprintln(stderr, "sightline-capture:", err)
+		fmt.Fprintf(stderr, "sightline-capture: %v (it is started by sightline-agent, not by hand)\n", err)
 		return 1
 	}
 	return 0

@@ -86,8 +86,12 @@ func DefaultStation() Station {
 	}
 }
 
-// maxBytes bounds the file's size: a thousand stations need a tenth of it.
-const maxBytes = 1 << 20
+// maxBytes bounds the file's size, since the parser's time grows with the
+// square of it; hundreds of stations fit.
+const maxBytes = 256 << 10
+
+// maxFaults are told at once.
+const maxFaults = 100
 
 // Load reads and checks a file. The error, if any, is a Faults with all that
 // is wrong.
@@ -122,6 +126,9 @@ func Parse(path string, text []byte) (*Config, error) {
 		v.device()
 	}
 	v.faults.sort()
+	if n := len(v.faults); n > maxFaults {
+		v.faults = append(v.faults[:maxFaults], Fault{File: path, Text: fmt.Sprintf("and %d more", n-maxFaults)})
+	}
 	if len(v.faults) > 0 {
 		return nil, v.faults
 	}

@@ -119,7 +119,7 @@ var bad = []struct{ name, text, want string }{
 	{"not UTF-8", station + "\n# \xff\n", "s.yaml:6: the file isn't UTF-8 text: save it as UTF-8"},
 	{"zero byte", station + "\x00", "s.yaml:5: the file holds a zero byte: it is no text"},
 	{"binary", "\x89PNG\r\n", "s.yaml:1: the file isn't UTF-8 text: save it as UTF-8"},
-	{"too large", strings.Repeat("# filler\n", 1<<17), "s.yaml: the file is larger than 1024 KiB: that is no configuration of one device"},
+	{"too large", strings.Repeat("# filler\n", 1<<17), "s.yaml: the file is larger than 256 KiB: that is no configuration of one device"},
 	{"deep", "a: " + strings.Repeat("[", 33) + strings.Repeat("]", 33), "s.yaml:1: nested deeper than 32 levels"},
 	{"deep over lines", strings.Repeat("{a:\n", 33), "s.yaml:33: nested deeper than 32 levels"},
 	{"deep lists", strings.Repeat("- ", 40) + "a", "s.yaml:1: nested deeper than 32 levels"},
@@ -209,6 +209,15 @@ func TestLoadNamesTheFile(t *testing.T) {
 	_, err = Load(".")
 	if err == nil || err.Error() != ".: read the configuration: is a directory" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestFaultsAreBounded(t *testing.T) {
+	inFolder(t)
+	_, err := Parse("s.yaml", []byte(station+strings.Repeat("  - 5\n", 1000)))
+	faults := err.(Faults)
+	if n := len(faults); n != maxFaults+1 || faults[n-1].Error() != "s.yaml: and 900 more" {
+		t.Errorf("%d faults, the last is %q", n, faults[n-1].Error())
 	}
 }
 

@@ -95,7 +95,7 @@ func (m *mark) spot(r *rand.Rand, rot float64) {
 
 // stroke is a line on the face: smooth for a scratch, jagged for a crack.
 func (m *mark) stroke(r *rand.Rand, rot float64) {
-	m.width = 2 * between(r, 0.012, 0.018)
+	m.width = 2 * between(r, 0.017, 0.025)
 	for range 50 {
 		if m.Kind == Scratch {
 			m.line = scratchLine(r)
@@ -108,7 +108,7 @@ func (m *mark) stroke(r *rand.Rand, rot float64) {
 	}
 	var b bounds
 	for _, p := range m.line {
-		b.add(p, m.width+0.05)
+		b.add(p, m.width+0.07)
 	}
 	m.Box = b.box()
 	m.Size = m.line[0].dist(m.line[len(m.line)-1]) / 2

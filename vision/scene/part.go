@@ -29,7 +29,7 @@ const (
 	FloorContrast  = 28.0  // grey levels of 255 at full light, before motion blur
 	FloorSpot      = 0.13  // diameter of chips, dents and stains, in part diameters
 	FloorLine      = 0.20  // end-to-end length of scratches and cracks, in part diameters
-	FloorLineWidth = 0.011 // width of scratches and cracks, in part diameters
+	FloorLineWidth = 0.016 // width of scratches and cracks, in part diameters
 )
 
 // Defect is one fault of a part.

@@ -2,7 +2,7 @@
 """Train, export and evaluate the model `drawn-parts`.
 
     train.py prepare --data DIR... --cache FILE.npz     pictures -> arrays of the network's size
-    train.py train   --cache FILE.npz --work DIR        at most --minutes of training; run it again to resume
+    train.py train   --cache FILE.npz --work DIR        --minutes of training on two cores; run it again to resume
     train.py export  --work DIR --out model.onnx        the graph, written node by node; stamps manifest and card
     train.py ap      --model model.onnx --data DIR...   average precision on unseen pictures
     train.py parts   --model model.onnx --data DIR...   what a station would decide, on unbroken runs
@@ -92,7 +92,8 @@ TRUNK = ["stem", "down4", "fine4", "down8", "mid8a", "mid8b"]
 COARSE = ["down16", "wide16a", "wide16b", "wide16c"]
 
 
-def network():
+def network(normed):
+    """The network; normed with a normalisation behind each convolution, as it starts to learn."""
     import torch
     from torch import nn
 
@@ -100,10 +101,9 @@ def network():
         def __init__(self):
             super().__init__()
             for name, (i, o, k, s, kind) in LAYERS.items():
-                head = kind == "head"
-                self.add_module(name, nn.Conv2d(i, o, k, s, k // 2, bias=head))
-                if not head:
-                    self.add_module(name + "_bn", nn.BatchNorm2d(o))
+                norm = normed and kind != "head"
+                self.add_module(name, nn.Conv2d(i, o, k, s, k // 2, bias=not norm))
+                self.add_module(name + "_bn", nn.BatchNorm2d(o) if norm else nn.Identity())
             for name, scores in (("part", 1), ("kind", KINDS)):
                 nn.init.constant_(getattr(self, name).bias[:scores], -4.0)
                 nn.init.constant_(getattr(self, name).bias[scores:], 0.7)
@@ -125,7 +125,7 @@ def network():
             fine = self.step("both8", torch.relu(fine + lifted))
             return self.step("part", x), self.step("kind", fine)
 
-    return Net()
+    return Net().to(memory_format=torch.channels_last)
 
 
 # --- training ----------------------------------------------------------------
@@ -206,6 +206,11 @@ def batch_of(rng, pictures, by_picture, chosen):
 
 
 def train(args):
+    """Learn for --minutes of two cores' time, the first --normed of it with normalisation.
+
+    Normalisation costs 40 % of a step on a CPU; once the network has found its scale, it is folded into
+    the weights and the rest is learnt without.
+    """
     import torch
 
     torch.manual_seed(1)
@@ -215,59 +220,84 @@ def train(args):
     by_picture = [rows[rows[:, 0] == i] for i in range(len(pictures))]
     work = pathlib.Path(args.work)
     work.mkdir(parents=True, exist_ok=True)
-    net = network().to(memory_format=torch.channels_last)
-    mean = network()  # running mean of the weights: what is exported
-    mean.load_state_dict(net.state_dict())
-    decay = [p for p in net.parameters() if p.ndim > 1]
-    plain = [p for p in net.parameters() if p.ndim <= 1]
-    opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}], lr=1e-3)
-    spent, step, limit = 0.0, 0, args.minutes * 60
-    if (work / "last.pt").exists():
-        saved = torch.load(work / "last.pt", weights_only=True)
-        net.load_state_dict(saved["net"])
-        mean.load_state_dict(saved["mean"])
-        opt.load_state_dict(saved["opt"])
-        spent, step = saved["spent"], saved["step"]
-
-    def save():
-        torch.save({"net": net.state_dict(), "mean": mean.state_dict(), "opt": opt.state_dict(),
-                    "spent": spent, "step": step}, work / "new.pt")
-        (work / "new.pt").replace(work / "last.pt")
-
-    began, sums, told = time.monotonic() - spent, [], time.monotonic()
-    net.train()
-    order = np.array([], int)
-    while spent < limit:
+    saved = torch.load(work / "last.pt", weights_only=True) if (work / "last.pt").exists() else None
+    run = Run(torch, True if saved is None else saved["normed"])
+    if saved:
+        run.load(saved)
+    began, limit = time.process_time() - run.spent, args.minutes * 120
+    sums, told, order = [], time.monotonic(), np.array([], int)
+    while run.spent < limit:
+        if run.normed and run.spent > args.normed * limit:
+            run = run.folded(torch)
+            print("normalisation folded into the weights", flush=True)
         if len(order) < args.batch:
             order = rng.permutation(len(pictures))
         chosen, order = order[: args.batch], order[args.batch :]
-        x, own = batch_of(rng, pictures, by_picture, chosen)
-        rate = float(3e-3 * min(1, (step + 1) / 150) * (0.01 + 0.99 * (1 + np.cos(np.pi * spent / limit)) / 2))
-        for group in opt.param_groups:
-            group["lr"] = rate
-        part, kind = net(torch.from_numpy(x).contiguous(memory_format=torch.channels_last))
-        loss = 0
-        for out, labels, stride in ((part, [0], PART_STRIDE), (kind, list(range(1, KINDS + 1)), KIND_STRIDE)):
-            t = [torch.from_numpy(a) for a in targets(own, labels, stride, len(chosen), len(labels))]
-            loss = loss + loss_of(torch, out, *t, stride)
-        opt.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 10)
-        opt.step()
-        step += 1
-        keep = min(0.998, step / (step + 20))
-        with torch.no_grad():
-            for a, b in zip(mean.state_dict().values(), net.state_dict().values()):
-                a.copy_(b if not a.is_floating_point() else keep * a + (1 - keep) * b)
-        sums.append(float(loss.detach()))
-        spent = time.monotonic() - began
+        rate = 2.5e-3 * min(1, (run.since + 1) / 150) * (0.01 + 0.99 * (1 + np.cos(np.pi * run.spent / limit)) / 2)
+        sums.append(run.learn(torch, float(rate), *batch_of(rng, pictures, by_picture, chosen)))
+        run.spent = time.process_time() - began
         if time.monotonic() - told > 20:
             told = time.monotonic()
-            print(f"{spent / 60:5.1f} min  step {step}  {step * args.batch / len(pictures):.1f} epochs  "
+            print(f"{run.spent / 120:5.1f} min  step {run.step}  {run.step * args.batch / len(pictures):.1f} epochs  "
                   f"loss {np.mean(sums):.4f}  rate {rate:.5f}", flush=True)
             sums.clear()
-            save()
-    save()
+            run.save(torch, work)
+    run.save(torch, work)
+
+
+class Run:
+    """The state of a training: weights, their running mean (which is exported), optimiser, time spent."""
+
+    def __init__(self, torch, normed):
+        self.normed, self.spent, self.step, self.since = normed, 0.0, 0, 0
+        self.net, self.mean = network(normed), network(normed)
+        self.mean.load_state_dict(self.net.state_dict())
+        decay = [p for p in self.net.parameters() if p.ndim > 1]
+        plain = [p for p in self.net.parameters() if p.ndim <= 1]
+        self.opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}])
+
+    def learn(self, torch, rate, x, own):
+        for group in self.opt.param_groups:
+            group["lr"] = rate
+        part, kind = self.net(torch.from_numpy(x).contiguous(memory_format=torch.channels_last))
+        loss = 0
+        for out, labels, stride in ((part, [0], PART_STRIDE), (kind, list(range(1, KINDS + 1)), KIND_STRIDE)):
+            wanted = [torch.from_numpy(a) for a in targets(own, labels, stride, len(x), len(labels))]
+            loss = loss + loss_of(torch, out, *wanted, stride)
+        self.opt.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10)
+        self.opt.step()
+        self.step, self.since = self.step + 1, self.since + 1
+        keep = min(0.998, self.since / (self.since + 20))
+        with torch.no_grad():
+            for a, b in zip(self.mean.state_dict().values(), self.net.state_dict().values()):
+                a.copy_(keep * a + (1 - keep) * b if a.is_floating_point() else b)
+        return float(loss.detach())
+
+    def folded(self, torch):
+        """The same network without normalisation, from the mean of the weights."""
+        new = Run(torch, False)
+        state = {}
+        for name in LAYERS:
+            w, b = folded(self.mean.state_dict(), name)
+            state[f"{name}.weight"], state[f"{name}.bias"] = torch.from_numpy(w), torch.from_numpy(b)
+        new.net.load_state_dict(state)
+        new.mean.load_state_dict(state)
+        new.spent, new.step = self.spent, self.step
+        return new
+
+    def save(self, torch, work):
+        keys = ("normed", "spent", "step", "since")
+        torch.save({k: getattr(self, k) for k in keys} | {
+            k: getattr(self, k).state_dict() for k in ("net", "mean", "opt")}, work / "new.pt")
+        (work / "new.pt").replace(work / "last.pt")
+
+    def load(self, saved):
+        for k in ("normed", "spent", "step", "since"):
+            setattr(self, k, saved[k])
+        for k in ("net", "mean", "opt"):
+            getattr(self, k).load_state_dict(saved[k])
 
 
 # --- export ------------------------------------------------------------------
@@ -299,7 +329,7 @@ class Graph:
 def folded(state, name):
     """A layer's weights and bias, its normalisation folded in."""
     w = state[f"{name}.weight"].numpy()
-    if LAYERS[name][4] == "head":
+    if f"{name}_bn.weight" not in state:
         return w, state[f"{name}.bias"].numpy()
     bn = {k: state[f"{name}_bn.{k}"].numpy() for k in ("weight", "bias", "running_mean", "running_var")}
     gain = bn["weight"] / np.sqrt(bn["running_var"] + 1e-5)
@@ -522,7 +552,8 @@ def main():
         for flag in flags.split():
             p.add_argument("--" + flag, required=True, nargs="+" if flag == "data" else None)
         if name == "train":
-            p.add_argument("--minutes", type=float, default=25)
+            p.add_argument("--minutes", type=float, default=28, help="of two cores' time")
+            p.add_argument("--normed", type=float, default=0.3, help="share of it with normalisation")
             p.add_argument("--batch", type=int, default=16)
     args = cli.parse_args()
     {"prepare": prepare, "train": train, "export": export, "ap": ap, "parts": parts}[args.what](args)

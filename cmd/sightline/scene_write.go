@@ -63,6 +63,11 @@ func newSceneWriteCommand() *cobra.Command {
 			return nil
 		},
 	}
+	w.flags(cmd)
+	return cmd
+}
+
+func (w *sceneWriter) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&w.out, "out", "", "folder to write into; made if it is not there")
 	f.IntVar(&w.frames, "frames", 100, "number of pictures")
@@ -77,7 +82,6 @@ func newSceneWriteCommand() *cobra.Command {
 	f.BoolVar(&w.cfg.RightToLeft, "right-to-left", false, "the belt runs from right to left")
 	f.StringVar(&w.format, "format", "jpg", "jpg or png")
 	f.IntVar(&w.quality, "quality", 90, "of JPEG, 1 to 100")
-	return cmd
 }
 
 // check finds what is wrong with the flags.

@@ -2,7 +2,6 @@ package scene
 
 import (
 	"math"
-
 	"math/rand/v2"
 )
 
@@ -109,15 +108,12 @@ func drawSprite(l *look, marks []mark, scale, blur float64) *sprite {
 
 // smear blurs along the rows over the given length and packs the pixels.
 func smear(raw [][4]float64, side int, length float64) []pixel {
+	length = max(length, 0.01) // what stands still, all but
 	half := length / 2
 	reach := int(math.Ceil(half + 0.5))
 	weights := make([]float64, 2*reach+1)
 	for i := range weights {
 		lo, hi := float64(i-reach)-0.5, float64(i-reach)+0.5
-		if length < 0.01 {
-			weights[i] = map[bool]float64{true: 1}[i == reach]
-			continue
-		}
 		weights[i] = max(0, min(hi, half)-max(lo, -half)) / length
 	}
 	out := make([]pixel, side*side)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the pictures that drawn-parts is trained on: pictures.sh SIGHTLINE DIR
-# where SIGHTLINE is the operator's command (bin/sightline). About 700 MB, a minute.
+# where SIGHTLINE is the operator's command (bin/sightline). About 300 MB, a minute.
 set -eu
 sightline=$1 out=$2
 

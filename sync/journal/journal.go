@@ -1,259 +1,169 @@
-// Package journal is the device's record of what it decided: one bbolt file
-// that is appended to in groups, queried newest first, and checked record by
-// record. docs/journal.md has the promise and the crash argument.
+// Package journal keeps a device's results in one bbolt file. What was
+// appended and acknowledged is there after a crash, in order and once;
+// docs/journal.md has the promise, the argument for it and its limits.
+//
+// Records are bytes to this package. They are numbered from 1 without gaps,
+// and each carries a CRC32C, because bbolt has none on its data pages.
 package journal
 
 import (
-	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"os"
 	"sync"
-	"syscall"
 
-	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/bbolt"
+)
+
+// Errors that callers tell apart. They come wrapped.
+var (
+	ErrFull     = errors.New("no space is left for the journal")
+	ErrBusy     = errors.New("too many records wait for the disk")
+	ErrClosed   = errors.New("the journal is closed")
+	ErrBroken   = errors.New("the journal can't be written any more until it is opened again")
+	ErrInUse    = errors.New("in use by another process")
+	ErrNotFound = errors.New("there is no such record")
 )
 
 // FileName is the journal's name in the data directory.
 const FileName = "journal.db"
 
-// MaxBody is the largest record in bytes.
-const MaxBody = 1 << 20
-
-// Limits of one commit.
+// Limits.
 const (
-	maxBatch      = 4096
-	maxBatchBytes = 4 << 20
+	MaxBody    = 1 << 20  // bytes of one record's body
+	maxQueue   = 1 << 16  // records that wait
+	queueBytes = 64 << 20 // and bytes of them
+	batchBytes = 4 << 20  // bytes committed at once, at least one record
+	batchCount = 2048
 )
 
-// Errors that callers decide by.
-var (
-	ErrFull   = errors.New("no space is left on the disk")
-	ErrClosed = errors.New("the journal is closed")
-)
-
-// The buckets: records by sequence, and amendments: the sequence of a record
-// → the sequence of the last record that amends it. Keys are big-endian.
-var (
-	bucketMeta    = []byte("meta")
-	bucketRecords = []byte("records")
-	bucketAmends  = []byte("amends")
-	keyEpoch      = []byte("epoch")
-	keyFormat     = []byte("format")
-)
-
-// Journal is an open journal. Its methods are safe for concurrent use, Run may
-// be called once.
+// Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
-	db    *bolt.DB
-	lock  *lock
+	db    *bbolt.DB
+	lock  *os.File
 	epoch uint64
-	wake  chan struct{} // something is queued; room for one
+	wake  chan struct{} // holds one token when something was queued
 
-	mu     sync.Mutex // protects all below
+	mu     sync.Mutex // protects what follows
 	queue  []*Pending
-	closed bool
+	queued int   // bytes in queue
+	ended  error // why nothing is taken any more; nil while it is
 	stats  Stats
 }
 
 // Stats are the journal's figures since it was opened.
 type Stats struct {
+	Last     uint64 // highest number committed, whenever that was; 0 if none
 	Commits  uint64 // transactions
-	Appended uint64 // records committed
-	Failed   uint64 // records refused, by a full disk for example
-	Bad      uint64 // records whose checksum didn't fit when they were read
+	Appended uint64 // records committed, amendments among them
+	Failed   uint64 // records refused or not committed
+	Bad      uint64 // times that a record was left out of an answer because its bytes are wrong
+	Queued   int    // records waiting now
 	Bytes    int64  // size of the file
 }
 
 // Pending is a record on its way to the disk.
 type Pending struct {
-	body   []byte
-	amends uint64
 	done   chan struct{}
-	seq    uint64
+	body   []byte
+	amends uint64 // number of the record that this one amends; 0 if none
+	seq    uint64 // valid once done is closed, as is err
 	err    error
 }
 
-// Done is closed when the record is on disk, or it is certain that this
-// attempt won't put it there.
+// Done is closed when the record is committed or has failed.
 func (p *Pending) Done() <-chan struct{} { return p.done }
 
-// Result is the record's sequence, from 1, or why it isn't on disk. Only after Done.
+// Result is the record's number, or why it isn't on disk. Only after Done.
 func (p *Pending) Result() (uint64, error) { return p.seq, p.err }
 
-// Epoch is drawn when the file is made: a new file counts from 1 again.
+// Epoch names this journal file: random, made with it, never used again. A
+// record is known for ever by the epoch and its number.
 func (j *Journal) Epoch() uint64 { return j.epoch }
 
-// Append queues a record. It doesn't wait and doesn't keep body's memory
-// beyond Done.
-func (j *Journal) Append(body []byte) *Pending { return j.enqueue(body, 0) }
-
-// Amend queues a record that says something new about the record seq, which
-// Query gives beside it from then on.
-func (j *Journal) Amend(seq uint64, body []byte) *Pending { return j.enqueue(body, seq) }
-
-func (j *Journal) enqueue(body []byte, amends uint64) *Pending {
-	p := &Pending{body: body, amends: amends, done: make(chan struct{})}
+// Stats are the current figures.
+func (j *Journal) Stats() Stats {
+	var size int64
+	// Only a closed journal fails here, whose size nobody asks for.
+	_ = j.view(func(tx *bbolt.Tx) error {
+		size = tx.Size()
+		return nil
+	})
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	switch {
-	case j.closed:
-		p.err = ErrClosed
-	case len(body) == 0 || len(body) > MaxBody:
-		p.err = fmt.Errorf("append to the journal: a record of %d bytes, 1 to %d are possible", len(body), MaxBody)
-	default:
-		j.queue = append(j.queue, p)
-		select {
-		case j.wake <- struct{}{}:
-		default:
-		}
-		return p
+	s := j.stats
+	s.Queued, s.Bytes = len(j.queue), size
+	return s
+}
+
+// Append queues a record for the next commit and returns at once; the result
+// tells when it is on disk, or why it isn't. Records are committed, and
+// numbered, in the order of the calls. The journal owns body from here on.
+func (j *Journal) Append(body []byte) *Pending {
+	return j.enqueue(&Pending{done: make(chan struct{}), body: body})
+}
+
+// Amend queues a record that says something new about record seq: Query
+// gives it beside that record from then on. The last amendment counts.
+func (j *Journal) Amend(seq uint64, body []byte) *Pending {
+	p := &Pending{done: make(chan struct{}), body: body, amends: seq}
+	if seq == 0 {
+		return j.refuse(p, fmt.Errorf("amend record 0: %w", ErrNotFound))
 	}
+	return j.enqueue(p)
+}
+
+func (j *Journal) enqueue(p *Pending) *Pending {
+	if len(p.body) == 0 || len(p.body) > MaxBody {
+		return j.refuse(p, fmt.Errorf("append to the journal: the record has %d bytes, 1 to %d will do", len(p.body), MaxBody))
+	}
+	j.mu.Lock()
+	err := j.ended
+	if err == nil && (len(j.queue) >= maxQueue || j.queued+len(p.body) > queueBytes) {
+		err = ErrBusy
+	}
+	if err == nil {
+		j.queue = append(j.queue, p)
+		j.queued += len(p.body)
+	}
+	j.mu.Unlock()
+	if err != nil {
+		return j.refuse(p, fmt.Errorf("append to the journal: %w", err))
+	}
+	select {
+	case j.wake <- struct{}{}:
+	default: // a token is there already
+	}
+	return p
+}
+
+func (j *Journal) refuse(p *Pending, err error) *Pending {
+	j.mu.Lock()
+	j.stats.Failed++
+	j.mu.Unlock()
+	p.err = err
 	close(p.done)
 	return p
 }
 
-// Run commits what is queued: each transaction takes all that was queued while
-// the last one ran. When the context ends it commits the rest and returns;
-// what is appended after that fails with ErrClosed.
-func (j *Journal) Run(ctx context.Context) error {
-	for {
-		select {
-		case <-j.wake:
-		case <-ctx.Done():
-			j.mu.Lock()
-			j.closed = true
-			j.mu.Unlock()
-			for j.commit() > 0 {
-			}
-			return nil
-		}
-		for j.commit() > 0 {
-		}
-	}
-}
-
-// take removes the next batch from the queue.
-func (j *Journal) take() []*Pending {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(j.queue) && n < maxBatch && bytes < maxBatchBytes {
-		bytes += len(j.queue[n].body)
-		n++
-	}
-	batch := j.queue[:n:n]
-	if j.queue = j.queue[n:]; len(j.queue) == 0 {
-		j.queue = nil
-	}
-	return batch
-}
-
-// commit writes one batch and tells its owners.
-func (j *Journal) commit() int {
-	batch := j.take()
-	if len(batch) == 0 {
-		return 0
-	}
-	err := j.db.Update(func(tx *bolt.Tx) error { return write(tx, batch) })
-	if err != nil {
-		err = fmt.Errorf("append %d records to the journal: %w", len(batch), classify(err))
-	}
-	j.mu.Lock()
-	j.stats.Commits++
-	if err != nil {
-		j.stats.Failed += uint64(len(batch))
-	} else {
-		j.stats.Appended += uint64(len(batch))
-	}
-	j.mu.Unlock()
-	for _, p := range batch {
-		if p.err = err; err != nil {
-			p.seq = 0
-		}
+// Close releases the file and the data directory. Run must have returned.
+func (j *Journal) Close() error {
+	for _, p := range j.end(ErrClosed) { // queued and never run
+		p.err = fmt.Errorf("append to the journal: %w", ErrClosed)
 		close(p.done)
 	}
-	return len(batch)
+	return errors.Join(closeDB(j.db), j.lock.Close())
 }
 
-func write(tx *bolt.Tx, batch []*Pending) error {
-	records, amends := tx.Bucket(bucketRecords), tx.Bucket(bucketAmends)
-	records.FillPercent = 0.95 // keys only grow
-	for _, p := range batch {
-		seq, err := records.NextSequence()
-		if err != nil {
-			return err
-		}
-		if err := records.Put(key(seq), seal(seq, p.body)); err != nil {
-			return err
-		}
-		if p.amends != 0 {
-			if err := amends.Put(key(p.amends), key(seq)); err != nil {
-				return err
-			}
-		}
-		p.seq = seq
-	}
-	return nil
-}
-
-// classify turns what a full disk gives into ErrFull.
-func classify(err error) error {
-	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, full) {
-			return fmt.Errorf("%w (%w)", ErrFull, err)
-		}
-	}
-	return err
-}
-
-// Stats are the current figures.
-func (j *Journal) Stats() Stats {
+// end takes nothing any more, for the reason given unless there was one
+// before, and hands over what still waits.
+func (j *Journal) end(why error) []*Pending {
 	j.mu.Lock()
-	s := j.stats
-	j.mu.Unlock()
-	// Only a closed journal fails here, whose size nobody asks for.
-	_ = j.db.View(func(tx *bolt.Tx) error {
-		s.Bytes = tx.Size()
-		return nil
-	})
-	return s
-}
-
-// Close closes the file and frees the data directory. Call it after Run has returned.
-func (j *Journal) Close() error {
-	j.mu.Lock()
-	j.closed = true
-	j.mu.Unlock()
-	return errors.Join(j.db.Close(), j.lock.release())
-}
-
-func key(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// seal puts the checksum before the body: CRC-32C over the sequence and the
-// body, so that a record in another's place is noticed too.
-func seal(seq uint64, body []byte) []byte {
-	out := make([]byte, 4, 4+len(body))
-	binary.BigEndian.PutUint32(out, sum(seq, body))
-	return append(out, body...)
-}
-
-func sum(seq uint64, body []byte) uint32 {
-	return crc32.Update(crc32.Checksum(key(seq), castagnoli), castagnoli, body)
-}
-
-// open is the sequence and the body of a sealed record, false if the checksum
-// doesn't fit.
-func open(k, v []byte) (uint64, []byte, bool) {
-	var seq uint64
-	if len(k) == 8 {
-		seq = binary.BigEndian.Uint64(k)
+	defer j.mu.Unlock()
+	if j.ended == nil {
+		j.ended = why
 	}
-	if len(v) < 5 || seq == 0 {
-		return seq, nil, false
-	}
-	return seq, v[4:], binary.BigEndian.Uint32(v) == sum(seq, v[4:])
+	rest := j.queue
+	j.queue, j.queued = nil, 0
+	return rest
 }

@@ -5,130 +5,225 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// format of the file that this package writes and reads.
-const format = 1
+// Buckets and keys of the file. bucketState is empty so far: how far the
+// fleet has acknowledged belongs there.
+var (
+	bucketMeta    = []byte("meta")
+	bucketRecords = []byte("records") // number u64 BE -> value, see record.go
+	bucketAmended = []byte("amended") // number u64 BE -> number of its last amendment
+	bucketState   = []byte("state")
+	keyFormat     = []byte("format") // u64 BE
+	keyEpoch      = []byte("epoch")  // u64 BE
+)
 
-// initialMmap avoids remapping, which waits for readers, until the file is
-// this large; it is address space, not memory.
-const initialMmap = 1 << 30
+const (
+	format       = 1
+	checkNewest  = 256     // records whose checksums are read before anything is appended
+	mapSize      = 1 << 30 // bytes of address space taken from the start, so that growing seldom waits for readers
+	lockFileName = "lock"
+)
 
-// ErrInUse is told when another process holds the data directory.
-var ErrInUse = errors.New("in use by another process")
-
-// Opened says what Open found.
+// Opened says what Open found. The zero value is a journal that was in order,
+// or new.
 type Opened struct {
-	Quarantined string // where a file that couldn't be read was put, "" if there was none
-	Reason      string // why
+	Quarantined string // where a damaged journal was moved to, "" if none was; its records are only there
+	Reason      string // what was wrong with it
 }
 
-// Open opens the journal in dir, which it makes if need be, and locks dir. A
-// file that can't be read is put aside, never deleted, and a new one begins a
-// new epoch; Opened says so.
+// Open opens the journal in the data directory, both made if they aren't
+// there, and keeps every other process out of that directory until Close. A
+// file that is damaged is moved aside, never deleted, and a new journal with
+// a new epoch takes its place: Opened tells. What is appended gets to the
+// disk once Run is started.
 func Open(dir string) (*Journal, Opened, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, Opened{}, fmt.Errorf("open journal: %w", classify(err))
+		return nil, Opened{}, fmt.Errorf("open the journal: %w", noSpace(err))
 	}
-	l, err := acquire(dir)
+	lock, err := lockDir(dir)
 	if err != nil {
-		return nil, Opened{}, fmt.Errorf("open journal: %w", err)
+		return nil, Opened{}, fmt.Errorf("open the journal: %w", noSpace(err))
 	}
 	j, opened, err := openLocked(dir)
 	if err != nil {
-		return nil, opened, errors.Join(fmt.Errorf("open journal: %w", classify(err)), l.release())
+		return nil, opened, errors.Join(fmt.Errorf("open the journal: %w", noSpace(err)), lock.Close())
 	}
-	j.lock = l
+	j.lock = lock
 	return j, opened, nil
 }
 
 func openLocked(dir string) (*Journal, Opened, error) {
-	path := filepath.Join(dir, FileName)
 	var opened Opened
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := create(path); err != nil {
-			return nil, opened, err
+	path := filepath.Join(dir, FileName)
+	if _, err := os.Stat(path); err == nil {
+		j, err := openFile(path)
+		var bad *damage
+		if !errors.As(err, &bad) {
+			return j, opened, err
 		}
-	} else if err != nil {
-		return nil, opened, err
-	}
-	j, err := load(path)
-	if err == nil || !corrupt(err) {
-		return j, opened, err
-	}
-	opened.Reason = err.Error()
-	opened.Quarantined = path + ".bad-" + strconv.FormatInt(time.Now().UnixNano(), 10)
-	if err := os.Rename(path, opened.Quarantined); err != nil {
+		if opened.Quarantined, err = quarantine(path); err != nil {
+			return nil, opened, fmt.Errorf("move the damaged journal aside (%w): %w", bad, err)
+		}
+		opened.Reason = bad.Error()
+	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, opened, err
 	}
 	if err := create(path); err != nil {
-		return nil, opened, err
+		return nil, opened, fmt.Errorf("make a new one: %w", err)
 	}
-	j, err = load(path)
+	j, err := openFile(path)
 	return j, opened, err
 }
 
-// errContent is told for a file that bbolt reads but that isn't our journal.
-var errContent = errors.New("the file is damaged")
+// damage is an error of the file's contents, as opposed to one of reading it.
+type damage struct{ err error }
 
-// corrupt tells damage, for which a new file is the cure, from a disk, a
-// permission or a newer program, for which it isn't.
-func corrupt(err error) bool {
-	for _, damage := range []error{errContent, berrors.ErrInvalid, berrors.ErrChecksum, berrors.ErrVersionMismatch} {
-		if errors.Is(err, damage) {
-			return true
+func (d *damage) Error() string { return d.err.Error() }
+func (d *damage) Unwrap() error { return d.err }
+
+func openFile(path string) (*Journal, error) {
+	if err := checkFile(path); err != nil {
+		return nil, err
+	}
+	db, err := openDB(path)
+	switch {
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, errPanicked):
+		return nil, &damage{err}
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%s is held by another program", path)
+	case err != nil:
+		return nil, err
+	}
+	j := &Journal{db: db, wake: make(chan struct{}, 1)}
+	if err := j.check(); err != nil {
+		return nil, errors.Join(err, closeDB(db))
+	}
+	return j, nil
+}
+
+var errPanicked = errors.New("bbolt gave up on it")
+
+func openDB(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if err != nil && db == nil && strings.HasPrefix(err.Error(), "the journal's file is damaged") {
+			err = fmt.Errorf("%w: %w", errPanicked, err)
 		}
-	}
-	return false
+	}()
+	defer guard(&err)()
+	return bbolt.Open(path, 0o640, &bbolt.Options{
+		Timeout:         time.Second,
+		FreelistType:    bbolt.FreelistMapType,
+		NoFreelistSync:  true, // it is found again when opening; synced it costs a factor of five
+		InitialMmapSize: mapSize,
+	})
 }
 
-func options() *bolt.Options {
-	return &bolt.Options{
-		Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: initialMmap,
-	}
+func closeDB(db *bbolt.DB) (err error) {
+	defer guard(&err)()
+	return db.Close()
 }
 
-// create makes an empty journal under another name and renames it, so that a
-// power cut leaves either none or a whole one.
+// check reads what the journal needs of its file and the newest records'
+// checksums.
+func (j *Journal) check() error {
+	var newer error
+	err := j.view(func(tx *bbolt.Tx) error {
+		meta, records := tx.Bucket(bucketMeta), tx.Bucket(bucketRecords)
+		if meta == nil || records == nil || tx.Bucket(bucketAmended) == nil || tx.Bucket(bucketState) == nil {
+			return errors.New("a bucket is missing")
+		}
+		f, e := meta.Get(keyFormat), meta.Get(keyEpoch)
+		if len(f) != 8 || len(e) != 8 {
+			return errors.New("its format or epoch is missing")
+		}
+		if v := binary.BigEndian.Uint64(f); v != format {
+			newer = fmt.Errorf("its format is %d, this program knows %d: a newer version wrote it, run that one", v, format)
+			return nil
+		}
+		j.epoch = binary.BigEndian.Uint64(e)
+		j.stats.Last = records.Sequence()
+		c := records.Cursor()
+		want := records.Sequence()
+		n := 0
+		for k, v := c.Last(); k != nil && n < checkNewest; k, v = c.Prev() {
+			if len(k) != 8 || binary.BigEndian.Uint64(k) != want {
+				return fmt.Errorf("record %d is missing", want)
+			}
+			if _, err := unseal(want, v); err != nil {
+				return err
+			}
+			want--
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return &damage{err}
+	}
+	return newer
+}
+
+// create makes a new file under another name and moves it into place, so that
+// a crash leaves a whole journal or none.
 func create(path string) error {
-	temp := path + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	made := path + ".new"
+	if err := os.Remove(made); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	db, err := bolt.Open(temp, 0o640, options())
+	db, err := openDB(made)
 	if err != nil {
 		return err
 	}
 	var epoch [8]byte
-	_, _ = rand.Read(epoch[:]) // never fails (crypto/rand)
-	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketRecords, bucketAmends} {
+	_, _ = rand.Read(epoch[:]) // it never fails: see its documentation
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketRecords, bucketAmended, bucketState} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(meta.Put(keyEpoch, epoch[:]), meta.Put(keyFormat, []byte{format}))
+		return errors.Join(meta.Put(keyEpoch, epoch[:]), meta.Put(keyFormat, key(format)))
 	})
-	if err = errors.Join(err, db.Close()); err != nil {
-		return errors.Join(err, os.Remove(temp))
+	if err := errors.Join(err, db.Sync(), db.Close()); err != nil {
+		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := os.Rename(made, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// quarantine moves the file to a name that isn't taken.
+func quarantine(path string) (string, error) {
+	stamp := path + ".bad-" + time.Now().UTC().Format("20060102T150405Z")
+	to := stamp
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		to = fmt.Sprintf("%s-%d", stamp, n)
+	}
+	if err := os.Rename(path, to); err != nil {
+		return "", err
+	}
+	return to, syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {
@@ -138,67 +233,3 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
-
-// load opens a journal file and checks its newest records. bbolt panics on
-// some damage; that is an error like the others here.
-func load(path string) (j *Journal, err error) {
-	var db *bolt.DB
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errContent, p)
-		}
-		if err != nil && db != nil {
-			_ = db.Close() // nothing was written
-			j = nil
-		}
-	}()
-	if db, err = bolt.Open(path, 0o640, options()); err != nil {
-		return nil, err
-	}
-	j = &Journal{db: db, wake: make(chan struct{}, 1)}
-	err = db.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil || tx.Bucket(bucketRecords) == nil || tx.Bucket(bucketAmends) == nil {
-			return fmt.Errorf("%w: a table is missing", errContent)
-		}
-		if v := meta.Get(keyFormat); len(v) != 1 {
-			return fmt.Errorf("%w: it has no format", errContent)
-		} else if v[0] > format {
-			return fmt.Errorf("%s was written by a newer program (format %d, this one reads %d): install that again", path, v[0], format)
-		}
-		if v := meta.Get(keyEpoch); len(v) == 8 {
-			j.epoch = binary.BigEndian.Uint64(v)
-			return nil
-		}
-		return fmt.Errorf("%w: it has no epoch", errContent)
-	})
-	if err != nil {
-		return nil, err
-	}
-	_, _, err = j.Query(0, 256, func(uint64, []byte) bool { return true })
-	return j, err
-}
-
-// lock holds a data directory for this process.
-type lock struct{ f *os.File }
-
-func acquire(dir string) (*lock, error) {
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o640)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		pid := make([]byte, 20)
-		n, _ := f.Read(pid) // the number is a courtesy
-		f.Close()
-		return nil, fmt.Errorf("data directory %s: %w (pid %s): stop that one, or give this one its own --data directory",
-			dir, ErrInUse, strings.TrimSpace(string(pid[:n])))
-	}
-	// The number only helps people; a full disk must not keep the lock from being taken.
-	_ = f.Truncate(0)
-	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return &lock{f}, nil
-}
-
-func (l *lock) release() error { return l.f.Close() }

@@ -1,81 +1,154 @@
 package journal
 
 import (
-	"bytes"
-	"math"
+	"encoding/binary"
+	"errors"
 
-	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// scanPage is how many records one read transaction looks at: a long one
-// would make the file grow.
-const scanPage = 2000
-
-// Row is a record with what was said about it later.
-type Row struct {
-	Seq   uint64
-	Body  []byte
-	Amend []byte // the last record that amends it, nil without
-}
+// chunk is how many records one read transaction looks at at most, and
+// chunkBytes about how much it copies: a long transaction makes the file grow
+// and can hold up the writer.
+const (
+	chunk      = 512
+	chunkBytes = 1 << 20
+)
 
 // Query gives at most limit records older than before that keep accepts,
-// newest first; before 0 begins at the newest. Records that fail their
-// checksum are left out and counted. keep must not hold on to its argument.
-// More tells whether older records were not looked at.
+// newest first; before 0 begins at the newest. Amendments come beside the
+// records they amend, not as rows. A record whose checksum doesn't fit, or
+// that of its amendment, is left out and counted in Stats. No transaction is
+// open while keep runs, so it may be slow; body is the row's own. More tells
+// whether older records were not looked at.
 func (j *Journal) Query(before uint64, limit int, keep func(seq uint64, body []byte) bool) (rows []Row, more bool, err error) {
-	if before == 0 {
-		before = math.MaxUint64
-	}
-	for len(rows) < limit {
-		var end bool
-		err := j.db.View(func(tx *bolt.Tx) error {
-			rows, before, end = j.page(tx, rows, before, limit, keep)
-			return nil
-		})
-		if err != nil || end {
-			return rows, false, err
+	for {
+		most := chunk
+		if left := limit - len(rows); left < 16 {
+			most = 64 // for a page of few rows, copy few
 		}
-	}
-	return rows, true, nil
-}
-
-// page looks at up to scanPage records before the given one and returns the
-// oldest it looked at, and whether that was the first of all.
-func (j *Journal) page(tx *bolt.Tx, rows []Row, before uint64, limit int, keep func(uint64, []byte) bool) ([]Row, uint64, bool) {
-	records, amends := tx.Bucket(bucketRecords), tx.Bucket(bucketAmends)
-	c := records.Cursor()
-	k, v := c.Seek(key(before))
-	if k == nil {
-		k, v = c.Last()
-	} else {
-		k, v = c.Prev()
-	}
-	for n := 0; k != nil; k, v = c.Prev() {
-		if n++; n > scanPage || len(rows) >= limit {
-			return rows, before, false
+		part, next, err := j.older(before, most)
+		if err != nil {
+			return nil, false, err
 		}
-		seq, body, ok := open(k, v)
-		before = seq
-		if !ok {
-			j.bad()
-			continue
-		}
-		if !keep(seq, body) {
-			continue
-		}
-		row := Row{Seq: seq, Body: bytes.Clone(body)}
-		if at := amends.Get(k); at != nil {
-			if _, amend, ok := open(at, records.Get(at)); ok {
-				row.Amend = bytes.Clone(amend)
+		for i, r := range part {
+			if len(rows) >= limit {
+				return rows, true, nil
+			}
+			if keep(r.Seq, r.Body) {
+				rows = append(rows, part[i])
 			}
 		}
-		rows = append(rows, row)
+		if next == 0 || len(rows) >= limit {
+			return rows, next != 0, nil
+		}
+		before = next
 	}
-	return rows, before, true
+}
+
+// After gives at most limit records above number seq, oldest first, as they
+// were written: amendments in their own place. Damaged ones are left out and
+// counted. An empty answer means that there is nothing above seq yet.
+func (j *Journal) After(seq uint64, limit int) (rows []Row, err error) {
+	for len(rows) < limit {
+		var part []Row
+		var next uint64
+		err := j.view(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(bucketRecords).Cursor()
+			k, v := c.Seek(key(seq + 1))
+			part, next = j.gather(nil, k, v, c.Next, min(chunk, limit-len(rows)))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, part...)
+		if next == 0 {
+			break
+		}
+		seq = next
+	}
+	return rows, nil
+}
+
+// older reads records below before (0: from the newest), newest first, with
+// the amendments of each, in one transaction. It goes on below next; 0 is the
+// end.
+func (j *Journal) older(before uint64, most int) (rows []Row, next uint64, err error) {
+	err = j.view(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketRecords).Cursor()
+		var k, v []byte
+		if before != 0 {
+			k, _ = c.Seek(key(before))
+		}
+		if k == nil {
+			k, v = c.Last()
+		} else {
+			k, v = c.Prev()
+		}
+		rows, next = j.gather(tx, k, v, c.Prev, most)
+		return nil
+	})
+	return rows, next, err
+}
+
+// gather copies up to most records from the cursor's place on. With a
+// transaction it leaves out amendments and puts them beside their records.
+// next is the last record looked at, 0 if there are no more.
+func (j *Journal) gather(tx *bbolt.Tx, k, v []byte, step func() (k, v []byte), most int) (rows []Row, next uint64) {
+	for n, size := 0, 0; k != nil && n < most && size < chunkBytes; n++ {
+		next = 0
+		if len(k) == 8 {
+			next = binary.BigEndian.Uint64(k)
+		}
+		r, err := unseal(next, v)
+		if err == nil && tx != nil {
+			r.Amend, err = amendment(tx, r.Seq)
+		}
+		switch {
+		case err != nil:
+			j.bad()
+		case tx == nil || r.Amends == 0:
+			rows = append(rows, r)
+			size += len(r.Body) + len(r.Amend)
+		}
+		k, v = step()
+	}
+	if k == nil {
+		next = 0
+	}
+	return rows, next
+}
+
+// amendment is the last one of the record; nil without.
+func amendment(tx *bbolt.Tx, seq uint64) ([]byte, error) {
+	at := tx.Bucket(bucketAmended).Get(key(seq))
+	if at == nil {
+		return nil, nil
+	}
+	if len(at) != 8 {
+		return nil, errDamaged
+	}
+	number := binary.BigEndian.Uint64(at)
+	r, err := unseal(number, tx.Bucket(bucketRecords).Get(at))
+	if err != nil || r.Amends != seq {
+		return nil, errDamaged
+	}
+	return r.Body, nil
 }
 
 func (j *Journal) bad() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.stats.Bad++
+}
+
+func (j *Journal) view(f func(*bbolt.Tx) error) (err error) {
+	defer guard(&err)()
+	err = j.db.View(f)
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
 }

@@ -2,7 +2,6 @@ package capture
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,22 +12,6 @@ import (
 
 	"github.com/sightline-edge/sightline/vision/picture"
 )
-
-// OpenPlain opens the sources that need no library: pictures, folders of them,
-// and MJPEG over HTTP.
-func OpenPlain(ctx context.Context, o order) (reader, opened, error) {
-	switch o.Kind {
-	case pictureOne:
-		return &folderReader{paths: []string{o.At}}, opened{Codec: "picture", Reader: "go"}, nil
-	case folder:
-		r, err := openFolder(o.At)
-		return r, opened{Codec: "pictures", Reader: "go"}, err
-	case mjpegHTTP:
-		r, err := openMJPEG(ctx, o)
-		return r, opened{Codec: "mjpeg", Reader: "go"}, err
-	}
-	return nil, opened{}, errors.New("this source needs sightline-capture, the program with OpenCV: install it with make setup and make build")
-}
 
 // folderReader gives pictures in the natural order of their names.
 type folderReader struct {

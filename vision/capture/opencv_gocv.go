@@ -3,7 +3,6 @@
 package capture
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,15 +18,8 @@ import (
 // HaveOpenCV tells whether OpenAll reads videos, RTSP and devices.
 const HaveOpenCV = true
 
-// Properties of OpenCV that gocv has no names for.
-const (
-	propOpenTimeout = 53 // ms, when opening through FFmpeg
-	propReadTimeout = 54 // ms
-)
-
-// OpenAll opens every source: those of OpenPlain in plain Go, the rest
-// through OpenCV.
-func OpenAll(ctx context.Context, o order) (reader, opened, error) {
+// openNative opens what only OpenCV reads.
+func openNative(o order) (reader, opened, error) {
 	// Its warnings would reach the log at every start of a camera.
 	_ = os.Setenv("OPENCV_LOG_LEVEL", "SILENT") // can't fail for such names
 	_ = os.Setenv("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -35,23 +27,23 @@ func OpenAll(ctx context.Context, o order) (reader, opened, error) {
 	case video:
 		return openVideo(o)
 	case rtsp:
-		return openRTSP(ctx, o)
+		return openRTSP(o)
 	case device:
 		return openDevice(o)
-	case pipeline:
-		vc, err := gocv.OpenVideoCaptureWithAPI(o.At, gocv.VideoCaptureGstreamer)
-		if err != nil {
-			return nil, opened{}, errors.New("GStreamer can't start the pipeline: try it with gst-launch-1.0; it must end in an appsink that takes BGR or GRAY8")
-		}
-		return newVideoReader(vc, o, "gstreamer")
 	}
-	return OpenPlain(ctx, o)
+	return openPipeline(o)
 }
 
-// openVideo opens a recording. One thread decodes it: the other cores have
-// the models to run, and a second thread costs more CPU than it saves time.
+func openPipeline(o order) (reader, opened, error) {
+	vc, err := gocv.OpenVideoCaptureWithAPI(o.At, gocv.VideoCaptureGstreamer)
+	if err != nil {
+		return nil, opened{}, errors.New("GStreamer can't start the pipeline: try it with gst-launch-1.0; it must end in an appsink that takes BGR or GRAY8")
+	}
+	return newVideoReader(vc, o, "gstreamer")
+}
+
+// openVideo opens a recording.
 func openVideo(o order) (reader, opened, error) {
-	_ = os.Setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
 	vc, err := gocv.OpenVideoCaptureWithAPI(o.At, gocv.VideoCaptureFFmpeg)
 	if err != nil {
 		return nil, opened{}, errors.New("it is no video that can be read: not a video file, of an unknown kind, or cut before its index")
@@ -59,29 +51,21 @@ func openVideo(o order) (reader, opened, error) {
 	return newVideoReader(vc, o, "ffmpeg")
 }
 
-// openRTSP prefers GStreamer, which tells when a stream changes its size;
-// FFmpeg goes on with corrupt pictures then, and stands in where GStreamer
-// lacks a plugin.
-func openRTSP(ctx context.Context, o order) (reader, opened, error) {
-	if err := askRTSP(ctx, o.At); err != nil {
-		return nil, opened{}, err
+// openRTSP reads through GStreamer, which tells when a stream changes its
+// size. FFmpeg is no stand-in: OpenCV goes on at the old size then, with
+// corrupt pixels that nothing gives away (docs/cameras.md).
+func openRTSP(o order) (reader, opened, error) {
+	if strings.ContainsAny(o.At, "\"\\") {
+		return nil, opened{}, errors.New("the address holds a quote or a backslash: write it as %22 or %5C")
 	}
-	if !strings.ContainsAny(o.At, "\"\\") {
-		// No jitter buffer, TCP, and the newest picture only.
-		line := fmt.Sprintf(`rtspsrc location="%s" protocols=tcp latency=0 tcp-timeout=%d timeout=%d ! decodebin ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false`,
-			o.At, dialTimeout.Microseconds(), o.Read*1000)
-		if vc, err := gocv.OpenVideoCaptureWithAPI(line, gocv.VideoCaptureGstreamer); err == nil {
-			return newVideoReader(vc, o, "gstreamer")
-		}
-	}
-	_ = os.Setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS",
-		"threads;1|rtsp_transport;tcp|fflags;nobuffer|flags;low_delay|analyzeduration;200000|probesize;100000")
-	vc, err := gocv.OpenVideoCaptureWithAPIParams(o.At, gocv.VideoCaptureFFmpeg, []gocv.VideoCaptureProperties{
-		propOpenTimeout, gocv.VideoCaptureProperties(2 * dialTimeout.Milliseconds()), propReadTimeout, gocv.VideoCaptureProperties(o.Read)})
+	// No jitter buffer, TCP, and the newest picture only.
+	line := fmt.Sprintf(`rtspsrc location="%s" protocols=tcp latency=0 tcp-timeout=%d timeout=%d ! decodebin ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false`,
+		o.At, dialTimeout.Microseconds(), o.Read*1000)
+	vc, err := gocv.OpenVideoCaptureWithAPI(line, gocv.VideoCaptureGstreamer)
 	if err != nil {
-		return nil, opened{}, errors.New("the camera answers, but no video could be read from it")
+		return nil, opened{}, errors.New("the camera answers, but GStreamer gets no video from it: are gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad and gstreamer1.0-libav installed?")
 	}
-	return newVideoReader(vc, o, "ffmpeg")
+	return newVideoReader(vc, o, "gstreamer")
 }
 
 func openDevice(o order) (reader, opened, error) {

@@ -202,3 +202,10 @@ func redactWords(s string) string {
 	}
 	return s
 }
+
+// Stills reports whether a source is a folder of pictures or one picture: its
+// frames don't follow each other and have no time.
+func Stills(s string) bool {
+	src, err := parseSource(s)
+	return err == nil && (src.kind == folder || src.kind == pictureOne)
+}

@@ -1,0 +1,36 @@
+package capture
+
+import (
+	"context"
+	"errors"
+)
+
+// OpenPlain opens the sources that need no library: pictures, folders of them,
+// and MJPEG over HTTP.
+func OpenPlain(ctx context.Context, o order) (reader, opened, error) {
+	switch o.Kind {
+	case pictureOne:
+		return &folderReader{paths: []string{o.At}}, opened{Codec: "picture", Reader: "go"}, nil
+	case folder:
+		r, err := openFolder(o.At)
+		return r, opened{Codec: "pictures", Reader: "go"}, err
+	case mjpegHTTP:
+		r, err := openMJPEG(ctx, o)
+		return r, opened{Codec: "mjpeg", Reader: "go"}, err
+	}
+	return nil, opened{}, errors.New("this source needs sightline-capture, the program with OpenCV: install it with make setup and make build")
+}
+
+// OpenAll opens every source: those of OpenPlain in plain Go, the rest through
+// OpenCV where this program was built with it (HaveOpenCV).
+func OpenAll(ctx context.Context, o order) (reader, opened, error) {
+	if !o.Kind.openCV() {
+		return OpenPlain(ctx, o)
+	}
+	if o.Kind == rtsp && HaveOpenCV {
+		if err := askRTSP(ctx, o.At); err != nil {
+			return nil, opened{}, err
+		}
+	}
+	return openNative(o)
+}

@@ -130,7 +130,10 @@ func (d *Decoder) fastestDet(out []float32, w, h int) func(int32) corners {
 		p := int(place)
 		cx := (tanh(out[n+p]) + float32(p%w)) / float32(w)
 		cy := (tanh(out[2*n+p]) + float32(p/w)) / float32(h)
-		return centred(cx*tw, cy*th, sigmoid(out[3*n+p])*tw, sigmoid(out[4*n+p])*th)
+		b := centred(cx*tw, cy*th, sigmoid(out[3*n+p])*tw, sigmoid(out[4*n+p])*th)
+		// Many boxes reach far out of the picture; the reference cuts them before
+		// NMS, which is worth 0.8 points of AP.
+		return corners{max(b.x0, 0), max(b.y0, 0), min(b.x1, tw), min(b.y1, th)}
 	}
 }
 

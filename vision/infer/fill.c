@@ -1,6 +1,8 @@
 //go:build cgo
 
 #include "fill.h"
+
+#include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -37,15 +39,57 @@ static inline int mix(int up, int down, int a, int b)
     return ((a * up >> 16) + (b * down >> 16) + 2) >> 2;
 }
 
-/* Output of one row by division, four pixels at a time; returns how many. */
-static int by_division(const int16_t *up, const int16_t *down, int a, int b,
-    int w, float div, float *p0, float *p1, float *p2)
+#ifdef __SSE2__
+/* Four pixels of blue, green, red, unused bytes into three planes. A value is
+ * v*hi + v*lo: the product with hi is exact, so the sum is rounded once. */
+static inline void store(__m128i bgr, float hi, float lo, float *p0, float *p1, float *p2)
+{
+    const __m128i byte = _mm_set1_epi32(255);
+    const __m128 h = _mm_set1_ps(hi), l = _mm_set1_ps(lo);
+    __m128 c[3];
+    c[0] = _mm_cvtepi32_ps(_mm_and_si128(bgr, byte));
+    c[1] = _mm_cvtepi32_ps(_mm_and_si128(_mm_srli_epi32(bgr, 8), byte));
+    c[2] = _mm_cvtepi32_ps(_mm_and_si128(_mm_srli_epi32(bgr, 16), byte));
+    if (lo != 0)
+        for (int k = 0; k < 3; k++)
+            c[k] = _mm_add_ps(_mm_mul_ps(c[k], h), _mm_mul_ps(c[k], l));
+    _mm_storeu_ps(p0, c[0]);
+    _mm_storeu_ps(p1, c[1]);
+    _mm_storeu_ps(p2, c[2]);
+}
+
+static inline __m128i pixel(const uint8_t *p)
+{
+    int32_t v;
+    memcpy(&v, p, 4);
+    return _mm_cvtsi32_si128(v);
+}
+#endif
+
+/* Output of one row that takes single pixels as they are, four at a time;
+ * returns how many. */
+static int picked(const uint8_t *src, const int32_t *xo, int safe, float hi, float lo,
+    float *p0, float *p1, float *p2)
+{
+    int x = 0;
+#ifdef __SSE2__
+    for (; x + 4 <= safe; x += 4) {
+        __m128i a = _mm_unpacklo_epi32(pixel(src + xo[2 * x]), pixel(src + xo[2 * x + 2]));
+        __m128i b = _mm_unpacklo_epi32(pixel(src + xo[2 * x + 4]), pixel(src + xo[2 * x + 6]));
+        store(_mm_unpacklo_epi64(a, b), hi, lo, p0 + x, p1 + x, p2 + x);
+    }
+#endif
+    return x;
+}
+
+/* Output of one row mixed of two, four pixels at a time; returns how many. */
+static int mixed(const int16_t *up, const int16_t *down, int a, int b, int w,
+    float hi, float lo, float *p0, float *p1, float *p2)
 {
     int x = 0;
 #ifdef __SSE2__
     const __m128i wa = _mm_set1_epi16((int16_t)a), wb = _mm_set1_epi16((int16_t)b);
-    const __m128i two = _mm_set1_epi16(2), byte = _mm_set1_epi32(255);
-    const __m128 d = _mm_set1_ps(div);
+    const __m128i two = _mm_set1_epi16(2);
     for (; x + 4 <= w; x += 4) {
         __m128i v[2];
         for (int k = 0; k < 2; k++) {
@@ -54,18 +98,7 @@ static int by_division(const int16_t *up, const int16_t *down, int a, int b,
             u = _mm_add_epi16(_mm_mulhi_epi16(u, wa), _mm_mulhi_epi16(l, wb));
             v[k] = _mm_srli_epi16(_mm_add_epi16(u, two), 2);
         }
-        __m128i bgr = _mm_packus_epi16(v[0], v[1]);
-        __m128 c0 = _mm_cvtepi32_ps(_mm_and_si128(bgr, byte));
-        __m128 c1 = _mm_cvtepi32_ps(_mm_and_si128(_mm_srli_epi32(bgr, 8), byte));
-        __m128 c2 = _mm_cvtepi32_ps(_mm_and_si128(_mm_srli_epi32(bgr, 16), byte));
-        if (div != 1) {
-            c0 = _mm_div_ps(c0, d);
-            c1 = _mm_div_ps(c1, d);
-            c2 = _mm_div_ps(c2, d);
-        }
-        _mm_storeu_ps(p0 + x, c0);
-        _mm_storeu_ps(p1 + x, c1);
-        _mm_storeu_ps(p2 + x, c2);
+        store(_mm_packus_epi16(v[0], v[1]), hi, lo, p0 + x, p1 + x, p2 + x);
     }
 #endif
     return x;
@@ -73,14 +106,26 @@ static int by_division(const int16_t *up, const int16_t *down, int a, int b,
 
 void sightline_fill(const uint8_t *pix, size_t stride,
     const int32_t *xo, const int16_t *xw, const int32_t *yo, const int16_t *yw,
-    int w, int h, int safe, int16_t *rows,
+    int w, int h, int safe, int whole, int16_t *rows,
     float *p0, float *p1, float *p2, size_t pitch,
-    const float *t0, const float *t1, const float *t2, float div)
+    const float *t0, const float *t1, const float *t2, float hi, float lo)
 {
     int16_t *row[2] = { rows, rows + 4 * (w + 4) };
     int32_t have[2] = { -1, -1 };
     for (int y = 0; y < h; y++) {
-        int a = yw[2 * y], b = yw[2 * y + 1];
+        int a = yw[2 * y], b = yw[2 * y + 1], x = 0;
+        size_t at = (size_t)y * pitch;
+        if (whole) {
+            const uint8_t *src = pix + (size_t)yo[2 * y] * stride;
+            if (hi != 0)
+                x = picked(src, xo, safe, hi, lo, p0 + at, p1 + at, p2 + at);
+            for (; x < w; x++) {
+                p0[at + x] = t0[src[xo[2 * x]]];
+                p1[at + x] = t1[src[xo[2 * x] + 1]];
+                p2[at + x] = t2[src[xo[2 * x] + 2]];
+            }
+            continue;
+        }
         for (int k = 0; k < 2; k++) {
             int32_t s = yo[2 * y + k];
             if (k == 1 && b == 0) /* without weight: any row will do */
@@ -92,10 +137,8 @@ void sightline_fill(const uint8_t *pix, size_t stride,
         }
         const int16_t *up = row[yo[2 * y] & 1];
         const int16_t *down = b == 0 ? up : row[yo[2 * y + 1] & 1];
-        size_t at = (size_t)y * pitch;
-        int x = 0;
-        if (div != 0)
-            x = by_division(up, down, a, b, w, div, p0 + at, p1 + at, p2 + at);
+        if (hi != 0)
+            x = mixed(up, down, a, b, w, hi, lo, p0 + at, p1 + at, p2 + at);
         for (; x < w; x++) {
             p0[at + x] = t0[mix(up[4 * x], down[4 * x], a, b)];
             p1[at + x] = t1[mix(up[4 * x + 1], down[4 * x + 1], a, b)];

@@ -13,7 +13,9 @@ import (
 type Filler struct {
 	in  Input
 	lut [3][256]float32 // value of a pixel, in plane order
-	div float32         // lut is pixel ÷ div; 0 if it is anything else
+	// lut is pixel × hi + pixel × lo in float32, the first product exact; hi is
+	// 0 where it is anything else.
+	hi, lo float32
 
 	geo  geometry
 	rows []int16 // two rows of the frame, resized horizontally, 4 lanes a pixel
@@ -44,6 +46,7 @@ type geometry struct {
 	place Placement
 	cols  axis // offsets in bytes
 	ys    axis // offsets in rows
+	whole int  // 1 if every output pixel is one pixel of the frame, else 0
 	safe  int  // columns for which 8 bytes may be read at their first offset
 }
 
@@ -66,24 +69,25 @@ func NewFiller(in Input) *Filler {
 			f.lut[c][v] = float32((float64(v)*in.Scale - in.Mean[c]) / std)
 		}
 	}
-	f.div = f.divisor()
+	for _, d := range [...]float64{1, 255} {
+		hi := math.Float32frombits(math.Float32bits(float32(1/d)) &^ 0xffff) // 8 bits: exact with 8-bit pixels
+		if lo := float32(1/d - float64(hi)); f.isProduct(hi, lo) {
+			f.hi, f.lo = hi, lo
+		}
+	}
 	return f
 }
 
-// divisor is 1 or 255 if the table is exactly that division in float32.
-func (f *Filler) divisor() float32 {
-	for _, d := range [...]float32{1, 255} {
-		same := true
-		for c := range f.lut {
-			for v, got := range f.lut[c] {
-				same = same && got == float32(v)/d
+func (f *Filler) isProduct(hi, lo float32) bool {
+	for c := range f.lut {
+		for v, got := range f.lut[c] {
+			first, second := float32(v)*hi, float32(v)*lo
+			if got != first+second {
+				return false
 			}
 		}
-		if same {
-			return d
-		}
 	}
-	return 0
+	return true
 }
 
 // NewBlob makes a tensor for this input.
@@ -121,6 +125,9 @@ func newGeometry(in Input, w, h, channels int) geometry {
 	g.at, g.place = in.place(w, h)
 	g.cols = newAxis(w, g.at.w, channels, true)
 	g.ys = newAxis(h, g.at.h, 1, false)
+	if g.cols.whole() && g.ys.whole() {
+		g.whole = 1
+	}
 	for g.safe < g.at.w && int(g.cols.offset[2*g.safe])+8 <= w*channels {
 		g.safe++
 	}
@@ -166,6 +173,16 @@ func newAxis(src, dst, step int, columns bool) axis {
 		}
 	}
 	return a
+}
+
+// whole reports whether all second weights vanish.
+func (a axis) whole() bool {
+	for i := 1; i < len(a.weight); i += 2 {
+		if a.weight[i] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // layPadding fills what the picture leaves free, once per tensor and geometry.

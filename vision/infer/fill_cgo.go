@@ -20,10 +20,10 @@ func (f *Filler) resample(data []float32, pix []byte, stride int) {
 		(*C.uint8_t)(unsafe.Pointer(&pix[0])), C.size_t(stride),
 		(*C.int32_t)(unsafe.Pointer(&g.cols.offset[0])), (*C.int16_t)(unsafe.Pointer(&g.cols.weight[0])),
 		(*C.int32_t)(unsafe.Pointer(&g.ys.offset[0])), (*C.int16_t)(unsafe.Pointer(&g.ys.weight[0])),
-		C.int(g.at.w), C.int(g.at.h), C.int(g.safe),
+		C.int(g.at.w), C.int(g.at.h), C.int(g.safe), C.int(g.whole),
 		(*C.int16_t)(unsafe.Pointer(&f.rows[0])),
 		f.planeC(data, 0), f.planeC(data, 1), f.planeC(data, 2), C.size_t(f.in.Width),
-		f.tableC(0), f.tableC(1), f.tableC(2), C.float(f.div))
+		f.tableC(0), f.tableC(1), f.tableC(2), C.float(f.hi), C.float(f.lo))
 }
 
 func (f *Filler) planeC(data []float32, c int) *C.float {

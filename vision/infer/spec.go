@@ -128,14 +128,14 @@ type Options struct {
 // defaults are the family's reference settings: input as its own tools feed
 // it, thresholds as its own tools set them.
 func (f Family) defaults() Spec {
-	s := Spec{Family: f, MaxDetections: 300}
+	s := Spec{Family: f, MaxDetections: 100}
 	switch f {
 	case YOLOX:
 		s.Input = Input{Width: 416, Height: 416, Colour: BGR, Scale: 1, Resize: Letterbox, Anchor: TopLeft, Pad: 114}
 		s.Confidence, s.NMS, s.MultiLabel = 0.25, 0.65, true
 	case YOLOv8:
 		s.Input = Input{Width: 640, Height: 640, Colour: RGB, Scale: 1.0 / 255, Resize: Letterbox, Anchor: Centre, Pad: 114}
-		s.Confidence, s.NMS = 0.25, 0.7
+		s.Confidence, s.NMS, s.MaxDetections = 0.25, 0.7, 300
 	case FastestDet:
 		s.Input = Input{Width: 352, Height: 352, Colour: BGR, Scale: 1.0 / 255, Resize: Stretch}
 		s.Confidence, s.NMS = 0.65, 0.45
@@ -265,3 +265,6 @@ func (s Spec) RoleOf(name string) vision.Role {
 	}
 	return vision.Ignored
 }
+
+// DefaultInput is the input of a family as its own tools feed it.
+func DefaultInput(f Family) Input { return f.defaults().Input }

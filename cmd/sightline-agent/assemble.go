@@ -1,0 +1,172 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/rules"
+	"github.com/sightline-edge/sightline/vision/track"
+)
+
+// Scores by which the tracker goes where nobody says otherwise: a part starts
+// at startScore, and detections from keepScore on keep it.
+const (
+	startScore = 0.5
+	keepScore  = 0.1
+)
+
+// programs are the executables and libraries that workers consist of.
+type programs struct {
+	self    string
+	capture string // "" without
+	runtime string // ONNX Runtime
+}
+
+// findPrograms looks for what workers need. ONNX Runtime must be there.
+func findPrograms(library string) (programs, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return programs{}, fmt.Errorf("find this program's own file: %w", err)
+	}
+	p := programs{self: self, capture: filepath.Join(filepath.Dir(self), "sightline-capture")}
+	if _, err := os.Stat(p.capture); err != nil {
+		p.capture, _ = exec.LookPath("sightline-capture") // "" where it isn't installed
+	}
+	p.runtime, err = infer.FindLibrary(library)
+	return p, err
+}
+
+// stationOptions is what a person says about a station.
+type stationOptions struct {
+	id, line string
+	source   string
+	loop     bool
+	realtime bool
+	pictures bool // keep pictures of parts
+	deadline time.Duration
+	allow    bool
+	threads  int
+	count    string
+	conf     float32
+}
+
+// assembly holds what stations are made of, for one agent.
+type assembly struct {
+	programs programs
+	engine   *rules.Engine
+	log      *slog.Logger
+	workers  map[string]*infer.Worker // by model and settings
+	list     []*infer.Worker
+}
+
+func newAssembly(ctx context.Context, p programs, log *slog.Logger) (*assembly, error) {
+	engine, err := rules.NewEngine(ctx, rules.Config{CacheDir: cacheDir("rules")})
+	if err != nil {
+		return nil, err
+	}
+	if err := engine.CacheError(); err != nil {
+		log.Warn("rules are compiled at each start", "err", err)
+	}
+	return &assembly{programs: p, engine: engine, log: log, workers: map[string]*infer.Worker{}}, nil
+}
+
+func (a *assembly) close(ctx context.Context) error { return a.engine.Close(ctx) }
+
+// cacheDir is where compiled things are kept, "" where there is no place.
+func cacheDir(what string) string {
+	dir := cmp.Or(os.Getenv("SIGHTLINE_CACHE"), os.Getenv("CACHE_DIRECTORY"))
+	if dir == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(user, "sightline")
+	}
+	return filepath.Join(dir, what)
+}
+
+// station makes a station's configuration; stations with the same model share
+// its worker.
+func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (agent.StationConfig, error) {
+	camera, mode, err := a.camera(o)
+	if err != nil {
+		return agent.StationConfig{}, err
+	}
+	if mode == track.Stream && !c.hasPart() {
+		return agent.StationConfig{}, fmt.Errorf("no label of model %s has the role part, so nothing would be inspected: give the part's label that role", c.about.Name)
+	}
+	var rule *rules.Rule
+	if c.rule.Module != "" {
+		if rule, err = a.engine.Load(ctx, c.rule); err != nil {
+			return agent.StationConfig{}, err
+		}
+	}
+	return agent.StationConfig{
+		ID: o.id, Line: o.line, Camera: camera, Source: capture.Redact(o.source),
+		Model: a.worker(c, o.threads), About: c.about, Rule: rule,
+		Track:    track.Config{Start: cmp.Or(o.conf, startScore), Keep: keepScore, Mode: mode, Roles: c.roles()},
+		Deadline: o.deadline, Allow: o.allow, Pictures: o.pictures, Log: a.log,
+	}, nil
+}
+
+// camera makes the source's camera and says how its frames belong together.
+func (a *assembly) camera(o stationOptions) (*capture.Camera, track.Mode, error) {
+	mode := track.Stream
+	if capture.Stills(o.source) {
+		o.realtime = false
+		if mode = track.Pictures; o.count != "" {
+			mode = track.Stills
+		}
+	}
+	camera, err := capture.New(capture.Config{
+		Source: o.source, Loop: o.loop, Realtime: o.realtime,
+		CaptureBinary: a.programs.capture, SelfExecutable: a.programs.self, SelfArgs: []string{"worker", "capture"},
+		Log: a.log,
+	})
+	return camera, mode, err
+}
+
+func (a *assembly) worker(c *choice, threads int) *infer.Worker {
+	spec := c.spec
+	spec.Confidence = min(spec.Confidence, keepScore) // the tracker and the rule choose among them
+	key := fmt.Sprint(c.about.Digest, spec, threads)
+	if w := a.workers[key]; w != nil {
+		return w
+	}
+	w := infer.New(infer.Config{
+		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime,
+		Model: infer.Model{Data: c.data}, Spec: spec, Threads: threads, Log: a.log,
+	})
+	a.workers[key] = w
+	a.list = append(a.list, w)
+	return w
+}
+
+// scratch makes a data directory that is removed by the function it gives.
+func scratch() (string, func() error, error) {
+	dir, err := os.MkdirTemp("", "sightline-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a scratch directory: %w: set TMPDIR to a folder with room", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}
+
+// firstOf drops the errors that only say that something was cancelled.
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/updater/bundle"
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/models"
+	"github.com/sightline-edge/sightline/vision/rules"
+)
+
+// maxModelFile bounds what is read as a model, in bytes.
+const maxModelFile = 2 << 30
+
+// modelOptions is what a person says about a model; zero fields leave it to
+// the model.
+type modelOptions struct {
+	model  string // file, bundle's folder, or shipped name
+	family string
+	labels string                 // coco, or a file with one name a line
+	unsaid string                 // labels of a model that doesn't tell its own, as labels
+	roles  map[string]vision.Role // overrides the manifest's
+	rule   string
+	count  string // the one label that is a part
+	conf   float32
+	nms    float32
+}
+
+// choice is a model that is ready to be run, with its rule.
+type choice struct {
+	about agent.Model
+	data  []byte
+	spec  infer.Spec
+	rule  rules.Spec // zero without one
+}
+
+// choose reads the model and makes one thing of what it, its manifest and the
+// person say.
+func choose(o modelOptions) (*choice, error) {
+	dir, err := openBundle(o.model)
+	if err != nil {
+		return nil, err
+	}
+	c := &choice{}
+	var manifest *bundle.Manifest
+	if dir != nil {
+		manifest, err = c.fromBundle(dir)
+	} else {
+		err = c.fromFile(o.model)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", o.model, err)
+	}
+	if err := c.describe(o, manifest); err != nil {
+		return nil, fmt.Errorf("model %s: %w", o.model, err)
+	}
+	if err := c.chooseRule(o, manifest); err != nil {
+		return nil, err
+	}
+	if err := c.chooseRoles(o, manifest); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// openBundle gives the bundle's folder, nil for a plain file.
+func openBundle(arg string) (fs.FS, error) {
+	st, err := os.Stat(arg)
+	switch {
+	case err == nil && st.IsDir():
+		return os.DirFS(arg), nil
+	case err == nil:
+		return nil, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("model %s: %w", arg, err)
+	case slices.Contains(models.Names(), arg):
+		return models.Open(arg)
+	}
+	return nil, fmt.Errorf("model %s: no such file or bundle folder, and no model of that name is shipped (shipped: %s)",
+		arg, strings.Join(models.Names(), ", "))
+}
+
+func (c *choice) fromFile(path string) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if st.Size() > maxModelFile {
+		return fmt.Errorf("it has %d bytes, at most %d are read", st.Size(), maxModelFile)
+	}
+	if c.data, err = os.ReadFile(path); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(c.data)
+	c.about = agent.Model{Name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), Digest: hex.EncodeToString(sum[:])}
+	return nil
+}
+
+func (c *choice) fromBundle(dir fs.FS) (*bundle.Manifest, error) {
+	m, err := bundle.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if c.data, err = fs.ReadFile(dir, m.Model.File); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(c.data)
+	digest := hex.EncodeToString(sum[:])
+	if digest != m.Model.SHA256 {
+		return nil, fmt.Errorf("%s has sha256 %.8s…, the manifest says %.8s…: the bundle is damaged or was changed", m.Model.File, digest, m.Model.SHA256)
+	}
+	c.about = agent.Model{Name: m.Name, Version: m.Version, Digest: digest}
+	return m, nil
+}
+
+// describe joins the model's own words, the manifest's and the person's.
+func (c *choice) describe(o modelOptions, m *bundle.Manifest) error {
+	info, err := infer.Describe(c.data)
+	if err != nil {
+		return err
+	}
+	opts := infer.Options{Family: o.family, Confidence: o.conf, NMS: o.nms}
+	if m != nil {
+		opts.Family = cmp.Or(o.family, m.Model.Family)
+		opts.Confidence = cmp.Or(o.conf, m.Model.Confidence)
+		opts.NMS = cmp.Or(o.nms, m.Model.NMS)
+		for _, l := range m.Model.Labels {
+			opts.Labels = append(opts.Labels, l.Name)
+		}
+	}
+	labels := o.labels
+	if labels == "" && opts.Labels == nil && info.Labels == nil {
+		labels = o.unsaid
+	}
+	if labels != "" {
+		if opts.Labels, err = infer.ReadLabels(labels); err != nil {
+			return err
+		}
+	}
+	if c.spec, err = info.Spec(opts); err != nil {
+		return err
+	}
+	if m != nil {
+		applyInput(&c.spec.Input, m.Model.Input)
+	}
+	c.about.Family = string(c.spec.Family)
+	return nil
+}
+
+// applyInput lets the manifest's pre-processing override the family's.
+func applyInput(in *infer.Input, m bundle.Input) {
+	in.Colour = cmp.Or(infer.Colour(m.Colour), in.Colour)
+	in.Resize = cmp.Or(infer.Resize(m.Resize), in.Resize)
+	in.Anchor = cmp.Or(infer.Anchor(m.Anchor), in.Anchor)
+	if m.Scale != 0 {
+		in.Scale = float64(m.Scale)
+		if m.Scale == float32(1.0/255) {
+			in.Scale = 1.0 / 255 // as the tools compute it
+		}
+	}
+	spread(&in.Mean, m.Mean)
+	spread(&in.Std, m.Std)
+	if m.Pad != nil {
+		in.Pad = *m.Pad
+	}
+}
+
+// spread sets three channels from one number or three.
+func spread(to *[3]float64, from []float32) {
+	for i := range to {
+		if len(from) > 0 {
+			to[i] = float64(from[min(i, len(from)-1)])
+		}
+	}
+}
+
+func (c *choice) chooseRule(o modelOptions, m *bundle.Manifest) error {
+	spec := o.rule
+	if spec == "" && m != nil && o.count == "" {
+		if m.Rule.Module != "" && o.model != "" {
+			spec = filepath.Join(o.model, m.Rule.Module)
+		} else {
+			spec = m.Rule.Spec()
+		}
+	}
+	if spec == "" {
+		return nil
+	}
+	var err error
+	c.rule, err = rules.Parse(spec)
+	return err
+}
+
+// chooseRoles says what each label means: --count makes its label the only
+// part; else the person's roles come before the manifest's, and of a plain
+// model the labels that the rule names are defects, the rest parts.
+func (c *choice) chooseRoles(o modelOptions, m *bundle.Manifest) error {
+	named := append(c.rule.Labels(), keys(o.roles)...)
+	if o.count != "" {
+		named = append(named, o.count)
+	}
+	for _, name := range named {
+		if !slices.ContainsFunc(c.spec.Labels, func(l infer.Label) bool { return l.Name == name }) {
+			return fmt.Errorf("label %q: the model doesn't know it; its labels are %s", name, c.labelNames())
+		}
+	}
+	manifest := map[string]vision.Role{}
+	if m != nil {
+		for _, l := range m.Model.Labels {
+			manifest[l.Name], _ = vision.ParseRole(l.Role) // Read checked it
+		}
+	}
+	found := map[vision.Role]bool{}
+	for i := range c.spec.Labels {
+		l := &c.spec.Labels[i]
+		role, given := o.roles[l.Name]
+		switch {
+		case o.count != "":
+			l.Role = vision.Ignored
+			if l.Name == o.count {
+				l.Role = vision.PartRole
+			}
+		case given:
+			l.Role = role
+		case m != nil && o.labels == "":
+			l.Role = manifest[l.Name]
+		case slices.Contains(c.rule.Labels(), l.Name):
+			l.Role = vision.DefectRole
+		default:
+			l.Role = vision.PartRole
+		}
+		found[l.Role] = true
+	}
+	if c.rule.Module == rules.Threshold && len(c.rule.Labels()) == 0 && !found[vision.DefectRole] {
+		return fmt.Errorf("rule %s: no label of the model is a defect, so it could never fail a part: name the label, as in threshold:%s>0.5, or give it the role defect",
+			c.rule, c.spec.Labels[0].Name)
+	}
+	return nil
+}
+
+func (c *choice) labelNames() string {
+	var names []string
+	for _, l := range c.spec.Labels {
+		if names = append(names, l.Name); len(names) == 100 {
+			return strings.Join(names, ", ") + fmt.Sprintf(", … (%d in all)", len(c.spec.Labels))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func (c *choice) roles() map[string]vision.Role {
+	roles := map[string]vision.Role{}
+	for _, l := range c.spec.Labels {
+		roles[l.Name] = l.Role
+	}
+	return roles
+}
+
+// hasPart tells whether any label makes parts.
+func (c *choice) hasPart() bool {
+	return slices.ContainsFunc(c.spec.Labels, func(l infer.Label) bool { return l.Role == vision.PartRole })
+}
+
+func keys(m map[string]vision.Role) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

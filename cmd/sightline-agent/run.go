@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/sync/journal"
+)
+
+func newRun() *cobra.Command {
+	var file, data, listen string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "run --config F",
+		Short: "run the stations of a configuration for good",
+		Long: `run inspects with every station of the configuration and answers on its page and
+REST interface until SIGTERM or Ctrl-C. A camera that is away is tried again for
+ever. Parts still in view when it ends get NONE (stopped).`,
+		Example: `  sightline-agent run --config station.yaml
+  sightline-agent run --config station.yaml --data /var/lib/sightline --listen 127.0.0.1:8081`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(file)
+			if err != nil {
+				return err
+			}
+			if data != "" {
+				cfg.Data = data
+			}
+			if listen != "" {
+				cfg.Listen = listen
+			}
+			return runStations(cmd, cfg, verbose)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&file, "config", "", "configuration file (docs/config.md)")
+	f.StringVar(&data, "data", "", "data directory; overrides the configuration")
+	f.StringVar(&listen, "listen", "", "address of page and REST interface; overrides the configuration")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log what workers and cameras do")
+	return cmd
+}
+
+func newCheck() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "check --config F",
+		Short: "say every mistake of a configuration at once",
+		Long: `check reads the configuration, its models and rules, and says every mistake with
+file and line, what was found and what would do. It starts nothing.`,
+		Example: `  sightline-agent check --config station.yaml`,
+		Args:    cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(file)
+			if err != nil {
+				return err
+			}
+			for _, w := range cfg.Warnings {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%v\n", w)
+			}
+			if err := checkStations(cmd.Context(), cmd, cfg); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good, %d stations\n", file, len(cfg.Stations))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration file (docs/config.md)")
+	return cmd
+}
+
+func load(file string) (*config.Config, error) {
+	if err := cli.Required("config", file, "station.yaml"); err != nil {
+		return nil, err
+	}
+	return config.Load(file)
+}
+
+// checkStations makes each station as run would, and tells all that fails.
+func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config) error {
+	programs, err := findPrograms(cfg.Infer.ONNXRuntime)
+	errs := []error{err}
+	made, err := newAssembly(ctx, programs, logger(cmd.ErrOrStderr(), false))
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	defer made.close(context.WithoutCancel(ctx))
+	for i := range cfg.Stations {
+		if _, err := made.configured(ctx, cfg, i); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// configured makes the station i of a configuration.
+func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (agent.StationConfig, error) {
+	s := &cfg.Stations[i]
+	c, err := choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
+	if err != nil {
+		return agent.StationConfig{}, fault(cfg, i, "model", err)
+	}
+	o := stationOptions{
+		id: s.ID, line: s.Line, source: s.Camera.Source, loop: s.Camera.Loop, realtime: s.Camera.Realtime,
+		pictures: true, deadline: s.Deadline, allow: s.Unrecorded == config.Allow, threads: cfg.Infer.Threads,
+		conf: float32(s.Confidence),
+	}
+	st, err := a.station(ctx, o, c)
+	if err != nil {
+		return st, fault(cfg, i, "camera.source", err)
+	}
+	return st, nil
+}
+
+func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
+	ctx := cmd.Context()
+	log := logger(cmd.ErrOrStderr(), verbose)
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration", "warning", w.Error())
+	}
+	programs, err := findPrograms(cfg.Infer.ONNXRuntime)
+	if err != nil {
+		return err
+	}
+	made, err := newAssembly(ctx, programs, log)
+	if err != nil {
+		return err
+	}
+	defer made.close(context.WithoutCancel(ctx))
+	var stations []agent.StationConfig
+	for i := range cfg.Stations {
+		s, err := made.configured(ctx, cfg, i)
+		if err != nil {
+			return err
+		}
+		stations = append(stations, s)
+	}
+	j, opened, err := journal.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	if opened.Quarantined != "" {
+		log.Error("journal was damaged and put aside", "file", opened.Quarantined, "err", opened.Reason)
+	}
+	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Stay: true, Open: len(cfg.Warnings) > 0})
+	for _, s := range stations {
+		a.Add(s)
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
+	return serving(ctx, cfg.Listen, a, log, a.Run, say)
+}
+
+// fault places what is wrong with the station i at its line of the file.
+func fault(cfg *config.Config, i int, key string, err error) error {
+	return cfg.Fault(fmt.Sprintf("stations[%d].%s", i, key), err.Error())
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/capture"
+)
+
+// firstFrameLimit is how long try waits for a source to give anything.
+const firstFrameLimit = 10 * time.Second
+
+// tryOptions are the flags of try.
+type tryOptions struct {
+	model   modelOptions
+	station stationOptions
+	seconds float64
+	json    bool
+	save    string
+	serve   string
+	verbose bool
+}
+
+func newTry() *cobra.Command {
+	var o tryOptions
+	cmd := &cobra.Command{
+		Use:   "try --source S --model M",
+		Short: "inspect your own stream with your own model, at once and without leaving a trace",
+		Long: `try runs one station on a source and prints each part when it is decided, at the
+end a summary. Nothing is kept but what --save names.
+
+A recording is inspected frame by frame, as fast as the model can; --realtime
+plays it at its own rate and drops frames as a camera would. In a folder each
+picture is one part. A camera runs until Ctrl-C or --seconds.
+
+Labels have roles: a part gets a verdict, a defect belongs to the part whose box
+holds its centre. A bundle's manifest says which is which; of a plain model the
+labels that --rule names are defects and the rest are parts; --count makes its
+label the only part. Without a rule the verdict is NONE (no_rule).`,
+		Example: `  # count bottles in a video with a COCO model
+  sightline-agent try --source line.mp4 --model yolox_nano.onnx --labels coco --count bottle
+
+  # the shipped model on pictures, as JSON Lines
+  sightline-agent try --source pictures/ --model drawn-parts --json
+
+  # a network camera with your own Ultralytics export, shown in the browser
+  sightline-agent try --source rtsp://user:password@192.0.2.10/stream --model best.onnx \
+      --rule 'threshold:scratch>0.6' --serve 127.0.0.1:8080`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.station.source, "source", "", "video, picture, folder of pictures, http:// (MJPEG), rtsp://, or a GStreamer pipeline")
+	modelFlags(cmd, &o.model)
+	f.StringVar(&o.model.rule, "rule", "", "what decides: threshold:LABEL>SCORE (defect means any defect), or a .wasm file")
+	f.StringVar(&o.model.count, "count", "", "count this label: each thing of it is a part")
+	f.BoolVar(&o.station.loop, "loop", false, "begin a recording or folder again at its end")
+	f.BoolVar(&o.station.realtime, "realtime", false, "play a recording at its own rate and drop frames as a camera would")
+	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at the source's end or Ctrl-C")
+	f.BoolVar(&o.json, "json", false, "print JSON Lines: one object for each part, then the summary")
+	f.StringVar(&o.save, "save", "", "folder for a picture of each part and results.jsonl")
+	f.StringVar(&o.serve, "serve", "", "show the station at this address, as 127.0.0.1:8080")
+	f.IntVar(&o.station.threads, "threads", 1, "processor threads of the model")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log what workers and cameras do")
+	return cmd
+}
+
+// modelFlags are those that every command with a model has.
+func modelFlags(cmd *cobra.Command, o *modelOptions) {
+	f := cmd.Flags()
+	f.StringVar(&o.model, "model", "", "ONNX file, bundle folder, or the name of a shipped model (drawn-parts)")
+	f.StringVar(&o.family, "family", "", "how a plain model's output is read: yolox, yolov8 (8, 9, 11, 26) or fastestdet; guessed where it is certain")
+	f.StringVar(&o.labels, "labels", "", "coco, or a file with one label a line in the model's order")
+	f.Float32Var(&o.conf, "conf", 0, "lowest score, 0 to 1; 0: the model's own")
+	f.Float32Var(&o.nms, "nms", 0, "IoU above which the weaker of two boxes goes; 0: the family's own")
+}
+
+func (o *tryOptions) check() error {
+	if err := firstOf(cli.Required("source", o.station.source, "line.mp4"), cli.Required("model", o.model.model, "drawn-parts")); err != nil {
+		return err
+	}
+	switch {
+	case o.model.rule != "" && o.model.count != "":
+		return cli.Usage("--rule and --count exclude each other: a count has no verdict")
+	case o.seconds < 0:
+		return cli.Usage("--seconds %v: must not be negative", o.seconds)
+	case o.station.threads < 1 || o.station.threads > 64:
+		return cli.Usage("--threads %d: 1 to 64 are possible", o.station.threads)
+	case o.model.conf < 0 || o.model.conf >= 1:
+		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
+	case o.model.nms < 0 || o.model.nms > 1:
+		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
+	}
+	return nil
+}
+
+func (o *tryOptions) run(cmd *cobra.Command) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	log := logger(cmd.ErrOrStderr(), o.verbose)
+	c, err := choose(o.model)
+	if err != nil {
+		return err
+	}
+	programs, err := findPrograms("")
+	if err != nil {
+		return err
+	}
+	made, err := newAssembly(ctx, programs, log)
+	if err != nil {
+		return err
+	}
+	defer made.close(context.WithoutCancel(ctx))
+	o.station.id, o.station.count, o.station.conf = "try", o.model.count, o.model.conf
+	o.station.pictures = o.serve != "" || o.save != ""
+	station, err := made.station(ctx, o.station, c)
+	if err != nil {
+		return err
+	}
+	report, err := newReport(cmd.OutOrStdout(), o)
+	if err != nil {
+		return err
+	}
+	err = o.inspect(ctx, made, station, report)
+	return firstOf(err, report.close())
+}
+
+// inspect runs the station over a journal that is thrown away.
+func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.StationConfig, report *report) error {
+	dir, remove, err := scratch()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	j, _, err := journal.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	a := agent.New(agent.Config{Journal: j, Models: made.list, Log: made.log, Told: report.part, Judge: true})
+	s := a.Add(cfg)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if o.seconds > 0 {
+		defer time.AfterFunc(time.Duration(o.seconds*float64(time.Second)), func() { cancel(nil) }).Stop()
+	}
+	defer time.AfterFunc(firstFrameLimit, func() {
+		if err := noFrame(cfg); err != nil {
+			cancel(err)
+		}
+	}).Stop()
+	if err := serving(ctx, o.serve, a, made.log, a.Run, report.say); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if f := s.Figures(); f.Camera.Captured == 0 {
+		return errors.Join(noFrame(cfg), errNothing)
+	}
+	cpu := cfg.Camera.CPU() + cfg.Model.CPU() + ownCPU()
+	return report.summary(s.Figures(), cpu)
+}
+
+// errNothing ends a try that has nothing to sum up.
+var errNothing = errors.New("nothing was inspected")
+
+// noFrame says why a source has given nothing, nil if it has.
+func noFrame(cfg agent.StationConfig) error {
+	st := cfg.Camera.Stats()
+	if st.Captured > 0 {
+		return nil
+	}
+	why := st.LastError
+	if why == "" {
+		why = "it is connected, but nothing comes"
+		if st.State == capture.Connecting {
+			why = "it doesn't answer"
+		}
+	}
+	return fmt.Errorf("source %s: no picture within %v: %s", cfg.Source, firstFrameLimit, why)
+}
+
+// ownCPU is the processor time of this process, its children apart.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// logger writes warnings, or everything, as text for people.
+func logger(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelWarn
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// told is the verdict that the line hears.
+func told(i *agent.Inspection) (vision.Verdict, string) { return i.Told.Verdict, i.Told.Reason }

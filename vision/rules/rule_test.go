@@ -2,7 +2,10 @@ package rules
 
 import (
 	"context"
+	"errors"
 	"math"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -279,5 +282,39 @@ func TestOwnRule(t *testing.T) {
 		Measurements: []vision.Measurement{{Name: "covered", Value: 3, Limit: 2.5, Unit: "%"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s%s", diff, r.Stats().LastError)
+	}
+}
+
+// TestOwnRuleInC does the same with the C header, where clang can make
+// WebAssembly.
+func TestOwnRuleInC(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "small.wasm")
+	cmd := exec.Command("clang", "--target=wasm32", "-mbulk-memory", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-nostdlib", "-Wl,--no-entry", "-o", out, "testdata/small/small.c")
+	if text, err := cmd.CombinedOutput(); errors.Is(err, exec.ErrNotFound) || strings.Contains(string(text), "unable to execute command") {
+		t.Skip("left out: clang with wasm-ld is not here (Debian's clang and lld)")
+	} else if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	e := newEngine(t, Config{TimeLimit: patience})
+	if _, err := e.Load(t.Context(), Spec{Module: out, Params: "20px"}); err == nil || !strings.Contains(err.Error(), "whole number of pixels, as in 20") {
+		t.Errorf("a bad parameter gave %v", err)
+	}
+	r := load(t, e, out+":20")
+	wide := vision.Evidence{Label: "rust", Box: vision.Box{W: 20.5}}
+	shadow := vision.Evidence{Label: "shadow", Box: vision.Box{W: 100}}
+	for _, tt := range []struct {
+		part vision.Part
+		want vision.Decision
+	}{
+		{partWith(shadow), vision.Decision{Verdict: vision.Pass, Reason: "ok",
+			Measurements: []vision.Measurement{{Name: "width", Value: 0, Limit: 20, Unit: "px"}}}},
+		{partWith(slices.Repeat([]vision.Evidence{shadow, wide}, 1000)...), vision.Decision{Verdict: vision.Fail, Reason: "a defect is too wide",
+			Measurements: []vision.Measurement{{Name: "width", Value: 20.5, Limit: 20, Unit: "px"}}}},
+		{partWith(shadow), vision.Decision{Verdict: vision.Pass, Reason: "ok",
+			Measurements: []vision.Measurement{{Name: "width", Value: 0, Limit: 20, Unit: "px"}}}},
+	} {
+		if diff := cmp.Diff(tt.want, r.Decide(t.Context(), tt.part, 640, 480)); diff != "" {
+			t.Errorf("(-want +got):\n%s%s", diff, r.Stats().LastError)
+		}
 	}
 }

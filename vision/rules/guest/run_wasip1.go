@@ -35,7 +35,7 @@ func Run(decide func(*Part) Answer) uint64 {
 // "configure". What setUp returns as an error the user of the rule gets to
 // see.
 func Configure(setUp func(params string) error) uint64 {
-	params, _, ok := text(input)
+	params, _, ok := text(input, "")
 	if !ok {
 		return pack([]byte("the parameters can't be read"))
 	}

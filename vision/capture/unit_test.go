@@ -102,7 +102,14 @@ func FuzzJPEGStream(f *testing.F) {
 
 // What stands around a picture must not change it.
 func TestJPEGStreamFindsPicturesInJunk(t *testing.T) {
-	pic := jpegOf(t, plain(64, 64, 80))
+	noisy := plain(64, 64, 80)
+	for i := range noisy.Pix {
+		noisy.Pix[i] = byte(i * i * 31)
+	}
+	pic := jpegOf(t, noisy)
+	if !bytes.Contains(pic, []byte{0xff, 0}) {
+		t.Fatal("the picture has no stuffed byte: it tests too little")
+	}
 	in := slices.Concat([]byte("\xff\xd8\xff"), pic, []byte("junk\xff\xff"), pic, pic)
 	s := newJPEGStream(bytes.NewReader(in))
 	var good int

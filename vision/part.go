@@ -77,6 +77,7 @@ type Part struct {
 	Name     string // file name of the picture, of a part that came from a folder
 	Seen     time.Time
 	LastSeen time.Time // Captured of the first and last frame that showed it
+	BestSeen time.Time // and of the best
 }
 
 // Decision is a verdict with its reason.

@@ -302,14 +302,16 @@ type Result struct {
 	FirstCaptured int64                  `protobuf:"varint,15,opt,name=first_captured,json=firstCaptured,proto3" json:"first_captured,omitempty"` // wall clock, nanoseconds since 1970 UTC
 	LastCaptured  int64                  `protobuf:"varint,16,opt,name=last_captured,json=lastCaptured,proto3" json:"last_captured,omitempty"`
 	Decided       int64                  `protobuf:"varint,17,opt,name=decided,proto3" json:"decided,omitempty"`
-	Frames        uint32                 `protobuf:"varint,18,opt,name=frames,proto3" json:"frames,omitempty"`                             // that showed the part
-	Model         string                 `protobuf:"bytes,19,opt,name=model,proto3" json:"model,omitempty"`                                // name
-	ModelDigest   string                 `protobuf:"bytes,20,opt,name=model_digest,json=modelDigest,proto3" json:"model_digest,omitempty"` // SHA-256 of its file, hex
-	Rule          string                 `protobuf:"bytes,21,opt,name=rule,proto3" json:"rule,omitempty"`                                  // name with its parameters
-	RuleDigest    string                 `protobuf:"bytes,22,opt,name=rule_digest,json=ruleDigest,proto3" json:"rule_digest,omitempty"`    // SHA-256 of its module, hex
-	Attempt       uint32                 `protobuf:"varint,23,opt,name=attempt,proto3" json:"attempt,omitempty"`                           // 1 for the first inspection of the part
-	Latency       int64                  `protobuf:"varint,24,opt,name=latency,proto3" json:"latency,omitempty"`                           // nanoseconds from the last frame's capture to the decision, by the monotonic clock
-	Told          *Answer                `protobuf:"bytes,25,opt,name=told,proto3" json:"told,omitempty"`                                  // what the line was told, where it differs from verdict and reason
+	Frames        uint32                 `protobuf:"varint,18,opt,name=frames,proto3" json:"frames,omitempty"`                                 // that showed the part
+	Model         string                 `protobuf:"bytes,19,opt,name=model,proto3" json:"model,omitempty"`                                    // name
+	ModelDigest   string                 `protobuf:"bytes,20,opt,name=model_digest,json=modelDigest,proto3" json:"model_digest,omitempty"`     // SHA-256 of its file, hex
+	Rule          string                 `protobuf:"bytes,21,opt,name=rule,proto3" json:"rule,omitempty"`                                      // name with its parameters
+	RuleDigest    string                 `protobuf:"bytes,22,opt,name=rule_digest,json=ruleDigest,proto3" json:"rule_digest,omitempty"`        // SHA-256 of its module, hex
+	Attempt       uint32                 `protobuf:"varint,23,opt,name=attempt,proto3" json:"attempt,omitempty"`                               // 1 for the first inspection of the part
+	Latency       int64                  `protobuf:"varint,24,opt,name=latency,proto3" json:"latency,omitempty"`                               // nanoseconds from the last frame's capture to the decision, by the monotonic clock
+	Told          *Answer                `protobuf:"bytes,25,opt,name=told,proto3" json:"told,omitempty"`                                      // what the line was told, where it differs from verdict and reason
+	BestCaptured  int64                  `protobuf:"varint,26,opt,name=best_captured,json=bestCaptured,proto3" json:"best_captured,omitempty"` // wall clock of frame best_seq, nanoseconds since 1970 UTC
+	Picture       string                 `protobuf:"bytes,27,opt,name=picture,proto3" json:"picture,omitempty"`                                // file name, of a part that came from a folder of pictures
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -517,6 +519,20 @@ func (x *Result) GetTold() *Answer {
 		return x.Told
 	}
 	return nil
+}
+
+func (x *Result) GetBestCaptured() int64 {
+	if x != nil {
+		return x.BestCaptured
+	}
+	return 0
+}
+
+func (x *Result) GetPicture() string {
+	if x != nil {
+		return x.Picture
+	}
+	return ""
 }
 
 // Answer is a verdict as the line was told it.
@@ -736,7 +752,7 @@ const file_record_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x01R\x05limit\x12\x12\n" +
-	"\x04unit\x18\x04 \x01(\tR\x04unit\"\x91\x06\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\"\xd0\x06\n" +
 	"\x06Result\x12\x17\n" +
 	"\apart_id\x18\x01 \x01(\tR\x06partId\x12\x18\n" +
 	"\astation\x18\x02 \x01(\tR\astation\x12\x12\n" +
@@ -764,7 +780,9 @@ const file_record_proto_rawDesc = "" +
 	"ruleDigest\x12\x18\n" +
 	"\aattempt\x18\x17 \x01(\rR\aattempt\x12\x18\n" +
 	"\alatency\x18\x18 \x01(\x03R\alatency\x12(\n" +
-	"\x04told\x18\x19 \x01(\v2\x14.sightline.v1.AnswerR\x04told\"Q\n" +
+	"\x04told\x18\x19 \x01(\v2\x14.sightline.v1.AnswerR\x04told\x12#\n" +
+	"\rbest_captured\x18\x1a \x01(\x03R\fbestCaptured\x12\x18\n" +
+	"\apicture\x18\x1b \x01(\tR\apicture\"Q\n" +
 	"\x06Answer\x12/\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x15.sightline.v1.VerdictR\averdict\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"V\n" +

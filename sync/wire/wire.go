@@ -69,7 +69,8 @@ func NewResult(p *vision.Part, d *vision.Decision, decided time.Time) *Result {
 	r := &Result{
 		PartId: mend(p.ID), Label: mend(p.Label), Score: p.Score, Box: NewBox(p.Box), Frames: count(p.Frames),
 		FirstSeq: p.First, LastSeq: p.Last, BestSeq: p.Best,
-		FirstCaptured: nanos(p.Seen), LastCaptured: nanos(p.LastSeen), Decided: nanos(decided),
+		FirstCaptured: nanos(p.Seen), LastCaptured: nanos(p.LastSeen), BestCaptured: nanos(p.BestSeen),
+		Decided: nanos(decided), Picture: mend(p.Name),
 		Verdict: NewVerdict(d.Verdict), Reason: mend(d.Reason),
 	}
 	if !p.LastSeen.IsZero() {
@@ -89,7 +90,8 @@ func (r *Result) Part() vision.Part {
 	p := vision.Part{
 		ID: r.GetPartId(), Label: r.GetLabel(), Score: r.GetScore(), Box: r.GetBox().Vision(), Frames: int(r.GetFrames()),
 		First: r.GetFirstSeq(), Last: r.GetLastSeq(), Best: r.GetBestSeq(),
-		Seen: Time(r.GetFirstCaptured()), LastSeen: Time(r.GetLastCaptured()),
+		Seen: Time(r.GetFirstCaptured()), LastSeen: Time(r.GetLastCaptured()), BestSeen: Time(r.GetBestCaptured()),
+		Name: r.GetPicture(),
 	}
 	for _, e := range r.GetEvidence() {
 		p.Defects = append(p.Defects, vision.Evidence{Label: e.GetLabel(), Score: e.GetScore(), Frames: int(e.GetFrames()), Box: e.GetBox().Vision()})

@@ -30,6 +30,7 @@ type track struct {
 
 	best      uint64 // Seq of the best view
 	bestBox   vision.Box
+	bestTime  time.Time
 	bestScore float32
 	score     float32
 	evidence  evidence
@@ -79,7 +80,7 @@ func (t *track) update(f Frame, d vision.Detection) {
 	t.labels[d.Label] += d.Score
 	t.score = max(t.score, d.Score)
 	if s := d.Score * wholeness(d.Box, f); s > t.bestScore {
-		t.best, t.bestBox, t.bestScore = f.Seq, d.Box, s
+		t.best, t.bestBox, t.bestTime, t.bestScore = f.Seq, d.Box, f.Captured, s
 	}
 }
 
@@ -135,6 +136,6 @@ func (t *track) part(cfg Config) vision.Part {
 		ID: t.id, Label: t.label(), Score: t.score, Box: t.bestBox,
 		Defects: t.evidence.list(min(cfg.Evidence, t.hits)),
 		Frames:  t.hits, First: t.first, Last: t.seen, Best: t.best,
-		Name: t.name, Seen: t.firstTime, LastSeen: t.lastTime,
+		Name: t.name, Seen: t.firstTime, LastSeen: t.lastTime, BestSeen: t.bestTime,
 	}
 }

@@ -130,7 +130,8 @@ func (f *Frame) Release() {
 
 // Next gives the next frame: the newest one of a camera, each in order of a
 // recording or folder. The caller owns it and must Release it. After the last
-// one the error is io.EOF, or what made Run end.
+// one the error is io.EOF, or what made Run end. One goroutine at a time may
+// wait in it.
 func (c *Camera) Next(ctx context.Context) (*Frame, error) {
 	for {
 		c.mu.Lock()

@@ -1,0 +1,69 @@
+//go:build cgo
+
+package main
+
+import (
+	"fmt"
+	"os"
+
+	ort "github.com/yalue/onnxruntime_go"
+
+	"github.com/sightline-edge/sightline/vision/infer"
+)
+
+// openBare loads a model as plainly as the runtime allows: tensors made once,
+// the worker's session options.
+func openBare(library, path string, threads int) (*bareModel, error) {
+	model, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the bare model: %w", err)
+	}
+	info, err := infer.Describe(model)
+	if err != nil {
+		return nil, err
+	}
+	if !ort.IsInitialized() {
+		ort.SetSharedLibraryPath(library)
+		if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
+			return nil, fmt.Errorf("load ONNX Runtime %s: %w", library, err)
+		}
+	}
+	in, out, err := bareTensors(info)
+	if err != nil {
+		return nil, fmt.Errorf("make tensors: %w", err)
+	}
+	options, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("set options: %w", err)
+	}
+	defer options.Destroy()
+	for _, err := range []error{options.SetIntraOpNumThreads(threads), options.SetInterOpNumThreads(1),
+		options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
+		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0")} {
+		if err != nil {
+			return nil, fmt.Errorf("set options: %w", err)
+		}
+	}
+	s, err := ort.NewAdvancedSessionWithONNXData(model, []string{info.Inputs[0].Name}, []string{info.Outputs[0].Name},
+		[]ort.Value{in}, []ort.Value{out}, options)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", path, err)
+	}
+	m := &bareModel{run: s.Run, close: func() {
+		_ = s.Destroy() // releases memory only, as the two below
+		_ = in.Destroy()
+		_ = out.Destroy()
+	}}
+	return m, nil
+}
+
+func bareTensors(info infer.Info) (in, out *ort.Tensor[float32], err error) {
+	if in, err = ort.NewEmptyTensor[float32](ort.NewShape(info.Inputs[0].Shape...)); err != nil {
+		return nil, nil, err
+	}
+	for i, data := 0, in.GetData(); i < len(data); i++ {
+		data[i] = float32(i%251) / 251 // any picture: the time doesn't depend on it
+	}
+	out, err = ort.NewEmptyTensor[float32](ort.NewShape(info.Outputs[0].Shape...))
+	return in, out, err
+}

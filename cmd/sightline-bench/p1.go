@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// bareModel is a loop of Run alone.
+type bareModel struct {
+	run   func() error
+	close func()
+}
+
+// bareRuns is the runs of one turn.
+const bareRuns = 400
+
+// loop runs the model n times and gives the time of each in seconds and the
+// process's CPU time for all.
+func (m *bareModel) loop(ctx context.Context, n int) (each []float64, cpu time.Duration, err error) {
+	before := selfCPU()
+	for range n {
+		start := time.Now()
+		if err := errors.Join(ctx.Err(), m.run()); err != nil {
+			return nil, 0, fmt.Errorf("run the bare model: %w", err)
+		}
+		each = append(each, time.Since(start).Seconds())
+	}
+	return each, selfCPU() - before, nil
+}
+
+func selfCPU() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails only for a wrong argument
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// trySummary is the part of try's summary that we use.
+type trySummary struct {
+	Kind     string  `json:"kind"`
+	Inferred int     `json:"frames_inferred"`
+	Dropped  int     `json:"frames_dropped"`
+	FPS      float64 `json:"fps"`
+	CPU      float64 `json:"cpu_seconds"`
+}
+
+// try inspects a recording with the real agent.
+func try(ctx context.Context, env *Env, source, model string, labels bool) (trySummary, error) {
+	var s trySummary
+	args := []string{"try", "--source", source, "--model", model, "--json"}
+	if labels {
+		args = append(args, "--labels", "coco")
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(env.Bin, "sightline-agent"), args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return s, fmt.Errorf("try %s: %w: %s", source, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	if err := json.Unmarshal(lines[len(lines)-1], &s); err != nil || s.Kind != "summary" || s.Inferred == 0 {
+		return s, fmt.Errorf("try %s: the last line is no summary of inspected frames: %s", source, lines[len(lines)-1])
+	}
+	if s.Dropped > 0 {
+		return s, fmt.Errorf("try %s: %d frames of a file were dropped", source, s.Dropped)
+	}
+	return s, nil
+}
+
+// needs says what is absent of the files.
+func needs(paths ...string) error {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return LeftOut(p + " is absent")
+		}
+	}
+	return nil
+}
+
+// bottles gives the recording and the model of P1 and P7.
+func (env *Env) bottles() (video, model string, err error) {
+	if env.Data == "" {
+		return "", "", LeftOut("SIGHTLINE_REALDATA isn't set")
+	}
+	video = filepath.Join(env.Data, "video", "bottle-detection.mp4")
+	model = filepath.Join(env.Data, "models", "yolox_nano.onnx")
+	return video, model, needs(video, model, env.ORT, filepath.Join(env.Bin, "sightline-agent"), filepath.Join(env.Bin, "sightline-capture"))
+}
+
+// p1 measures what is left of the bare model's speed when a file is inspected.
+func p1() Figure {
+	return Figure{
+		ID:   "P1",
+		What: "results/s of try on a file ÷ runs/s of the bare model, YOLOX-nano, one thread",
+		Goal: ">= 0.97",
+		Run: func(ctx context.Context, env *Env) ([]Row, error) {
+			video, model, err := env.bottles()
+			if err != nil {
+				return nil, err
+			}
+			bare, err := openBare(env.ORT, model, 1)
+			if err != nil {
+				return nil, err
+			}
+			defer bare.close()
+			row, err := env.Compare(ctx, Row{ID: "P1", What: "YOLOX-nano on 1,189 frames of 640×360, one thread: results/s ÷ runs/s of Run alone", Goal: ">= 0.97"},
+				func(ctx context.Context) (Sample, error) {
+					s, err := try(ctx, env, video, model, true)
+					return Sample{Value: s.FPS}, err
+				},
+				func(ctx context.Context) (Sample, error) {
+					each, _, err := bare.loop(ctx, bareRuns)
+					if err != nil {
+						return Sample{}, err
+					}
+					total := 0.0
+					for _, t := range each {
+						total += t
+					}
+					return Sample{Value: float64(len(each)) / total, Each: each}, nil
+				})
+			if err != nil {
+				return nil, err
+			}
+			return []Row{row}, nil
+		},
+	}
+}

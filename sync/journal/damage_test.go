@@ -231,6 +231,23 @@ func FuzzUnseal(f *testing.F) {
 	})
 }
 
+func TestSpan(t *testing.T) {
+	b := func(s string) []byte { return []byte(s) }
+	for _, tt := range []struct {
+		keys      span
+		last, key []byte
+		want      bool
+	}{
+		{span{}, nil, b(""), true}, {span{}, b(""), b(""), false}, {span{}, b("a"), b("b"), true}, {span{}, b("b"), b("a"), false},
+		{span{least: b("b")}, nil, b("b"), true}, {span{least: b("b")}, nil, b("a"), false},
+		{span{end: b("c")}, b("a"), b("b"), true}, {span{end: b("c")}, b("a"), b("c"), false}, {span{end: b("c")}, nil, b("d"), false},
+	} {
+		if got := tt.keys.next(tt.last, tt.key); got != tt.want {
+			t.Errorf("%q: %q after %q is %v", tt.keys, tt.key, tt.last, got)
+		}
+	}
+}
+
 // TestBitFlips: with any one bit wrong the journal opens or is put aside, and
 // no record comes back wrong.
 func TestBitFlips(t *testing.T) {

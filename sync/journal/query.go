@@ -23,12 +23,9 @@ const (
 // open while keep runs, so it may be slow; body is the row's own. More tells
 // whether older records were not looked at.
 func (j *Journal) Query(before uint64, limit int, keep func(seq uint64, body []byte) bool) (rows []Row, more bool, err error) {
-	for {
-		most := chunk
-		if left := limit - len(rows); left < 16 {
-			most = 64 // for a page of few rows, copy few
-		}
-		part, next, err := j.older(before, most)
+	// Few rows are wanted, few are copied; the fewer keep takes, the more.
+	for most := min(limit+8, chunk); ; most = min(2*most, chunk) {
+		part, next, err := j.older(before, max(most, 1))
 		if err != nil {
 			return nil, false, err
 		}
@@ -104,7 +101,7 @@ func (j *Journal) gather(tx *bbolt.Tx, k, v []byte, step func() (k, v []byte), m
 		}
 		r, err := unseal(next, v)
 		if err == nil && tx != nil {
-			r.Amend, err = amendment(tx, r.Seq)
+			r.Amend, err = amendment(tx, k, r.Seq)
 		}
 		switch {
 		case err != nil:
@@ -121,9 +118,9 @@ func (j *Journal) gather(tx *bbolt.Tx, k, v []byte, step func() (k, v []byte), m
 	return rows, next
 }
 
-// amendment is the last one of the record; nil without.
-func amendment(tx *bbolt.Tx, seq uint64) ([]byte, error) {
-	at := tx.Bucket(bucketAmended).Get(key(seq))
+// amendment is the last one of the record with that key; nil without.
+func amendment(tx *bbolt.Tx, k []byte, seq uint64) ([]byte, error) {
+	at := tx.Bucket(bucketAmended).Get(k)
 	if at == nil {
 		return nil, nil
 	}

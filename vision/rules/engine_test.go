@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +124,20 @@ func TestCacheDamaged(t *testing.T) {
 	dir = filepath.Join(dir, "file", "cache")
 	if err := judge(); err == nil || !strings.Contains(err.Error(), "keep compiled rules in "+dir) {
 		t.Errorf("a cache folder that can't be made was told as %v", err)
+	}
+}
+
+func TestLimitTables(t *testing.T) {
+	max20, half := uleb(maxTable), uleb(maxTable/2)
+	for _, tt := range []struct{ in, want []byte }{
+		{[]byte{1, 0x70, 0, 5}, slices.Concat([]byte{1, 0x70, 1, 5}, max20)},                             // no maximum
+		{[]byte{1, 0x70, 1, 5, 9}, []byte{1, 0x70, 1, 5, 9}},                                             // a small one stays
+		{slices.Concat([]byte{1, 0x70, 1, 5}, uleb(1<<30)), slices.Concat([]byte{1, 0x70, 1, 5}, max20)}, // a large one doesn't
+		{[]byte{2, 0x70, 0, 5, 0x6f, 0, 6}, slices.Concat([]byte{2, 0x70, 1, 5}, half, []byte{0x6f, 1, 6}, half)},
+	} {
+		if got, err := limitTableSection(tt.in); err != nil || !bytes.Equal(got, tt.want) {
+			t.Errorf("%x became %x, %v, want %x", tt.in, got, err, tt.want)
+		}
 	}
 }
 

@@ -123,18 +123,32 @@ func TestOneModuleManyRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := partWith(vision.Evidence{Label: "scratch", Score: 0.6})
-	var wg sync.WaitGroup
+	rules := map[*Rule]vision.Verdict{}
 	for params, want := range map[string]vision.Verdict{"defect>0.5": vision.Fail, "defect>0.6": vision.Pass, "scratch>=0.6": vision.Fail} {
 		r, err := m.Rule(t.Context(), params)
 		if err != nil {
 			t.Fatal(err)
 		}
+		rules[r] = want
+	}
+	decide := func(r *Rule, want vision.Verdict) {
+		if d := r.Decide(t.Context(), p, 640, 480); d.Verdict != want {
+			t.Errorf("%s gave %+v, want %v; %s", r.Name(), d, want, r.Stats().LastError)
+		}
+	}
+	for range 3 { // in turns they share one instance
+		for r, want := range rules {
+			decide(r, want)
+		}
+	}
+	if len(m.idle) != 1 {
+		t.Errorf("decisions in turns made %d instances", len(m.idle))
+	}
+	var wg sync.WaitGroup
+	for r, want := range rules {
 		wg.Go(func() {
 			for range 200 {
-				if d := r.Decide(t.Context(), p, 640, 480); d.Verdict != want {
-					t.Errorf("%s gave %+v, want %v; %s", params, d, want, r.Stats().LastError)
-					return
-				}
+				decide(r, want)
 			}
 		})
 	}

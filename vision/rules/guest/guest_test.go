@@ -87,6 +87,25 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+func TestHolds(t *testing.T) {
+	for _, tt := range []struct {
+		clause string
+		score  float32
+		want   bool
+	}{
+		{"a>0.7", 0.7, false}, {"a>0.7", 0.7000001, true}, {"a>=0.7", 0.7, true}, {"a>=0.7", 0.6999999, false}, {"a>0", 0, false},
+	} {
+		list, err := ParseClauses(tt.clause)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := list[0]
+		if got := c.Holds(tt.score); got != tt.want || !c.Names("a") || c.Names("b") {
+			t.Errorf("%s of %v is %v", tt.clause, tt.score, got)
+		}
+	}
+}
+
 // FuzzParseClauses: what is understood reads the same when it is written again.
 func FuzzParseClauses(f *testing.F) {
 	for _, s := range []string{"defect>0.5", "a>=1, b > 0", ">", "a>b>0.1", "a>0x1p-2", ","} {

@@ -1,0 +1,137 @@
+// Package api answers for the agent: REST with its OpenAPI description, events,
+// live pictures, metrics, and the device's page. It knows the agent only as a
+// Source.
+package api
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/sightline-edge/sightline/internal/web"
+)
+
+//go:generate go test -run "^(TestOpenAPI|TestMetricsReference)$" . -update
+
+//go:embed pages
+var pageFiles embed.FS
+
+// Limits of what all clients together may hold open.
+const (
+	maxViewers = 16 // live pictures
+	maxReaders = 64 // streams of events
+)
+
+// Limits of a connection.
+const (
+	headerTime = 5 * time.Second
+	answerTime = 30 * time.Second // streams set their own
+	idleTime   = 2 * time.Minute
+	writeTime  = 10 * time.Second // for each piece of a stream
+	graceTime  = 500 * time.Millisecond
+)
+
+// Server serves an agent's page and interfaces.
+type Server struct {
+	source  Source
+	log     *slog.Logger
+	pages   *web.Pages
+	handler http.Handler
+
+	viewers, readers atomic.Int64 // open streams
+}
+
+// Config says what a Server serves. Source and Log must be given.
+type Config struct {
+	Source Source
+	Log    *slog.Logger
+	Hosts  []string // names, in lower case, by which the device may be asked, besides numbers and localhost
+}
+
+// New makes a server; Run starts it.
+func New(cfg Config) (*Server, error) {
+	s := &Server{source: cfg.Source, log: cfg.Log}
+	sub, err := fs.Sub(pageFiles, "pages")
+	if err != nil {
+		return nil, fmt.Errorf("open the pages: %w", err)
+	}
+	if s.pages, err = web.Parse(sub); err != nil {
+		return nil, err
+	}
+	assets, err := web.Assets()
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /assets/", assets)
+	s.addPages(mux)
+	s.addV1(mux)
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.Handle("GET /metrics", s.metrics())
+	s.handler = web.Guard(mux, cfg.Hosts...)
+	return s, nil
+}
+
+// Handler is the whole interface, for tests and for servers of one's own.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run serves on the listener, which it closes, until the context ends; open
+// streams end then too.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{
+		Handler:           s.handler,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       answerTime,
+		WriteTimeout:      answerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	defer stop()
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	<-ended
+	if err != nil {
+		return fmt.Errorf("stop serving %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// healthz is for machines that only ask whether all is well: 200, or 503 with
+// one line for each station that doesn't inspect.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	text := ""
+	for _, st := range s.source.Now().Stations {
+		if st.State == Stalled || st.State == Failed {
+			text += fmt.Sprintf("station %s is %s: %s\n", st.ID, st.State, st.StateText)
+		}
+	}
+	if text != "" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, text)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}

@@ -1,0 +1,245 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// memory is a Source that keeps everything in memory: results are told with
+// tell, pictures shown with show.
+type memory struct {
+	health health.Set
+
+	mu       sync.Mutex // protects all below
+	version  string
+	began    time.Time
+	stations []Station
+	results  []Result // by number, from 1
+	pictures map[string][]byte
+	subs     map[chan Result]struct{}
+	lost     uint64
+	recorder Recorder
+	shot     *Shot
+	turn     chan struct{} // closed when shot changes
+	broken   error         // of Results and Since
+	room     int           // of a subscriber
+}
+
+func newMemory(stations ...Station) *memory {
+	return &memory{
+		version: "1.2.3", began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), stations: stations,
+		pictures: map[string][]byte{}, subs: map[chan Result]struct{}{}, turn: make(chan struct{}), room: 256,
+	}
+}
+
+func (m *memory) Now() Now {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Now{
+		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost,
+	}
+}
+
+func (m *memory) Results(_ context.Context, q Query) (found []Result, more bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := len(m.results) - 1; i >= 0; i-- {
+		r := m.results[i]
+		if q.Before != 0 && r.Seq >= q.Before || !q.Fits(&r) {
+			continue
+		}
+		if len(found) == q.Limit {
+			return found, true, m.broken
+		}
+		found = append(found, r)
+	}
+	return found, false, m.broken
+}
+
+func (m *memory) Since(_ context.Context, seq uint64, limit int) ([]Result, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from := min(int(min(seq, math.MaxInt32)), len(m.results))
+	return slices.Clone(m.results[from:min(from+limit, len(m.results))]), m.broken
+}
+
+func (m *memory) Subscribe(ctx context.Context) <-chan Result {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := make(chan Result, m.room)
+	m.subs[c] = struct{}{}
+	context.AfterFunc(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.subs, c)
+		close(c)
+	})
+	return c
+}
+
+func (m *memory) Live(ctx context.Context, id string, after uint64) (*Shot, error) {
+	for {
+		m.mu.Lock()
+		shot, turn, known := m.shot, m.turn, station(m.stations, id) != nil
+		m.mu.Unlock()
+		switch {
+		case !known:
+			return nil, ErrNoStation
+		case shot != nil && shot.Seq > after:
+			return shot, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-turn:
+		}
+	}
+}
+
+func (m *memory) Picture(id string) ([]byte, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, ok := m.pictures[id]
+	return b, ok
+}
+
+// tell records a result, unless it is one that was told without, and lets
+// everybody hear it.
+func (m *memory) tell(r Result) Result { return m.told(r, true) }
+
+func (m *memory) told(r Result, recorded bool) Result {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if recorded {
+		r.Seq = uint64(len(m.results) + 1)
+		m.results = append(m.results, r)
+	}
+	if st := station(m.stations, r.Station); st != nil {
+		st.Recent = append([]Result{r}, st.Recent[:min(len(st.Recent), 11)]...)
+	}
+	for c := range m.subs {
+		select {
+		case c <- r:
+		default:
+			m.lost++
+		}
+	}
+	return r
+}
+
+// show makes a shot the newest one.
+func (m *memory) show(s *Shot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shot = s
+	close(m.turn)
+	m.turn = make(chan struct{})
+}
+
+func (m *memory) set(change func(*Station)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.stations[0])
+}
+
+func (m *memory) subscribers() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.subs)
+}
+
+// good is a station in the middle of an hour.
+func good(id string) Station {
+	taken := time.Now()
+	return Station{
+		ID: id, Line: "A", State: Inspecting,
+		Camera: Camera{Source: "rtsp://***@192.0.2.10/stream", State: "streaming", Rate: 30.2, Width: 960, Height: 540, LastFrame: &taken,
+			Captured: 108000, Inferred: 107400, Dropped: Dropped{Overwritten: 590, Late: 7, NoSlot: 1, Unreadable: 2}, Restarts: 1},
+		Model:      Model{Name: "drawn-parts", Version: "3", Digest: "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1", Family: "yolox", P50: 6.1, P99: 9.4},
+		Rule:       Rule{Name: "threshold:defect>0.5", Digest: "1b77"},
+		DeadlineMS: 120, Unrecorded: "reject",
+		Counts: Counts{Pass: 12000, Fail: 130, None: 9},
+		Hour: Hour{Counts: Counts{Pass: 2381, Fail: 27, None: 4}, Yield: &Yield{0.98715, 0.98183, 0.99092, 2412},
+			PerMinute: 42.3, P50: 38, P99: 61.4},
+	}
+}
+
+// result number n of a run in which every fifth part is bad and each tenth gets no decision.
+func result(station string, n int, at time.Time) Result {
+	r := Result{
+		ID: fmt.Sprintf("%s-%d", station, 4700+n), Station: station, Line: "A", Label: "cap", Verdict: vision.Pass, Reason: "ok",
+		Score: 0.98, Box: Box{10, 20, 96, 96}, Frames: 12, FirstFrame: uint64(n * 30), LastFrame: uint64(n*30 + 11), Attempt: 1,
+		FirstCaptured: at.Add(-600 * time.Millisecond), LastCaptured: at.Add(-60 * time.Millisecond), Decided: at, LatencyMS: 60,
+		Model:        Version{"drawn-parts", "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1"},
+		Rule:         Version{"threshold:defect>0.5", "1b77"},
+		Measurements: []Measurement{{Name: "defect", Value: 0.12, Limit: 0.5}},
+	}
+	switch {
+	case n%10 == 7:
+		r.Told = &Told{vision.None, vision.ReasonNotRecorded}
+	case n%5 == 4:
+		r.Verdict, r.Reason = vision.Fail, "scratch 0.91 > 0.5"
+		r.Evidence = []Evidence{{Label: "scratch", Score: 0.91, Frames: 9, Box: Box{40, 50, 30, 12}}}
+		r.Measurements = []Measurement{{Name: "scratch", Value: 0.91, Limit: 0.5}}
+	}
+	return r
+}
+
+// belt paints parts on a belt, as a camera would see them: a machined cap at
+// each centre, with a scratch where bad says so.
+func belt(t testing.TB, w, h int, radius float64, centres [][2]float64, bad []bool) []byte {
+	t.Helper()
+	m := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			shade := 52 + 18*math.Sin(math.Pi*float64(y)/float64(h)) + 3*math.Sin(float64(x*7+y*3))
+			for i, c := range centres {
+				dx, dy := float64(x)-c[0], float64(y)-c[1]
+				if v, on := cap1(dx, dy, radius, bad[i]); on {
+					shade = v
+				}
+			}
+			v := uint8(max(0, min(255, shade)))
+			m.SetRGBA(x, y, color.RGBA{v, uint8(min(255, float64(v)*1.03)), uint8(min(255, float64(v)*1.08)), 255})
+		}
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 85}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// cap1 is the brightness of a cap at a place from its centre.
+func cap1(dx, dy, radius float64, bad bool) (float64, bool) {
+	d := math.Hypot(dx, dy) / radius
+	if d > 1.06 {
+		return 0, false
+	}
+	if d > 1 {
+		return 30, true // its shadow
+	}
+	v := 205 - 45*d - 18*(dx+dy)/radius
+	if d > 0.86 && math.Mod(math.Atan2(dy, dx)+math.Pi, 0.196) < 0.07 {
+		v -= 38 // knurling
+	}
+	if d > 0.7 && d < 0.72 {
+		v -= 30
+	}
+	if arc := math.Abs(math.Hypot(dx, dy-0.5*radius) - 0.5*radius); bad && arc < 0.02*radius && dy < 0.15*radius && math.Abs(dx) < 0.3*radius {
+		v = 70
+	}
+	return v, true
+}

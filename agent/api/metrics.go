@@ -1,0 +1,184 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// A metric is one family of /metrics. Labels are bounded: stations by the
+// configuration, the others by lists in the code.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	labels     []string
+	read       func(s *Server, n *Now, emit func(value float64, labels ...string))
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+// each reads one value of each station.
+func each(value func(*Station) float64) func(*Server, *Now, func(float64, ...string)) {
+	return func(_ *Server, n *Now, emit func(float64, ...string)) {
+		for i := range n.Stations {
+			emit(value(&n.Stations[i]), n.Stations[i].ID)
+		}
+	}
+}
+
+// byStation reads several values of each station, which have one more label.
+func byStation(values func(*Station, func(value float64, label string))) func(*Server, *Now, func(float64, ...string)) {
+	return func(_ *Server, n *Now, emit func(float64, ...string)) {
+		for i := range n.Stations {
+			values(&n.Stations[i], func(v float64, label string) { emit(v, n.Stations[i].ID, label) })
+		}
+	}
+}
+
+// metrics is the table of all that /metrics tells besides the process itself.
+func metricTable() []metric {
+	station := []string{"station"}
+	quantiles := []string{"station", "quantile"}
+	return []metric{
+		{"sightline_agent_info", "The program's version; always 1.", gauge, []string{"version"},
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(1, n.Version) }},
+		{"sightline_agent_start_time_seconds", "When the agent started, seconds since 1970.", gauge, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Began.UnixNano()) / 1e9) }},
+		{"sightline_agent_station_state", "1 for the state that the station is in, 0 for the others.", gauge, []string{"station", "state"},
+			byStation(func(s *Station, emit func(float64, string)) {
+				for _, state := range []State{Starting, Inspecting, Stalled, Failed, Ended} {
+					emit(one(s.State == state), string(state))
+				}
+			})},
+		{"sightline_agent_verdicts_total", "Verdicts told.", counter, []string{"station", "verdict"},
+			byStation(func(s *Station, emit func(float64, string)) {
+				for _, v := range []vision.Verdict{vision.Pass, vision.Fail, vision.None} {
+					emit(float64(s.Counts.Of(v)), v.String())
+				}
+			})},
+		{"sightline_agent_first_pass_yield_ratio", "PASS ÷ all parts of the last hour; absent without parts.", gauge, station,
+			func(_ *Server, n *Now, emit func(float64, ...string)) {
+				for _, s := range n.Stations {
+					if s.Hour.Yield != nil {
+						emit(s.Hour.Yield.Value, s.ID)
+					}
+				}
+			}},
+		{"sightline_agent_verdict_latency_seconds", "Last picture of a part taken until its verdict was told, over the last hour.", gauge, quantiles,
+			byStation(func(s *Station, emit func(float64, string)) {
+				emit(s.Hour.P50/1e3, "0.5")
+				emit(s.Hour.P99/1e3, "0.99")
+			})},
+		{"sightline_agent_verdict_deadline_seconds", "By when a verdict must be recorded and told, after the decision.", gauge, station,
+			each(func(s *Station) float64 { return s.DeadlineMS / 1e3 })},
+		{"sightline_agent_events_lost_total", "Results that readers of events were too slow for.", counter, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Lost)) }},
+		{"sightline_capture_frames_total", "Pictures that the source gave.", counter, station,
+			each(func(s *Station) float64 { return float64(s.Camera.Captured) })},
+		{"sightline_capture_frames_dropped_total", "Pictures that were never inspected.", counter, []string{"station", "reason"},
+			byStation(func(s *Station, emit func(float64, string)) {
+				d := s.Camera.Dropped
+				emit(float64(d.Overwritten), "overwritten")
+				emit(float64(d.NoSlot), "no_slot")
+				emit(float64(d.Late), "late")
+				emit(float64(d.Unreadable), "unreadable")
+				emit(float64(d.Failed), "failed")
+			})},
+		{"sightline_capture_rate_hertz", "Pictures a second, measured.", gauge, station,
+			each(func(s *Station) float64 { return s.Camera.Rate })},
+		{"sightline_capture_frame_age_seconds", "Since the newest picture was taken; absent before the first.", gauge, station,
+			func(_ *Server, n *Now, emit func(float64, ...string)) {
+				for _, s := range n.Stations {
+					if s.Camera.LastFrame != nil {
+						emit(time.Since(*s.Camera.LastFrame).Seconds(), s.ID)
+					}
+				}
+			}},
+		{"sightline_capture_worker_restarts_total", "How often the capture process was started again.", counter, station,
+			each(func(s *Station) float64 { return float64(s.Camera.Restarts) })},
+		{"sightline_infer_frames_total", "Pictures that the model has seen.", counter, station,
+			each(func(s *Station) float64 { return float64(s.Camera.Inferred) })},
+		{"sightline_infer_run_seconds", "Time of a run of the model, over the newest runs.", gauge, quantiles,
+			byStation(func(s *Station, emit func(float64, string)) {
+				emit(s.Model.P50/1e3, "0.5")
+				emit(s.Model.P99/1e3, "0.99")
+			})},
+		{"sightline_infer_worker_restarts_total", "How often the model's process was started again.", counter, station,
+			each(func(s *Station) float64 { return float64(s.Model.Restarts) })},
+		{"sightline_journal_records_late_total", "Verdicts that weren't on disk by their deadline.", counter, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Recorder.Late)) }},
+		{"sightline_journal_records_owed", "Records that still wait for the disk.", gauge, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Recorder.Owed)) }},
+		{"sightline_journal_records_lost_total", "Records given up: the disk didn't take them.", counter, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Recorder.Lost)) }},
+		{"sightline_health_warnings", "Warnings that are raised.", gauge, []string{"severity"},
+			func(_ *Server, n *Now, emit func(float64, ...string)) {
+				for _, severity := range []health.Severity{health.Info, health.Warn, health.Error} {
+					raised := 0
+					for _, w := range n.Health {
+						raised += int(one(w.Severity == severity))
+					}
+					emit(float64(raised), severity.String())
+				}
+			}},
+		{"sightline_api_streams", "Streams that clients hold open.", gauge, []string{"kind"},
+			func(s *Server, _ *Now, emit func(float64, ...string)) {
+				emit(float64(s.readers.Load()), "events")
+				emit(float64(s.viewers.Load()), "live")
+			}},
+	}
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// collector renders the table from the source's state, at each scrape anew.
+type collector struct {
+	server *Server
+	table  []metric
+	descs  []*prometheus.Desc
+}
+
+func newCollector(s *Server) *collector {
+	c := &collector{server: s, table: metricTable()}
+	for _, m := range c.table {
+		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
+	}
+	return c
+}
+
+// Describe tells the registry which metrics there are.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		out <- d
+	}
+}
+
+// Collect tells the current values.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	now := c.server.source.Now()
+	for i, m := range c.table {
+		m.read(c.server, &now, func(value float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(c.descs[i], m.kind, value, labels...)
+		})
+	}
+}
+
+func (s *Server) metrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(newCollector(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}

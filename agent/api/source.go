@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// Source is what the API asks of an agent. All methods may be called at any
+// time from any goroutine.
+type Source interface {
+	// Now is the state of everything, cheap enough to be asked ten times a second.
+	Now() Now
+	// Results are the newest results below q.Before that fit q, newest first.
+	// More tells whether older ones were left out.
+	Results(ctx context.Context, q Query) (results []Result, more bool, err error)
+	// Since are at most limit results above number seq, oldest first.
+	Since(ctx context.Context, seq uint64, limit int) ([]Result, error)
+	// Subscribe gives each result as it is told, until ctx ends. A slow reader
+	// loses some, which the source counts; it never holds anybody up.
+	Subscribe(ctx context.Context) <-chan Result
+	// Live waits for a picture of the station newer than number after. The
+	// error is ErrNoStation, ErrEnded when no more will come, or ctx's.
+	Live(ctx context.Context, station string, after uint64) (*Shot, error)
+	// Picture is the JPEG of a part of late, by the part's ID.
+	Picture(part string) ([]byte, bool)
+}
+
+// Errors of a Source.
+var (
+	ErrNoStation = errors.New("there is no such station")
+	ErrEnded     = errors.New("the station gives no more pictures")
+)
+
+// Query says which results are wanted. Zero values want all.
+type Query struct {
+	Before  uint64 // below this number; 0: from the newest
+	Limit   int    // at most so many, more than 0
+	Station string
+	Label   string          // of the part, or of one of its defects
+	Part    string          // its ID
+	Verdict *vision.Verdict // as it was told
+}
+
+// Fits reports whether a result is wanted, whatever its number.
+func (q *Query) Fits(r *Result) bool {
+	if q.Station != "" && r.Station != q.Station || q.Part != "" && r.ID != q.Part {
+		return false
+	}
+	if q.Verdict != nil && r.Answer().Verdict != *q.Verdict {
+		return false
+	}
+	if q.Label == "" || r.Label == q.Label {
+		return true
+	}
+	for _, e := range r.Evidence {
+		if e.Label == q.Label {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,237 @@
+package api
+
+import (
+	"time"
+
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// Now is what an agent says of itself at one moment.
+type Now struct {
+	Version  string    // of the program
+	Began    time.Time // start of the agent
+	Stations []Station // in the order of the configuration
+	Health   []health.Raised
+	Recorder Recorder
+	Lost     uint64 // results that readers of Subscribe were too slow for
+}
+
+// Recorder counts what the disk did to verdicts.
+type Recorder struct {
+	Late uint64 // verdicts that weren't on disk by the deadline
+	Owed uint64 // records that still wait for the disk
+	Lost uint64 // records given up
+}
+
+// State says how a station is doing.
+type State string
+
+// The states of a station.
+const (
+	Starting   State = "starting"   // no picture was inspected yet
+	Inspecting State = "inspecting" // pictures come and are inspected
+	Stalled    State = "stalled"    // pictures or results have stopped coming; it goes on by itself
+	Failed     State = "failed"     // it can't inspect until a person acts
+	Ended      State = "ended"      // the recording or folder is over
+)
+
+// Station is one inspection point.
+type Station struct {
+	ID         string  `json:"id" doc:"name of the station" example:"station1"`
+	Line       string  `json:"line" doc:"the line that it belongs to, may be empty" example:"A"`
+	State      State   `json:"state" enum:"starting,inspecting,stalled,failed,ended" doc:"how it is doing"`
+	StateText  string  `json:"state_text" doc:"why, for people; may be empty"`
+	Camera     Camera  `json:"camera" doc:"where its pictures come from"`
+	Model      Model   `json:"model" doc:"what looks at the pictures"`
+	Rule       Rule    `json:"rule" doc:"what makes the verdict"`
+	DeadlineMS float64 `json:"deadline_ms" doc:"by when a verdict must be recorded and told, ms after the decision"`
+	Unrecorded string  `json:"unrecorded" enum:"reject,allow" doc:"what is told when a verdict can't be recorded in time"`
+	Counts     Counts  `json:"counts" doc:"verdicts told since the agent's start"`
+	Hour       Hour    `json:"hour" doc:"the last hour, or since the start if that is shorter"`
+	Last       *Result `json:"last,omitempty" doc:"the newest result; absent before the first"` // filled in from Recent
+
+	// Recent are the newest results as they were told, newest first, those that
+	// aren't recorded too; a dozen is enough.
+	Recent []Result `json:"-"`
+}
+
+// Camera is where pictures come from, and what became of them.
+type Camera struct {
+	Source    string     `json:"source" doc:"address or path, without credentials"`
+	State     string     `json:"state" doc:"connecting, streaming, silent, failed or ended"`
+	Error     string     `json:"error,omitempty" doc:"the newest trouble"`
+	Rate      float64    `json:"rate_hz" doc:"pictures a second, measured; 0 while none come"`
+	Width     int        `json:"width" doc:"of the newest picture, pixels; 0 before the first"`
+	Height    int        `json:"height" doc:"of the newest picture, pixels; 0 before the first"`
+	LastFrame *time.Time `json:"last_frame,omitempty" doc:"when the newest picture was taken; absent before the first"`
+	Captured  uint64     `json:"frames_captured" doc:"pictures that the source gave"`
+	Inferred  uint64     `json:"frames_inferred" doc:"of them, those that the model has seen"`
+	Dropped   Dropped    `json:"frames_dropped" doc:"of them, those that it never saw"`
+	Restarts  uint64     `json:"restarts" doc:"how often the capture process was started again"`
+}
+
+// Dropped counts pictures that were never inspected, by reason.
+type Dropped struct {
+	Overwritten uint64 `json:"overwritten" doc:"a newer one came before its turn"`
+	NoSlot      uint64 `json:"no_slot" doc:"no memory was free for it"`
+	Late        uint64 `json:"late" doc:"the decoder passed it over for a newer one"`
+	Unreadable  uint64 `json:"unreadable" doc:"it was broken"`
+	Failed      uint64 `json:"failed" doc:"the model gave no result for it"`
+}
+
+// Total is the sum over all reasons.
+func (d Dropped) Total() uint64 {
+	return d.Overwritten + d.NoSlot + d.Late + d.Unreadable + d.Failed
+}
+
+// Model is what looks at the pictures.
+type Model struct {
+	Name     string  `json:"name"`
+	Version  string  `json:"version,omitempty"`
+	Digest   string  `json:"digest" doc:"SHA-256 of the model's file, hex"`
+	Family   string  `json:"family,omitempty" doc:"how its output is read" example:"yolox"`
+	P50      float64 `json:"p50_ms" doc:"half of the newest runs were shorter, ms; 0 before the first"`
+	P99      float64 `json:"p99_ms" doc:"99 of 100 of the newest runs were shorter, ms; 0 before the first"`
+	Restarts uint64  `json:"restarts" doc:"how often its process was started again"`
+}
+
+// Rule is what makes a verdict of what the model saw.
+type Rule struct {
+	Name   string `json:"name" doc:"with its parameters; empty without a rule" example:"threshold:defect>0.5"`
+	Digest string `json:"digest,omitempty" doc:"SHA-256 of the rule's module, hex"`
+}
+
+// Counts are verdicts as they were told.
+type Counts struct {
+	Pass uint64 `json:"pass"`
+	Fail uint64 `json:"fail"`
+	None uint64 `json:"none" doc:"no decision, which rejects"`
+}
+
+// Of is the count of one verdict.
+func (c Counts) Of(v vision.Verdict) uint64 {
+	switch v {
+	case vision.Pass:
+		return c.Pass
+	case vision.Fail:
+		return c.Fail
+	}
+	return c.None
+}
+
+// Total is the number of parts.
+func (c Counts) Total() uint64 { return c.Pass + c.Fail + c.None }
+
+// Hour is what was told in the last hour.
+type Hour struct {
+	Counts    Counts  `json:"counts"`
+	Yield     *Yield  `json:"first_pass_yield,omitempty" doc:"absent without parts"`
+	PerMinute float64 `json:"parts_per_minute"`
+	P50       float64 `json:"latency_p50_ms" doc:"last picture of a part taken → verdict told, half were faster, ms"`
+	P99       float64 `json:"latency_p99_ms" doc:"the same, 99 of 100 were faster, ms"`
+}
+
+// Yield is the first-pass yield, PASS ÷ all parts, with its 95 % interval
+// (Wilson's), 0 to 1.
+type Yield struct {
+	Value float64 `json:"value"`
+	Low   float64 `json:"low" doc:"lower end of the 95 % interval"`
+	High  float64 `json:"high" doc:"upper end of the 95 % interval"`
+	Parts uint64  `json:"parts" doc:"how many it rests on"`
+}
+
+// Box is x, y, width, height in the frame's pixels.
+type Box [4]float32
+
+// NewBox is the box as JSON has it.
+func NewBox(b vision.Box) Box { return Box{b.X, b.Y, b.W, b.H} }
+
+// MS is a duration in milliseconds, as JSON has it.
+func MS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// Result is one inspected part.
+type Result struct {
+	Seq           uint64         `json:"seq" doc:"its number in the journal, the order of events; 0 when it was told without being recorded"`
+	ID            string         `json:"id" doc:"the part"`
+	Station       string         `json:"station"`
+	Line          string         `json:"line,omitempty"`
+	Label         string         `json:"label" doc:"what kind of part the model saw"`
+	Verdict       vision.Verdict `json:"verdict" enum:"PASS,FAIL,NONE" doc:"what the rule decided; NONE is no decision, which rejects"`
+	Reason        string         `json:"reason" doc:"why"`
+	Told          *Told          `json:"told,omitempty" doc:"what the line was told, where that differs"`
+	Score         float32        `json:"score" doc:"of the part itself, 0 to 1"`
+	Box           Box            `json:"box" doc:"of the part: x, y, width, height in pixels, in its best picture"`
+	Evidence      []Evidence     `json:"evidence,omitempty" doc:"the defects that were seen"`
+	Measurements  []Measurement  `json:"measurements,omitempty" doc:"what the rule compared"`
+	Frames        int            `json:"frames" doc:"pictures that showed the part"`
+	FirstFrame    uint64         `json:"first_frame" doc:"number of the first picture that showed it"`
+	LastFrame     uint64         `json:"last_frame" doc:"number of the last picture that showed it"`
+	FirstCaptured time.Time      `json:"first_captured" doc:"when the first picture was taken"`
+	LastCaptured  time.Time      `json:"last_captured" doc:"when the last picture was taken"`
+	Decided       time.Time      `json:"decided" doc:"when the rule decided"`
+	LatencyMS     float64        `json:"latency_ms" doc:"last picture taken → decided, ms"`
+	Attempt       int            `json:"attempt" doc:"1 for the first inspection of the part"`
+	Model         Version        `json:"model" doc:"what looked at it"`
+	Rule          Version        `json:"rule" doc:"what decided"`
+	Picture       string         `json:"picture,omitempty" doc:"where its picture is, while the device has it"`
+}
+
+// Version names what took part in a verdict, exactly.
+type Version struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest,omitempty" doc:"SHA-256, hex"`
+}
+
+// Told is a verdict as the line heard it.
+type Told struct {
+	Verdict vision.Verdict `json:"verdict" enum:"PASS,FAIL,NONE"`
+	Reason  string         `json:"reason"`
+}
+
+// Evidence is what all pictures of a part say about one defect.
+type Evidence struct {
+	Label  string  `json:"label"`
+	Score  float32 `json:"score" doc:"0 to 1"`
+	Frames int     `json:"frames" doc:"pictures that showed it"`
+	Box    Box     `json:"box" doc:"x, y, width, height in pixels, in the picture where it scored best"`
+}
+
+// Measurement is a number that a rule compared with its limit.
+type Measurement struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Limit float64 `json:"limit"`
+	Unit  string  `json:"unit,omitempty" doc:"empty for scores"`
+}
+
+// Answer is what the line was told: Told, else the rule's own decision.
+func (r *Result) Answer() Told {
+	if r.Told != nil {
+		return *r.Told
+	}
+	return Told{r.Verdict, r.Reason}
+}
+
+// Shot is one live picture with what was seen in it.
+type Shot struct {
+	Seq           uint64
+	JPEG          []byte
+	Width, Height int // pixels of the frame that the boxes are in; the JPEG may be smaller
+	Marks         Marks
+}
+
+// Marks are what is drawn over a live picture.
+type Marks struct {
+	Parts   []Mark // open parts
+	Defects []Mark // detections whose label is a defect
+}
+
+// Mark is one box over a live picture.
+type Mark struct {
+	ID      string  `json:"id,omitempty"` // of a part
+	Label   string  `json:"label"`
+	Score   float32 `json:"score"`
+	Box     Box     `json:"box"`
+	Suspect bool    `json:"suspect,omitempty"` // a part with a defect so far
+}

@@ -22,7 +22,7 @@ func newWorker() *cobra.Command {
 	}, &cobra.Command{
 		Use: "capture", Short: "read one folder or MJPEG camera", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return capture.WorkerMain(cmd.Context(), workerSocket, nil)
+			return capture.WorkerMain(cmd.Context(), workerSocket, capture.OpenPlain)
 		},
 	})
 	return cmd

@@ -218,7 +218,10 @@ func (f Family) layout(shape []int64, in Input, nms bool) (int, error) {
 		if detectionRows(shape, nms) {
 			return 0, nil
 		}
-		if is(1, -1, cells) && (shape[1] > 4 || shape[1] < 0) {
+		// Heads with other strides (P2, P6) have other numbers of places, but
+		// more places than rows; the other way about it is transposed.
+		head := is(1, -1, cells) || is(1, -1, -1) && shape[1] > 0 && shape[2] > shape[1]
+		if head && (shape[1] > 4 || shape[1] < 0) {
 			return int(max(shape[1]-4, 0)), nil
 		}
 		return 0, fmt.Errorf("family yolov8 needs an output of 1×(4+classes)×%d for an input of %d×%d, or 1×N×6 with NMS inside, found %s", cells, in.Width, in.Height, shapeText(shape))

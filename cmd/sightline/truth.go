@@ -1,0 +1,207 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// demoSummary compares the agent's verdicts with the truth, over the parts
+// that entered the picture after the first inspected frame and left it before
+// the end.
+type demoSummary struct {
+	PartsTrue  int `json:"parts_true"`  // that entered and left
+	Parts      int `json:"parts"`       // of them, those that the agent gave a verdict
+	Bad        int `json:"bad"`         // truly bad, with a defect over the floor
+	Good       int `json:"good"`        // truly good
+	Escapes    int `json:"escapes"`     // bad passed
+	Overkill   int `json:"overkill"`    // good rejected, FAIL or NONE
+	Missed     int `json:"missed"`      // without a verdict
+	Double     int `json:"double"`      // with more than one
+	Phantoms   int `json:"phantoms"`    // verdicts on no part
+	BelowFloor int `json:"below_floor"` // whose only defects are too faint to be counted on
+	Rejected   int `json:"below_floor_rejected"`
+	None       int `json:"none"` // verdicts NONE among Parts
+
+	EscapesBound  float64 `json:"escapes_bound"`  // upper 95 % bound of the share
+	OverkillBound float64 `json:"overkill_bound"` // the same
+	Pictures      string  `json:"pictures"`       // what the figures speak of
+}
+
+// result is a verdict as the journal has it.
+type result struct {
+	verdict vision.Verdict
+	box     vision.Box
+	best    time.Time
+}
+
+// readResults reads every verdict that the agent told.
+func readResults(dir string) ([]result, error) {
+	j, opened, err := journal.Open(filepath.Join(dir, "data"))
+	if err != nil {
+		return nil, fmt.Errorf("read the agent's verdicts: %w", err)
+	}
+	defer j.Close()
+	if opened.Quarantined != "" {
+		return nil, fmt.Errorf("read the agent's verdicts: %s", opened.Reason)
+	}
+	rows, _, err := j.Query(0, math.MaxInt32, func(uint64, []byte) bool { return true })
+	if err != nil {
+		return nil, fmt.Errorf("read the agent's verdicts: %w", err)
+	}
+	var out []result
+	for _, row := range rows {
+		rec, err := wire.Decode(row.Body)
+		if err != nil {
+			return nil, err
+		}
+		r := rec.GetResult()
+		if r == nil {
+			continue
+		}
+		var late *wire.Told
+		if row.Amend != nil {
+			amend, err := wire.Decode(row.Amend)
+			if err != nil {
+				return nil, err
+			}
+			late = amend.GetTold()
+		}
+		verdict, _ := r.Answered(late)
+		out = append(out, result{verdict: verdict, box: r.GetBox().Vision(), best: wire.Time(r.GetBestCaptured())})
+	}
+	return out, nil
+}
+
+// compare finds the part that each verdict is about: the one whose place in
+// the frame that was drawn when the verdict's best view was taken is nearest.
+func compare(p *played, results []result) demoSummary {
+	sum := demoSummary{Pictures: "drawn"}
+	if len(p.drawn) == 0 {
+		return sum
+	}
+	about := map[int][]vision.Verdict{}
+	for _, r := range results {
+		if i, ok := p.partAt(r); ok {
+			about[i] = append(about[i], r.verdict)
+		} else {
+			sum.Phantoms++
+		}
+	}
+	from, to := p.scene.Time(p.drawn[0].n), p.scene.Time(p.ended)
+	for _, part := range p.scene.LeftBy(to) {
+		if part.Entered < from {
+			continue
+		}
+		sum.PartsTrue++
+		told := about[part.Index]
+		switch {
+		case part.Bad():
+			sum.Bad++
+		case part.BelowFloor():
+			sum.BelowFloor++
+		default:
+			sum.Good++
+		}
+		if len(told) == 0 {
+			sum.Missed++
+			continue
+		}
+		sum.Parts++
+		if len(told) > 1 {
+			sum.Double++
+		}
+		sum.judge(part.Bad(), part.BelowFloor(), told)
+	}
+	sum.EscapesBound, sum.OverkillBound = upperBound(sum.Escapes, sum.Bad), upperBound(sum.Overkill, sum.Good)
+	return sum
+}
+
+// judge counts one part's verdicts: a bad part escapes if any of them passes
+// it, a good one is overkill if any rejects it.
+func (s *demoSummary) judge(bad, below bool, told []vision.Verdict) {
+	passed := slices.Contains(told, vision.Pass)
+	rejected := slices.ContainsFunc(told, func(v vision.Verdict) bool { return v != vision.Pass })
+	if slices.Contains(told, vision.None) {
+		s.None++
+	}
+	switch {
+	case below && rejected:
+		s.Rejected++
+	case bad && passed:
+		s.Escapes++
+	case !bad && !below && rejected:
+		s.Overkill++
+	}
+}
+
+// partAt is the index of the part that a verdict is about.
+func (p *played) partAt(r result) (int, bool) {
+	at, _ := slices.BinarySearchFunc(p.drawn, r.best, func(d drawnAt, t time.Time) int { return d.at.Compare(t) })
+	frame := p.drawn[max(at-1, 0)] // the last one drawn before the view was taken
+	x, y := r.box.Center()
+	best, index := math.Inf(1), -1
+	for _, t := range p.scene.Truth(frame.n) {
+		cx, cy := t.Clipped.Center()
+		if d := math.Hypot(float64(cx-x), float64(cy-y)) / float64(t.Box.W); d < best {
+			best, index = d, t.Part.Index
+		}
+	}
+	return index, best < 0.5
+}
+
+// upperBound is the upper end of the one-sided 95 % interval of a share
+// (Clopper and Pearson 1934, found by bisection), 1 for no trials.
+func upperBound(k, n int) float64 {
+	if n == 0 || k >= n {
+		return 1
+	}
+	low, high := float64(k)/float64(n), 1.0
+	for range 60 {
+		mid := (low + high) / 2
+		if atMost(k, n, mid) > 0.05 {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return high
+}
+
+// atMost is the probability of at most k of n at the share p.
+func atMost(k, n int, p float64) float64 {
+	sum, term := 0.0, float64(n)*math.Log1p(-p)
+	for i := 0; i <= k; i++ {
+		sum += math.Exp(term)
+		term += math.Log(float64(n-i)) - math.Log(float64(i+1)) + math.Log(p) - math.Log1p(-p)
+	}
+	return sum
+}
+
+func (s *demoSummary) print(w io.Writer) error {
+	var errs []error
+	line := func(format string, args ...any) {
+		_, err := fmt.Fprintf(w, format+"\n", args...)
+		errs = append(errs, err)
+	}
+	of := func(k, n int) string {
+		return fmt.Sprintf("%d of %d, ≤ %.1f %% at 95 %%", k, n, 100*upperBound(k, n))
+	}
+	line("\n%d drawn parts entered and left the picture, %d got a verdict (%d NONE)", s.PartsTrue, s.Parts, s.None)
+	line("  escapes (bad passed)     %s", of(s.Escapes, s.Bad))
+	line("  overkill (good rejected) %s", of(s.Overkill, s.Good))
+	line("  missed                   %s", of(s.Missed, s.PartsTrue))
+	line("  double                   %s", of(s.Double, s.PartsTrue))
+	line("  verdicts on no part      %d", s.Phantoms)
+	line("  under the floor          %d parts, %d of them rejected: too faint to be counted on", s.BelowFloor, s.Rejected)
+	line("These are drawn pictures: the figures say that the machinery works, not how well it sees your parts.")
+	return errors.Join(errs...)
+}

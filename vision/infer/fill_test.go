@@ -172,3 +172,14 @@ func TestPlacement(t *testing.T) {
 		}
 	}
 }
+
+func TestUsualScalesTakeTheFastPath(t *testing.T) {
+	for _, family := range Families() {
+		if f := NewFiller(family.defaults().Input); f.hi == 0 {
+			t.Errorf("%s: values come from the table", family)
+		}
+	}
+	if f := NewFiller(Input{Width: 8, Height: 8, Colour: RGB, Scale: 1.0 / 255, Std: [3]float64{.2, .2, .2}}); f.hi != 0 {
+		t.Error("a scaled tensor takes the path of plain division")
+	}
+}

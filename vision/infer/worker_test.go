@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -354,5 +355,42 @@ func TestCPUTimeText(t *testing.T) {
 		if got := cpuTime(text); got != want {
 			t.Errorf("%q gives %v, want %v", text, got, want)
 		}
+	}
+}
+
+func TestEmbeddedModelAndNoProcessLeft(t *testing.T) {
+	model, err := os.ReadFile("testdata/fastestdet.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(t, "testdata/fastestdet.onnx", Options{Labels: []string{"blue", "red"}})
+	cfg.Model = Model{Data: model}
+	w := New(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	info, err := w.Ready(within(t, 20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%x", sha256.Sum256(model)); info.Digest != want || info.Labels[1] != "red" {
+		t.Errorf("digest %s, labels %q; want %s and blue, red", info.Digest, info.Labels, want)
+	}
+	w.mu.Lock()
+	pid := w.pid
+	w.mu.Unlock()
+	stop := time.Now()
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run ended with %v", err)
+	}
+	if took := time.Since(stop); took > 2*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("process %d is still there: %v", pid, err)
+	}
+	if _, err := w.Ready(t.Context()); !errors.Is(err, ErrStopped) {
+		t.Errorf("Ready after the end: %v, want ErrStopped", err)
 	}
 }

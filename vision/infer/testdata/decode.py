@@ -118,6 +118,7 @@ def main():
         case("yolov8", yolov8, 4, 64, 32, 64, 32, 0.8, 0.45, 5, True),
         case("fastestdet", fastestdet, 2, 96, 64, 640, 480, 0.6, 0.45, 6),
         case("fastestdet", fastestdet, 80, 64, 64, 33, 77, 0.65, 0.3, 7),
+        case("fastestdet", fastestdet, 1, 96, 96, 640, 480, 0.1, 0.45, 8),
     ]
     print("[" + ",\n".join(json.dumps(c) for c in cases) + "]")
 

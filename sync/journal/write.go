@@ -132,7 +132,7 @@ func put(tx *bbolt.Tx, records *bbolt.Bucket, p *Pending) error {
 	kind := kindRecord
 	if p.amends != 0 {
 		kind = kindAmendment
-		if v := records.Get(key(p.amends)); v == nil || len(v) < headerSize || v[4] != kindRecord {
+		if v := records.Get(key(p.amends)); len(v) < headerSize || v[4] != kindRecord {
 			p.err = fmt.Errorf("amend record %d: %w", p.amends, ErrNotFound)
 			return nil
 		}

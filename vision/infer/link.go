@@ -102,6 +102,7 @@ func (l *link) send(c *call, frame *vision.Frame, pool *shm.Pool, slot int) erro
 	}
 	if err != nil && l.take(id) != nil {
 		l.proc.Kill() // a worker that doesn't read is none
+		<-l.gone
 		l.owner.lost.Add(1)
 		return fmt.Errorf("%w: %w", ErrWorkerLost, err)
 	} else if err != nil {

@@ -166,8 +166,8 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 		l.watch(ctx)
 	}()
 	err = w.serve(l, model, digest)
+	w.setLink(nil) // first, so that who hears of the loss waits for the next worker
 	l.lose()
-	w.setLink(nil)
 	proc.Stop(stopGrace)
 	<-guard
 	w.mu.Lock()

@@ -526,7 +526,7 @@ def parts(args):
             for key in now:
                 seen[key] = seen.get(key, 0) + 1
         for part, p in truth.items():
-            if whole.get(part, 0) < 30:
+            if whole.get(part, 0) < args.whole:
                 continue  # cut off by the run's start or end
             most = max([(n, LABELS[l]) for (q, l), n in seen.items() if q == part], default=(0, ""))
             note = (most[0], most[1], shown[part], f"{folder} {part}",
@@ -551,6 +551,8 @@ def main():
         p = sub.add_parser(name)
         for flag in flags.split():
             p.add_argument("--" + flag, required=True, nargs="+" if flag == "data" else None)
+        if name == "parts":
+            p.add_argument("--whole", type=int, default=30, help="count parts wholly in view for this many frames")
         if name == "train":
             p.add_argument("--minutes", type=float, default=28, help="of two cores' time")
             p.add_argument("--normed", type=float, default=0.3, help="share of it with normalisation")

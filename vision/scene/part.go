@@ -126,23 +126,31 @@ func (s *Scene) Truth(n int) []PartTruth {
 	for i := first; i < last; i++ {
 		x, y := s.corner(i, t)
 		box := vision.Box{X: float32(x) / 256, Y: float32(y) / 256, W: side, H: side}
-		clipped := box.Intersect(picture)
-		if clipped.Area() == 0 {
+		clipped, visible := clip(box, picture)
+		if visible == 0 {
 			continue
 		}
-		p := PartTruth{
-			Part: s.Part(i), Box: box, Clipped: clipped,
-			Visible: float64(clipped.Area()) / float64(box.Area()),
-		}
+		p := PartTruth{Part: s.Part(i), Box: box, Clipped: clipped, Visible: visible}
 		for _, d := range p.Part.Defects {
 			db := vision.Box{
 				X: box.X + d.Box.X*side, Y: box.Y + d.Box.Y*side, W: d.Box.W * side, H: d.Box.H * side,
 			}
-			p.Defects = append(p.Defects, DefectTruth{Defect: d, Box: db, Clipped: db.Intersect(picture)})
+			seen, _ := clip(db, picture)
+			p.Defects = append(p.Defects, DefectTruth{Defect: d, Box: db, Clipped: seen})
 		}
 		out = append(out, p)
 	}
 	return out
+}
+
+// clip gives what the picture shows of a box, and its share: exactly 1 for a
+// box that lies in it, whatever rounding does to the corners.
+func clip(b, picture vision.Box) (seen vision.Box, share float64) {
+	if b.X >= 0 && b.Y >= 0 && b.X+b.W <= picture.W && b.Y+b.H <= picture.H {
+		return b, 1
+	}
+	seen = b.Intersect(picture)
+	return seen, min(float64(seen.Area())/float64(b.Area()), 1)
 }
 
 // marks gives the defects of part i with the geometry to draw them.

@@ -182,6 +182,7 @@ func TestBadConfig(t *testing.T) {
 func FuzzNew(f *testing.F) {
 	f.Add(320, 180, 25.0, 1.0, 0.12, uint64(1), 10)
 	f.Add(155, 400, 0.1, 4.0, 1.0, uint64(0), 100_000)
+	f.Add(283, 156, 57.0, 1.0, 0.04, uint64(0), 10) // shares of more than 1, by rounding
 	f.Add(0, 0, -1.0, 0.0, -1.0, uint64(9), -1)
 	f.Fuzz(func(t *testing.T, w, h int, rate, speed, bad float64, seed uint64, n int) {
 		if w > 400 || h > 400 || n > 1_000_000 {

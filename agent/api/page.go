@@ -240,6 +240,7 @@ func (s *Server) partPage(w http.ResponseWriter, r *http.Request) {
 type needView struct {
 	Class, Mark, Subject, Text, Do string
 	Since                          time.Time
+	Key                            string // names it among others
 }
 
 // needs are the warnings of the device and of one station; of all for "".
@@ -249,15 +250,15 @@ func needs(raised []health.Raised, station string) []needView {
 		if station != "" && w.Subject != "" && w.Subject != station {
 			continue
 		}
-		v := needView{Class: w.Severity.String(), Mark: "info", Subject: w.Subject, Text: w.Text, Do: w.Do, Since: w.Since}
+		v := needView{Class: w.Severity.String(), Mark: "info", Subject: w.Subject, Text: w.Text, Do: w.Do, Since: w.Since, Key: w.Code + " " + w.Subject}
 		switch w.Severity {
 		case health.Error:
 			v.Mark = "bad"
 		case health.Warn:
 			v.Mark = "warn"
 		}
-		if v.Subject == station {
-			v.Subject = ""
+		if v.Subject == station || v.Subject == "" {
+			v.Subject, v.Text = "", sentence(v.Text)
 		}
 		list = append(list, v)
 	}

@@ -151,9 +151,9 @@ class Live {
     const o = this.overlay;
     if (!o) return;
     const scale = this.stage.clientWidth / o.width * this.zoom;
-    const rows = [];
-    for (const p of o.parts) rows.push([p.suspect ? "suspect" : "part", p.box, `${p.id.slice(-12)} · ${p.label} ${p.score.toFixed(2)}`]);
-    for (const d of o.defects) rows.push(["defect", d.box, `${d.label} ${d.score.toFixed(2)}`]);
+    const narrow = this.stage.clientWidth < 500, rows = [];
+    for (const p of o.parts) rows.push([p.suspect ? "suspect" : "open", p.box, short(p.id) + (narrow ? "" : ` · ${p.label} ${p.score.toFixed(2)}`)]);
+    for (const d of o.defects) rows.push(["defect", d.box, d.label + (narrow ? "" : ` ${d.score.toFixed(2)}`)]);
     this.marks.replaceChildren(...rows.map(([kind, box, label]) => {
       const [x, y, w, h] = [box[0] * scale + this.x, box[1] * scale + this.y, box[2] * scale, box[3] * scale];
       const g = svg("g", { class: kind });
@@ -200,6 +200,9 @@ class Live {
     this.pointers.set(e.pointerId, e);
   }
 }
+
+// A part's own number, without what all parts of the station have in front.
+const short = (id) => (id.split(/[-_:/.]/).pop() || id).slice(-12);
 
 function svg(name, attributes, text) {
   const n = document.createElementNS("http://www.w3.org/2000/svg", name);

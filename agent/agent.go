@@ -24,6 +24,7 @@ type Config struct {
 	Models  []*infer.Worker
 	Log     *slog.Logger
 	Told    func(*Inspection) // hears each verdict in order, after it is on disk; may be nil
+	Version string            // of the program
 	Open    bool              // the REST interface can be reached from the network
 	Stay    bool              // go on answering when every source has ended
 	Judge   bool              // when the context ends, judge parts in view instead of NONE stopped

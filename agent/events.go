@@ -45,3 +45,10 @@ func (e *events) publish(i *Inspection) {
 		}
 	}
 }
+
+// missed is how many verdicts slow readers have lost.
+func (e *events) missed() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lost
+}

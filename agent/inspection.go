@@ -33,6 +33,10 @@ func (i *Inspection) Latency() time.Duration { return i.Decided.Sub(i.Part.LastS
 // record is the journal's record; told says what was told before it was
 // written, nil if nothing else was.
 func (i *Inspection) record(told *vision.Decision) []byte {
+	return must(wire.EncodeResult(i.message(told)))
+}
+
+func (i *Inspection) message(told *vision.Decision) *wire.Result {
 	r := wire.NewResult(&i.Part, &i.Decision, i.Decided)
 	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Source, 1
 	r.Model, r.ModelDigest = i.Model.Name, i.Model.Digest
@@ -42,7 +46,7 @@ func (i *Inspection) record(told *vision.Decision) []byte {
 	if told != nil {
 		r.Told = answer(told)
 	}
-	return must(wire.EncodeResult(r))
+	return r
 }
 
 // amendment says that something else was told than the record seq has.

@@ -149,12 +149,12 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if opened.Quarantined != "" {
 		log.Error("journal was damaged and put aside", "file", opened.Quarantined, "err", opened.Reason)
 	}
-	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Stay: true, Open: len(cfg.Warnings) > 0})
+	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: len(cfg.Warnings) > 0})
 	for _, s := range stations {
 		a.Add(s)
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	return serving(ctx, cfg.Listen, a, log, a.Run, say)
+	return serving(ctx, cfg.Listen, a, log, say)
 }
 
 // fault places what is wrong with the station i at its line of the file.

@@ -2,11 +2,42 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/agent/api"
 )
 
-func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger, run func(context.Context) error, say func(string, ...any)) error {
-	return run(ctx)
+// serving runs the agent and answers for it at addr meanwhile; without an
+// address it only runs the agent.
+func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger, say func(string, ...any)) error {
+	if addr == "" {
+		return a.Run(ctx)
+	}
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("answer at %s: another program does already: stop that one, or choose another port", addr)
+	} else if err != nil {
+		return fmt.Errorf("answer at %s: %w", addr, err)
+	}
+	server, err := api.New(api.Config{Source: a, Log: log})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	say("open http://%s", l.Addr())
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Run(ctx, l) })
+	g.Go(func() error {
+		defer stop()
+		return a.Run(ctx)
+	})
+	return g.Wait()
 }

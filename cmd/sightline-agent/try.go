@@ -150,7 +150,7 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 		return err
 	}
 	defer j.Close()
-	a := agent.New(agent.Config{Journal: j, Models: made.list, Log: made.log, Told: report.part, Judge: true})
+	a := agent.New(agent.Config{Journal: j, Models: made.list, Log: made.log, Version: version, Told: report.part, Judge: true})
 	s := a.Add(cfg)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -162,7 +162,7 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 			cancel(err)
 		}
 	}).Stop()
-	if err := serving(ctx, o.serve, a, made.log, a.Run, report.say); err != nil {
+	if err := serving(ctx, o.serve, a, made.log, report.say); err != nil {
 		return err
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {

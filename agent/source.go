@@ -1,0 +1,276 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/capture"
+)
+
+// staleAfter is when a station whose results have stopped coming is stalled.
+const staleAfter = 2 * time.Second
+
+// Now is the state of everything (api.Source).
+func (a *Agent) Now() api.Now {
+	now := time.Now()
+	out := api.Now{Version: a.cfg.Version, Began: a.began, Health: a.health.List(), Lost: a.events.missed()}
+	r := a.recorder.Stats()
+	out.Recorder = api.Recorder{Late: r.Late, Owed: r.Owed, Lost: r.Lost}
+	for _, s := range a.stations {
+		out.Stations = append(out.Stations, a.station(s, now))
+	}
+	return out
+}
+
+func (a *Agent) station(s *Station, now time.Time) api.Station {
+	f := s.Figures()
+	out := api.Station{
+		ID: s.cfg.ID, Line: s.cfg.Line, Camera: cameraNow(s, &f),
+		Model: api.Model{
+			Name: s.cfg.About.Name, Version: s.cfg.About.Version, Digest: s.cfg.About.Digest, Family: s.cfg.About.Family,
+			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99), Restarts: s.cfg.Model.Stats().Restarts,
+		},
+		DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
+		Counts: api.Counts{Pass: f.Parts[vision.Pass], Fail: f.Parts[vision.Fail], None: f.Parts[vision.None]},
+	}
+	if s.cfg.Allow {
+		out.Unrecorded = "allow"
+	}
+	if s.cfg.Rule != nil {
+		out.Rule = api.Rule{Name: s.cfg.Rule.Name(), Digest: s.cfg.Rule.Digest()}
+	}
+	hour, last := s.recent(now)
+	out.Hour = hourNow(hour)
+	if last != nil {
+		r := result(last)
+		out.Last = &r
+	}
+	out.State, out.StateText = s.state(&f, now)
+	return out
+}
+
+func cameraNow(s *Station, f *Figures) api.Camera {
+	c := &f.Camera
+	out := api.Camera{
+		Source: s.cfg.Source, State: string(c.State), Error: c.LastError, Rate: c.Rate, Width: c.Width, Height: c.Height,
+		Captured: c.Captured, Inferred: f.Inferred, Restarts: c.Restarts,
+		Dropped: api.Dropped{
+			Overwritten: c.Dropped.Overwritten, NoSlot: c.Dropped.NoSlot, Late: c.Dropped.Late,
+			Unreadable: c.Dropped.Unreadable, Failed: f.Lost,
+		},
+	}
+	if !c.LastFrame.IsZero() {
+		out.LastFrame = &c.LastFrame
+	}
+	return out
+}
+
+func hourNow(h Hour) api.Hour {
+	out := api.Hour{
+		Counts:    api.Counts{Pass: uint64(h.Pass), Fail: uint64(h.Fail), None: uint64(h.None)},
+		PerMinute: h.PerMinute, P50: api.MS(h.P50), P99: api.MS(h.P99),
+	}
+	if h.Yield.Parts > 0 {
+		out.Yield = &api.Yield{Value: h.Yield.Value, Low: h.Yield.Low, High: h.Yield.High, Parts: uint64(h.Yield.Parts)}
+	}
+	return out
+}
+
+// state says in a word and for people how the station is doing.
+func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
+	s.mu.Lock()
+	ended, failure := s.ended, s.failure
+	s.mu.Unlock()
+	switch {
+	case failure != nil:
+		return api.Failed, failure.Error()
+	case ended:
+		return api.Ended, "the source is over"
+	case f.Camera.State == capture.Failed:
+		return api.Stalled, f.Camera.LastError
+	case f.Camera.State == capture.Silent:
+		return api.Stalled, "the camera sends nothing"
+	case f.Inferred == 0:
+		return api.Starting, "waiting for the first picture"
+	case now.Sub(f.Last) > staleAfter:
+		return api.Stalled, "no picture was inspected for " + now.Sub(f.Last).Truncate(time.Second).String()
+	}
+	return api.Inspecting, ""
+}
+
+// recent is the last hour and the last verdict.
+func (s *Station) recent(now time.Time) (Hour, *Inspection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts.hour(now), s.last
+}
+
+// result is an inspection as the API tells it.
+func result(i *Inspection) api.Result {
+	r := i.message(nil)
+	out := fromWire(i.Seq, r)
+	if i.Told.Verdict != i.Decision.Verdict || i.Told.Reason != i.Decision.Reason {
+		out.Told = &api.Told{Verdict: i.Told.Verdict, Reason: i.Told.Reason}
+	}
+	return out
+}
+
+// fromWire is a record as the API tells it.
+func fromWire(seq uint64, r *wire.Result) api.Result {
+	p, d := r.Part(), r.Decision()
+	out := api.Result{
+		Seq: seq, ID: p.ID, Station: r.GetStation(), Line: r.GetLine(), Label: p.Label,
+		Verdict: d.Verdict, Reason: d.Reason, Score: p.Score, Box: api.NewBox(p.Box), Frames: p.Frames,
+		FirstFrame: p.First, LastFrame: p.Last, FirstCaptured: p.Seen, LastCaptured: p.LastSeen,
+		Decided: wire.Time(r.GetDecided()), LatencyMS: api.MS(time.Duration(r.GetLatency())), Attempt: int(r.GetAttempt()),
+		Model: api.Version{Name: r.GetModel(), Digest: r.GetModelDigest()},
+		Rule:  api.Version{Name: r.GetRule(), Digest: r.GetRuleDigest()},
+	}
+	for _, e := range p.Defects {
+		out.Evidence = append(out.Evidence, api.Evidence{Label: e.Label, Score: e.Score, Frames: e.Frames, Box: api.NewBox(e.Box)})
+	}
+	for _, m := range d.Measurements {
+		out.Measurements = append(out.Measurements, api.Measurement{Name: m.Name, Value: m.Value, Limit: m.Limit, Unit: m.Unit})
+	}
+	if t := r.GetTold(); t != nil {
+		out.Told = &api.Told{Verdict: t.GetVerdict().Vision(), Reason: t.GetReason()}
+	}
+	return out
+}
+
+// fromRow is a journal's row as the API tells it, false for one that is no result.
+func fromRow(row journal.Row) (api.Result, bool) {
+	rec, err := wire.Decode(row.Body)
+	if err != nil || rec.GetResult() == nil {
+		return api.Result{}, false
+	}
+	out := fromWire(row.Seq, rec.GetResult())
+	if row.Amend != nil {
+		if amend, err := wire.Decode(row.Amend); err == nil && amend.GetTold() != nil {
+			t := amend.GetTold().GetAnswer()
+			out.Told = &api.Told{Verdict: t.GetVerdict().Vision(), Reason: t.GetReason()}
+		}
+	}
+	return out, true
+}
+
+// queryPage is how many rows are looked at between two looks at the context.
+const queryPage = 500
+
+// Results are the newest results that fit (api.Source).
+func (a *Agent) Results(ctx context.Context, q api.Query) (out []api.Result, more bool, err error) {
+	before := q.Before
+	for {
+		rows, rest, err := a.cfg.Journal.Query(before, queryPage, isResult)
+		if err != nil {
+			return nil, false, err
+		}
+		for n, row := range rows {
+			before = row.Seq
+			r, ok := fromRow(row)
+			if !ok || !q.Fits(&r) {
+				continue
+			}
+			if out = append(out, r); len(out) == q.Limit {
+				return out, rest || n < len(rows)-1, nil
+			}
+		}
+		if !rest || ctx.Err() != nil {
+			return out, false, ctx.Err()
+		}
+	}
+}
+
+func isResult(_ uint64, body []byte) bool {
+	rec, err := wire.Decode(body)
+	return err == nil && rec.GetResult() != nil
+}
+
+// Since are at most limit results above seq, oldest first (api.Source).
+func (a *Agent) Since(ctx context.Context, seq uint64, limit int) ([]api.Result, error) {
+	var out []api.Result
+	for before := uint64(math.MaxUint64); ; {
+		rows, more, err := a.cfg.Journal.Query(before, queryPage, isResult)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			if before = row.Seq; row.Seq <= seq {
+				more = false
+				break
+			}
+			if r, ok := fromRow(row); ok {
+				out = append(out, r)
+			}
+		}
+		if len(out) > 2*limit { // the oldest are wanted
+			out = slices.Delete(out, 0, len(out)-limit)
+		}
+		if !more || ctx.Err() != nil {
+			slices.Reverse(out)
+			return out[:min(limit, len(out))], ctx.Err()
+		}
+	}
+}
+
+// Subscribe gives each result as it is told (api.Source).
+func (a *Agent) Subscribe(ctx context.Context) <-chan api.Result {
+	in := a.events.subscribe(ctx)
+	out := make(chan api.Result)
+	go func() {
+		defer close(out)
+		for i := range in {
+			select {
+			case out <- result(i):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out
+}
+
+// Live waits for a newer picture of a station (api.Source).
+func (a *Agent) Live(ctx context.Context, station string, after uint64) (*api.Shot, error) {
+	n := slices.IndexFunc(a.stations, func(s *Station) bool { return s.cfg.ID == station })
+	if n < 0 {
+		return nil, api.ErrNoStation
+	}
+	s := a.stations[n]
+	shot, err := s.live.next(ctx, after)
+	if errors.Is(err, errEnded) {
+		return nil, api.ErrEnded
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Shot{Seq: shot.Seq, JPEG: shot.JPEG, Width: shot.Width, Height: shot.Height}
+	for _, p := range shot.Parts {
+		out.Marks.Parts = append(out.Marks.Parts, api.Mark{
+			ID: p.ID, Label: p.Label, Score: p.Score, Box: api.NewBox(p.Box), Suspect: suspect(p),
+		})
+	}
+	for _, d := range shot.Detections {
+		if s.cfg.Track.Roles[d.Label] == vision.DefectRole && d.Score >= suspectScore {
+			out.Marks.Defects = append(out.Marks.Defects, api.Mark{Label: d.Label, Score: d.Score, Box: api.NewBox(d.Box)})
+		}
+	}
+	return out, nil
+}
+
+// suspectScore is from when on the live picture marks a defect. The rule
+// alone decides; this is only what a person is shown.
+const suspectScore = 0.5
+
+func suspect(p vision.Part) bool {
+	return slices.ContainsFunc(p.Defects, func(e vision.Evidence) bool { return e.Score >= suspectScore })
+}
+
+// Picture is the JPEG of a part of late (api.Source).
+func (a *Agent) Picture(part string) ([]byte, bool) { return a.thumbs.get(part) }

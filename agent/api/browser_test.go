@@ -219,7 +219,7 @@ func TestResultsInABrowser(t *testing.T) {
 	b.shows(`document.querySelector(".shot").naturalWidth > 0`, noScroll)
 	b.shoot("part")
 	b.click(`.bar nav a:nth-child(2)`)
-	b.shows(`document.querySelectorAll(".part").length === 48`, noScroll)
+	b.shows(`document.querySelectorAll(".part").length === 48`, noScroll, `[...document.images].slice(0, 24).every((i) => i.complete)`)
 	b.shoot("results")
 	b.run(`document.querySelector("select[name=verdict]").value = "FAIL"`)
 	b.click(`form.filters button`)
@@ -277,7 +277,8 @@ func TestSeveralStationsInABrowser(t *testing.T) {
 	url := serve(t, s).URL
 	b.window(1280, 800, "light")
 	b.open(url + "/")
-	b.shows(`document.querySelectorAll(".card").length === 3 && document.querySelectorAll(".card.bad").length === 1`, noScroll)
+	b.shows(`document.querySelectorAll(".card").length === 3 && document.querySelectorAll(".card.bad").length === 1`, noScroll,
+		`document.querySelector("#need li").textContent.includes("station2: the station doesn't inspect: the model can't be read")`)
 	b.shoot("overview")
 	b.click(`.card:nth-child(3)`)
 	b.shows(`location.pathname === "/stations/station3"`, drawn, `document.querySelector(".switch a[aria-current]").textContent === "station3"`)

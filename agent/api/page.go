@@ -80,7 +80,7 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 		head
 		Stations []stationView
 		Need     []needView
-	}{head: newHead("Stations · Sightline", "now"), Need: needs(n.Health, "")}
+	}{head: newHead("Stations · Sightline", "now"), Need: needs(&n, "")}
 	for i := range n.Stations {
 		data.Stations = append(data.Stations, viewStation(&n.Stations[i], n.Health))
 	}
@@ -111,7 +111,7 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		Ghosts  []int // places that wait for a part
 		Need    []needView
 	}{
-		head: newHead(st.ID+" · Sightline", "now"), Station: viewStation(st, n.Health), Need: needs(n.Health, st.ID),
+		head: newHead(st.ID+" · Sightline", "now"), Station: viewStation(st, n.Health), Need: needs(n, st.ID),
 	}
 	for i := range recent {
 		data.Parts = append(data.Parts, viewPart(&recent[i]))
@@ -243,24 +243,42 @@ type needView struct {
 	Key                            string // names it among others
 }
 
-// needs are the warnings of the device and of one station; of all for "".
-func needs(raised []health.Raised, station string) []needView {
+// needs are the warnings of the device and of one station; of all for "". A
+// station that doesn't inspect is among them even where no warning says so.
+func needs(n *Now, station string) []needView {
 	var list []needView
-	for _, w := range raised {
-		if station != "" && w.Subject != "" && w.Subject != station {
+	for _, w := range n.Health {
+		if station == "" || w.Subject == "" || w.Subject == station {
+			list = append(list, viewWarning(w, station))
+		}
+	}
+	for _, s := range n.Stations {
+		if (station != "" && s.ID != station) || (s.State != Stalled && s.State != Failed) {
 			continue
 		}
-		v := needView{Class: w.Severity.String(), Mark: "info", Subject: w.Subject, Text: w.Text, Do: w.Do, Since: w.Since, Key: w.Code + " " + w.Subject}
-		switch w.Severity {
-		case health.Error:
-			v.Mark = "bad"
-		case health.Warn:
-			v.Mark = "warn"
+		told := slices.ContainsFunc(n.Health, func(w health.Raised) bool { return w.Severity == health.Error && w.Subject == s.ID })
+		if !told {
+			w := health.Raised{Code: "state", Severity: health.Error, Subject: s.ID, Text: "the station doesn't inspect",
+				Do: "The agent's log says more. Parts that pass meanwhile aren't inspected."}
+			if s.StateText != "" {
+				w.Text += ": " + s.StateText
+			}
+			list = slices.Insert(list, 0, viewWarning(w, station))
 		}
-		if v.Subject == station || v.Subject == "" {
-			v.Subject, v.Text = "", sentence(v.Text)
-		}
-		list = append(list, v)
 	}
 	return list
+}
+
+func viewWarning(w health.Raised, station string) needView {
+	v := needView{Class: w.Severity.String(), Mark: "info", Subject: w.Subject, Text: w.Text, Do: w.Do, Since: w.Since, Key: w.Code + " " + w.Subject}
+	switch w.Severity {
+	case health.Error:
+		v.Mark = "bad"
+	case health.Warn:
+		v.Mark = "warn"
+	}
+	if v.Subject == station || v.Subject == "" {
+		v.Subject, v.Text = "", sentence(v.Text)
+	}
+	return v
 }

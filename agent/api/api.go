@@ -85,11 +85,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Run serves on the listener, which it closes, until the context ends; open
 // streams end then too.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	base, cancel := context.WithCancel(ctx)
-	defer cancel()
 	server := &http.Server{
 		Handler:           s.handler,
-		BaseContext:       func(net.Listener) context.Context { return base },
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       answerTime,
 		WriteTimeout:      answerTime,

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sightline-edge/sightline/internal/health"
 )
 
@@ -137,6 +139,37 @@ func TestEventsReplayWhatWasMissed(t *testing.T) {
 	s.Handler().ServeHTTP(out, w)
 	if out.Code != 422 {
 		t.Errorf("Last-Event-ID x: %d", out.Code)
+	}
+}
+
+// What was told between the subscription and the replay is in both.
+func TestReplayAndLiveOverlap(t *testing.T) {
+	m, s := filled(t, 5)
+	out := httptest.NewRecorder()
+	e := eventStream{out: &pieces{w: out, c: http.NewResponseController(out)}, server: s, sent: 2}
+	live := make(chan Result, 5)
+	for _, r := range []Result{m.results[3], {ID: "unrecorded"}, m.results[4]} {
+		live <- r
+	}
+	late := result("station1", 5, time.Now())
+	later := late
+	late.Seq, later.Seq = 6, 7
+	live <- later // two stations may be told in another order than recorded
+	live <- late
+	close(live)
+	e.replay(t.Context())
+	e.run(t.Context(), live)
+	var ids []string
+	for row := range strings.Lines(out.Body.String()) {
+		if id, ok := strings.CutPrefix(row, "id: "); ok {
+			ids = append(ids, strings.TrimSpace(id))
+		}
+	}
+	if d := cmp.Diff([]string{"3", "4", "5", "7", "7"}, ids); d != "" {
+		t.Error(d)
+	}
+	if n := strings.Count(out.Body.String(), "event: result"); n != 6 {
+		t.Errorf("%d results, want 6: five with a number, one without", n)
 	}
 }
 

@@ -39,16 +39,15 @@ async function refresh() {
   clearTimeout(timer);
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(5000) });
-    if (answer.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const part of document.querySelectorAll("[data-fresh]")) {
-        const next = page.getElementById(part.id);
-        if (next) merge(part, document.importNode(next, true));
-      }
-      document.title = page.title;
-      lastGood = Date.now();
-      told(false);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of document.querySelectorAll("[data-fresh]")) {
+      const next = page.getElementById(part.id);
+      if (next) merge(part, document.importNode(next, true));
     }
+    document.title = page.title;
+    lastGood = Date.now();
+    told(false);
   } catch { told(true); }
   busy = false;
   timer = setTimeout(refresh, again ? 500 : 2000);
@@ -75,7 +74,7 @@ function listen() {
   for (const kind of ["result", "health"]) events.addEventListener(kind, () => {
     if (busy) { again = true; return; }
     clearTimeout(timer);
-    timer = setTimeout(refresh, Math.max(0, 500 - (Date.now() - lastGood)));
+    timer = setTimeout(refresh, Math.max(50, 500 - (Date.now() - lastGood)));
   });
 }
 

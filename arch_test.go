@@ -38,7 +38,7 @@ var packages = map[string]rule{
 	"vision/scene/ipcam": {imports: []string{"vision", "vision/scene", "vision/picture"}},
 	"vision/models":      {imports: []string{"vision", "updater/bundle"}},
 
-	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "agent/*", "internal/*"}},
+	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "sync/journal", "agent/*", "internal/*"}},
 	"agent/config": {imports: []string{"vision"}},
 	"agent/api":    {imports: []string{"vision", "sync/wire", "internal/*"}},
 

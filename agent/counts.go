@@ -34,7 +34,7 @@ type Hour struct {
 	Pass, Fail, None int
 	Yield            Yield
 	PerMinute        float64       // parts a minute since the first of them
-	P50, P99         time.Duration // last frame of a part captured → verdict told
+	P50, P99         time.Duration // decided → told
 }
 
 // Yield is the first-pass yield, PASS ÷ all parts, with its 95 % interval.

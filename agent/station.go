@@ -368,7 +368,7 @@ func (s *Station) told(i *Inspection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.counts.add(now, i.Told.Verdict, now.Sub(i.Part.LastSeen))
+	s.counts.add(now, i.Told.Verdict, now.Sub(i.Decided))
 	s.last = i
 }
 

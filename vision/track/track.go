@@ -270,7 +270,10 @@ func (t *Tracker) Open(seq uint64) []View {
 	var open []View
 	for _, tr := range t.tracks {
 		if tr.seen == seq && tr.hits >= t.cfg.Confirm {
-			v := View{Part: tr.part(t.cfg), Best: tr.best == seq || tr.evidence.best == seq}
+			v := View{Part: tr.part(t.cfg), Best: tr.best == seq}
+			if tr.evidence.bestScore >= t.cfg.Start { // the defect is what people want to see
+				v.Best = tr.evidence.best == seq
+			}
 			v.Part.Box = tr.shown
 			open = append(open, v)
 		}

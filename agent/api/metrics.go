@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,10 +45,14 @@ func byStation(values func(*Station, func(value float64, label string))) func(*S
 	}
 }
 
-// metrics is the table of all that /metrics tells besides the process itself.
+// metricTable is all that /metrics tells besides the process itself.
 func metricTable() []metric {
-	station := []string{"station"}
-	quantiles := []string{"station", "quantile"}
+	return slices.Concat(agentMetrics(), frameMetrics(), deviceMetrics())
+}
+
+// agentMetrics are of the agent and what its stations decided.
+func agentMetrics() []metric {
+	station, quantiles := []string{"station"}, []string{"station", "quantile"}
 	return []metric{
 		{"sightline_agent_info", "The program's version; always 1.", gauge, []string{"version"},
 			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(1, n.Version) }},
@@ -73,7 +78,7 @@ func metricTable() []metric {
 					}
 				}
 			}},
-		{"sightline_agent_verdict_latency_seconds", "Last picture of a part taken until its verdict was told, over the last hour.", gauge, quantiles,
+		{"sightline_agent_verdict_latency_seconds", "A part decided until its verdict was recorded and told, over the last hour.", gauge, quantiles,
 			byStation(func(s *Station, emit func(float64, string)) {
 				emit(s.Hour.P50/1e3, "0.5")
 				emit(s.Hour.P99/1e3, "0.99")
@@ -82,6 +87,13 @@ func metricTable() []metric {
 			each(func(s *Station) float64 { return s.DeadlineMS / 1e3 })},
 		{"sightline_agent_events_lost_total", "Results that readers of events were too slow for.", counter, nil,
 			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Lost)) }},
+	}
+}
+
+// frameMetrics are of pictures on their way from the camera through the model.
+func frameMetrics() []metric {
+	station, quantiles := []string{"station"}, []string{"station", "quantile"}
+	return []metric{
 		{"sightline_capture_frames_total", "Pictures that the source gave.", counter, station,
 			each(func(s *Station) float64 { return float64(s.Camera.Captured) })},
 		{"sightline_capture_frames_dropped_total", "Pictures that were never inspected.", counter, []string{"station", "reason"},
@@ -114,6 +126,12 @@ func metricTable() []metric {
 			})},
 		{"sightline_infer_worker_restarts_total", "How often the model's process was started again.", counter, station,
 			each(func(s *Station) float64 { return float64(s.Model.Restarts) })},
+	}
+}
+
+// deviceMetrics are of the journal, the warnings and this server.
+func deviceMetrics() []metric {
+	return []metric{
 		{"sightline_journal_records_late_total", "Verdicts that weren't on disk by their deadline.", counter, nil,
 			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Recorder.Late)) }},
 		{"sightline_journal_records_owed", "Records that still wait for the disk.", gauge, nil,

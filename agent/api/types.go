@@ -49,10 +49,10 @@ type Station struct {
 	Unrecorded string  `json:"unrecorded" enum:"reject,allow" doc:"what is told when a verdict can't be recorded in time"`
 	Counts     Counts  `json:"counts" doc:"verdicts told since the agent's start"`
 	Hour       Hour    `json:"hour" doc:"the last hour, or since the start if that is shorter"`
-	Last       *Result `json:"last,omitempty" doc:"the newest result; absent before the first"` // filled in from Recent
+	Last       *Result `json:"last,omitempty" doc:"the newest result; absent before the first"` // from Recent, if there are any
 
 	// Recent are the newest results as they were told, newest first, those that
-	// aren't recorded too; a dozen is enough.
+	// aren't recorded too; a dozen is enough. What it lacks is read from the journal.
 	Recent []Result `json:"-"`
 }
 
@@ -128,8 +128,8 @@ type Hour struct {
 	Counts    Counts  `json:"counts"`
 	Yield     *Yield  `json:"first_pass_yield,omitempty" doc:"absent without parts"`
 	PerMinute float64 `json:"parts_per_minute"`
-	P50       float64 `json:"latency_p50_ms" doc:"last picture of a part taken → verdict told, half were faster, ms"`
-	P99       float64 `json:"latency_p99_ms" doc:"the same, 99 of 100 were faster, ms"`
+	P50       float64 `json:"latency_p50_ms" doc:"decided → recorded and told, half were faster, ms"`
+	P99       float64 `json:"latency_p99_ms" doc:"decided → recorded and told, 99 of 100 were faster, ms"`
 }
 
 // Yield is the first-pass yield, PASS ÷ all parts, with its 95 % interval

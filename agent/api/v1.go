@@ -115,6 +115,9 @@ func (s *Server) now() Now {
 	for i := range n.Stations {
 		st := &n.Stations[i]
 		st.Recent = slices.Clone(st.Recent) // the source's own stay as they are
+		if len(st.Recent) == 0 && st.Last != nil {
+			st.Recent = []Result{*st.Last}
+		}
 		for j := range st.Recent {
 			s.addPicture(&st.Recent[j])
 		}

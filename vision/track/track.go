@@ -140,6 +140,7 @@ func (t *Tracker) match(f Frame, parts []vision.Detection) {
 	for n < len(parts) && parts[n].Score >= t.cfg.Start {
 		n++
 	}
+	t.jump(parts[:n])
 	rest := t.associate(f, t.tracks, parts[:n], never)
 	open := slices.DeleteFunc(slices.Clone(t.tracks), func(tr *track) bool { return tr.seen == f.Seq })
 	t.associate(f, open, parts[n:], 0.85)

@@ -33,6 +33,8 @@ type belt struct {
 	lose    func(frame, part int) bool
 	drop    func(frame int) bool
 	stop    [2]float64 // the belt stands between these seconds
+	skip    [2]float64 // at the first of these seconds the stream skips the second, untold
+	gaps    bool       // parts lie at irregular distances and heights, as real ones do
 }
 
 // position of part i's left side at time s, in pixels.
@@ -41,7 +43,20 @@ func (b belt) position(i int, s float64) float64 {
 	if b.stop[1] > b.stop[0] {
 		moved -= max(0, min(s, b.stop[1])-b.stop[0])
 	}
+	if b.skip[1] > 0 && s >= b.skip[0] {
+		moved += b.skip[1]
+	}
+	if b.gaps {
+		moved -= 0.3 * float64(i*i%7) * b.spacing / 6
+	}
 	return (moved-float64(i)*b.spacing)*b.speed - partSize
+}
+
+func (b belt) top(i int) float32 {
+	if b.gaps {
+		return float32(110 + 20*(i*5%4)/3)
+	}
+	return 120
 }
 
 func (b belt) seconds() float64 {
@@ -59,7 +74,7 @@ func (b belt) run(t *Tracker) []vision.Part {
 		var dets []vision.Detection
 		s := float64(n) / b.rate
 		for i := range b.parts {
-			whole := vision.Box{X: float32(b.position(i, s)), Y: 120, W: partSize, H: partSize}
+			whole := vision.Box{X: float32(b.position(i, s)), Y: b.top(i), W: partSize, H: partSize}
 			seen := whole.Intersect(vision.Box{W: width, H: height})
 			if seen.Area() < 0.3*whole.Area() || b.lose != nil && b.lose(n, i) {
 				continue
@@ -90,9 +105,11 @@ func TestEachPhysicalPartIsOnePart(t *testing.T) {
 		"a third of the boxes lost":  {parts: 40, spacing: 1.2, speed: 200, rate: 20, noise: 3, lose: random(0.33)},
 		"hidden for a second": {parts: 10, spacing: 1.5, speed: 100, rate: 20, noise: 2,
 			lose: func(n, i int) bool { return n/20%5 == 4 }},
-		"belt stops for 20 s":          {parts: 10, spacing: 1.2, speed: 150, rate: 15, noise: 2, stop: [2]float64{6, 26}},
-		"touching and the belt stops":  {parts: 20, spacing: 0.51, speed: 200, rate: 15, noise: 1, stop: [2]float64{5, 9}},
-		"the camera is away for 1.5 s": {parts: 1, spacing: 1, speed: 150, rate: 20, drop: func(n int) bool { return n > 30 && n < 60 }},
+		"belt stops for 20 s":           {parts: 10, spacing: 1.2, speed: 150, rate: 15, noise: 2, stop: [2]float64{6, 26}},
+		"touching and the belt stops":   {parts: 20, spacing: 0.51, speed: 200, rate: 15, noise: 1, stop: [2]float64{5, 9}},
+		"the stream skips 0.8 s untold": {parts: 20, spacing: 1, speed: 150, rate: 20, noise: 2, gaps: true, skip: [2]float64{9, 0.8}},
+		"the stream skips 1.7 s untold": {parts: 20, spacing: 1, speed: 150, rate: 20, noise: 2, gaps: true, skip: [2]float64{9, 1.7}},
+		"the camera is away for 1.5 s":  {parts: 1, spacing: 1, speed: 150, rate: 20, drop: func(n int) bool { return n > 30 && n < 60 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			done := b.run(New(Config{Roles: roles}))

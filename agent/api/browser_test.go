@@ -288,3 +288,27 @@ func TestSeveralStationsInABrowser(t *testing.T) {
 	b.shows(noScroll)
 	b.shoot("overview-phone")
 }
+
+// Takes the pictures of the README from a running agent:
+// SIGHTLINE_PAGE=http://127.0.0.1:8080 SIGHTLINE_SCREENSHOTS=$PWD/docs/img go test -run ARunningAgent ./agent/api
+func TestPictureOfARunningAgent(t *testing.T) {
+	url := os.Getenv("SIGHTLINE_PAGE")
+	if url == "" {
+		t.Skip("left out: pictures of a running agent; SIGHTLINE_PAGE names one")
+	}
+	b := browser(t)
+	for _, scheme := range []string{"light", "dark"} {
+		b.window(1280, 800, scheme)
+		b.open(url)
+		b.shows(`document.querySelector(".marks .open, .marks .suspect")`, `document.querySelectorAll("#parts .part:not(.ghost)").length === 12`, loaded, noScroll)
+		b.shoot("now-" + scheme)
+	}
+	b.window(390, 844, "light")
+	b.open(url)
+	b.shows(`document.querySelector(".marks g")`, loaded, noScroll)
+	b.shoot("now-phone")
+	b.window(1280, 800, "light")
+	b.open(url + "/results")
+	b.shows(loaded, noScroll)
+	b.shoot("results-light")
+}

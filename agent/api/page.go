@@ -244,7 +244,8 @@ type needView struct {
 }
 
 // needs are the warnings of the device and of one station; of all for "". A
-// station that doesn't inspect is among them even where no warning says so.
+// station that doesn't inspect is among them even where no warning says so;
+// where nothing is worse than worth knowing, that is told first.
 func needs(n *Now, station string) []needView {
 	var list []needView
 	for _, w := range n.Health {
@@ -265,6 +266,10 @@ func needs(n *Now, station string) []needView {
 			}
 			list = slices.Insert(list, 0, viewWarning(w, station))
 		}
+	}
+	if len(list) == 0 || list[0].Class == health.Info.String() { // the worst come first
+		list = slices.Insert(list, 0, needView{Class: "ok", Mark: "pass", Key: "ok", Text: "Nothing needs you",
+			Do: "All is well as far as this device can tell."})
 	}
 	return list
 }

@@ -71,6 +71,18 @@ func TestStationInTroubleSaysWhy(t *testing.T) {
 	}
 }
 
+func TestWhatIsWorthKnowingNeedsNobody(t *testing.T) {
+	m, s := filled(t, 1)
+	m.health.Raise(health.FramesDropped, "station1", "6 of 643")
+	if got := text(ask(t, s, "GET", "/")); !strings.Contains(got, "Needs you Nothing needs you") || !strings.Contains(got, "6 of 643") {
+		t.Errorf("an info: %s", got)
+	}
+	m.health.Raise(health.NoRule, "station1", "")
+	if got := text(ask(t, s, "GET", "/")); strings.Contains(got, "Nothing needs you") {
+		t.Errorf("a warning: %s", got)
+	}
+}
+
 // After a restart memory is empty, and the journal still has parts; those that
 // aren't recorded are shown too.
 func TestLastPartsComeFromMemoryAndJournal(t *testing.T) {

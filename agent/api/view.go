@@ -23,7 +23,7 @@ type stationView struct {
 	Rejected, None   int
 	Rate             string
 	Latency          string // p99, ms
-	Meter            int    // latency in % of the deadline, at most 100
+	Meter            int    // latency in % of the deadline, 2 to 100
 	Over, Timed      bool   // later than the deadline; there is a latency
 	Frames           string // the caption of the picture
 	Width, Height    int
@@ -46,7 +46,7 @@ func viewStation(s *Station, raised []health.Raised) stationView {
 	if v.Parts > 0 && s.DeadlineMS > 0 {
 		v.Timed, v.Over = true, s.Hour.P99 > s.DeadlineMS
 		v.Latency = milliseconds(s.Hour.P99)
-		v.Meter = int(math.Min(100, 100*s.Hour.P99/s.DeadlineMS))
+		v.Meter = int(min(100, max(2, 100*s.Hour.P99/s.DeadlineMS))) // 2 can still be seen
 	}
 	v.Frames = caption(&s.Camera)
 	v.say(raised)

@@ -86,14 +86,17 @@ func (w *sceneWriter) flags(cmd *cobra.Command) {
 
 // check finds what is wrong with the flags.
 func (w *sceneWriter) check() error {
-	var rest string
-	n, _ := fmt.Sscanf(w.size+" .", "%dx%d %s", &w.cfg.Width, &w.cfg.Height, &rest)
-	if err := cli.Required("out", w.out, "parts"); err != nil {
+	err := cli.Required("out", w.out, "parts")
+	if err != nil {
+		return err
+	}
+	if w.cfg.Width, w.cfg.Height, err = sceneSize(w.size); err != nil {
+		return err
+	}
+	if w.cfg.DefectRate, err = sceneDefects(w.cfg.DefectRate); err != nil {
 		return err
 	}
 	switch {
-	case n != 3 || rest != "." || w.cfg.Width < 1 || w.cfg.Height < 1:
-		return cli.Usage("--size %q: must be width x height, like 768x432", w.size)
 	case w.frames < 1:
 		return cli.Usage("--frames %d: must be at least 1", w.frames)
 	case w.every < 1:
@@ -104,10 +107,8 @@ func (w *sceneWriter) check() error {
 		return cli.Usage("--format %q: must be jpg or png", w.format)
 	case w.quality < 1 || w.quality > 100:
 		return cli.Usage("--quality %d: must be 1 to 100", w.quality)
-	case w.cfg.DefectRate < 0 || w.cfg.DefectRate > 1:
-		return cli.Usage("--defect-rate %v: must be 0 to 1", w.cfg.DefectRate)
 	}
-	if w.negatives || w.cfg.DefectRate == 0 {
+	if w.negatives {
 		w.cfg.DefectRate = -1
 	}
 	if _, err := scene.New(w.cfg); err != nil {

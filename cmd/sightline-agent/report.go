@@ -33,7 +33,7 @@ type summaryLine struct {
 	FramesCaptured uint64             `json:"frames_captured"`
 	FramesInferred uint64             `json:"frames_inferred"`
 	FramesDropped  uint64             `json:"frames_dropped"`
-	FramesFailed   uint64             `json:"frames_failed"`
+	FramesFailed   uint64             `json:"frames_failed,omitempty"`
 	Seconds        float64            `json:"seconds"` // first frame captured → last result
 	FPS            float64            `json:"fps"`
 	Parts          uint64             `json:"parts"`

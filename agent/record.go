@@ -27,6 +27,7 @@ type recorder struct {
 	log     *slog.Logger
 	tell    func(*Inspection) // called in the order of the decisions
 
+	order   sync.Mutex // makes append and queue one step
 	waiting chan *entry
 	late    chan *entry
 
@@ -55,7 +56,10 @@ func newRecorder(j *journal.Journal, log *slog.Logger, tell func(*Inspection)) *
 }
 
 // decided takes a decision. It blocks only when thousands wait already.
+// The order of the journal is the order of telling, over all stations.
 func (r *recorder) decided(i *Inspection) {
+	r.order.Lock()
+	defer r.order.Unlock()
 	r.waiting <- &entry{Inspection: i, pending: r.journal.Append(i.record(nil))}
 }
 

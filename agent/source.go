@@ -14,6 +14,9 @@ import (
 	"github.com/sightline-edge/sightline/vision/capture"
 )
 
+// liveFrames is over how many of the newest frames the page tells quantiles.
+const liveFrames = 1024
+
 // staleAfter is when a station whose results have stopped coming is stalled.
 const staleAfter = 2 * time.Second
 
@@ -30,7 +33,7 @@ func (a *Agent) Now() api.Now {
 }
 
 func (a *Agent) station(s *Station, now time.Time) api.Station {
-	f := s.Figures()
+	f := s.figures(liveFrames)
 	out := api.Station{
 		ID: s.cfg.ID, Line: s.cfg.Line, Camera: cameraNow(s, &f),
 		Model: api.Model{
@@ -46,11 +49,13 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	if s.cfg.Rule != nil {
 		out.Rule = api.Rule{Name: s.cfg.Rule.Name(), Digest: s.cfg.Rule.Digest()}
 	}
-	hour, last := s.recent(now)
+	hour, recently := s.recent(now)
 	out.Hour = hourNow(hour)
-	if last != nil {
-		r := result(last)
-		out.Last = &r
+	for _, i := range recently {
+		out.Recent = append(out.Recent, result(i))
+	}
+	if len(out.Recent) > 0 {
+		out.Last = &out.Recent[0]
 	}
 	out.State, out.StateText = s.state(&f, now)
 	return out
@@ -105,11 +110,11 @@ func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 	return api.Inspecting, ""
 }
 
-// recent is the last hour and the last verdict.
-func (s *Station) recent(now time.Time) (Hour, *Inspection) {
+// recent is the last hour and the newest verdicts, newest first.
+func (s *Station) recent(now time.Time) (Hour, []*Inspection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.counts.hour(now), s.last
+	return s.counts.hour(now), slices.Clone(s.recently)
 }
 
 // result is an inspection as the API tells it.

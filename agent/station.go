@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,9 +69,9 @@ type Station struct {
 	warned   time.Time
 	stats    Stats
 	counts   counts
-	last     *Inspection
-	ages     durations // frame captured → its result, of the newest frames
-	runs     durations // model alone
+	recently []*Inspection // the newest told, newest first, at most keepRecent
+	ages     durations     // frame captured → its result, of the newest frames
+	runs     durations     // model alone
 }
 
 // Stats are a station's figures since its start.
@@ -363,13 +364,17 @@ func (s *Station) keepPictures(f *vision.Frame, open []track.View, done []vision
 	}
 }
 
+// keepRecent is how many of the newest verdicts the page shows at once.
+const keepRecent = 12
+
 // told counts a verdict that was told.
 func (s *Station) told(i *Inspection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	s.counts.add(now, i.Told.Verdict, now.Sub(i.Decided))
-	s.last = i
+	s.recently = slices.Insert(s.recently, 0, i)
+	s.recently = s.recently[:min(len(s.recently), keepRecent)]
 }
 
 // Failure is why the station can't inspect, nil while it can.
@@ -388,13 +393,18 @@ type Figures struct {
 	ModelP50, ModelP99 time.Duration // the model alone
 }
 
-// Figures are the current figures.
-func (s *Station) Figures() Figures {
+// Figures are the current figures, quantiles over the whole run (of its newest
+// 65,536 frames).
+func (s *Station) Figures() Figures { return s.figures(0) }
+
+// figures has quantiles over the newest frames, 0 for all: sorting all of them
+// is too much for what a page asks ten times a second.
+func (s *Station) figures(newest int) Figures {
 	f := Figures{Camera: s.cfg.Camera.Stats()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.Stats, f.Parts = s.stats, s.counts.total
-	f.AgeP50, f.AgeP99 = s.ages.quantiles()
-	f.ModelP50, f.ModelP99 = s.runs.quantiles()
+	f.AgeP50, f.AgeP99 = s.ages.quantiles(newest)
+	f.ModelP50, f.ModelP99 = s.runs.quantiles(newest)
 	return f
 }

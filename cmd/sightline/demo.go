@@ -31,6 +31,10 @@ import (
 // that the agent sees it leave and decides it.
 const settle = 2500 * time.Millisecond
 
+// demoDefects is the share of bad parts: more than a line has, so that a short
+// look shows some.
+const demoDefects = 0.2
+
 // stopLimit is how long the agent may take to end before it is killed.
 const stopLimit = 5 * time.Second
 
@@ -64,7 +68,7 @@ The agent knows nothing of the drawing: it sees an MJPEG camera.`,
 	}
 	f := cmd.Flags()
 	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at Ctrl-C")
-	f.Uint64Var(&o.seed, "seed", 1, "which parts are drawn")
+	f.Uint64Var(&o.seed, "seed", 6, "which parts are drawn")
 	f.Float64Var(&o.speed, "speed", 1, "times real time, 0.1 to 4")
 	f.BoolVar(&o.json, "json", false, "print the summary as one JSON object on the last line")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the agent's page; a port in use gives way to a free one")
@@ -98,7 +102,7 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 		return fmt.Errorf("make a scratch directory: %w: set TMPDIR to a folder with room", err)
 	}
 	defer os.RemoveAll(dir)
-	s, err := scene.New(scene.Config{Seed: o.seed})
+	s, err := scene.New(scene.Config{Seed: o.seed, DefectRate: demoDefects})
 	if err != nil {
 		return err
 	}

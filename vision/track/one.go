@@ -98,14 +98,15 @@ func (t *track) correct(x, y float32) {
 	t.cy += gainPosition * ey
 }
 
-// wholeness is 1 for a box inside the picture and less for one that touches
-// its border: such a view may show half a part.
+// wholeness is 1 for a box well inside the picture, a little less for one near
+// its border, and half for one that touches it: such a view may show half a part.
 func wholeness(b vision.Box, f Frame) float32 {
-	const border = 2
-	if b.X <= border || b.Y <= border || b.X+b.W >= float32(f.Width)-border || b.Y+b.H >= float32(f.Height)-border {
+	const touching, near = 2, 0.2 // pixels; box sizes
+	room := min(b.X, b.Y, float32(f.Width)-b.X-b.W, float32(f.Height)-b.Y-b.H)
+	if room <= touching {
 		return 0.5
 	}
-	return 1
+	return 0.9 + 0.1*min(1, room/(near*max(b.W, b.H)))
 }
 
 // ended reports whether the part is gone: hidden for longer than Hold, or
@@ -118,7 +119,7 @@ func (t *track) ended(f Frame, cfg Config) bool {
 		return t.missing >= 300*time.Millisecond
 	}
 	visible := t.box().Intersect(vision.Box{W: float32(f.Width), H: float32(f.Height)}).Area()
-	return t.missing >= 300*time.Millisecond && wholeness(t.shown, f) < 1 && visible < 0.05*t.w*t.h
+	return t.missing >= 300*time.Millisecond && wholeness(t.shown, f) <= 0.5 && visible < 0.05*t.w*t.h
 }
 
 func (t *track) label() string {

@@ -288,7 +288,11 @@ func (a *demoAgent) stop() error {
 
 // failure is what the agent said at its end.
 func (a *demoAgent) failure() error {
-	return fmt.Errorf("the agent ended: %w: %s", errors.Join(errors.New("unexpectedly"), a.err), strings.TrimSpace(a.stderr.String()))
+	how := "without an error"
+	if a.err != nil {
+		how = a.err.Error()
+	}
+	return fmt.Errorf("the agent ended by itself (%s): %s", how, strings.TrimSpace(a.stderr.String()))
 }
 
 // played draws the scene and remembers when it drew what.

@@ -64,8 +64,13 @@ func (a *Agent) Add(cfg StationConfig) *Station {
 func (a *Agent) Run(ctx context.Context) error {
 	keep, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	ctx, broken := context.WithCancel(ctx)
+	defer broken()
 	var base errgroup.Group
-	base.Go(func() error { return a.cfg.Journal.Run(keep) })
+	base.Go(func() error {
+		defer broken() // before its time only when the disk fails it: nothing could be recorded any more
+		return a.cfg.Journal.Run(keep)
+	})
 	base.Go(func() error { return a.watch(keep) })
 	err := a.inspect(ctx)
 	if err == nil && a.cfg.Stay {

@@ -251,7 +251,7 @@ func (s *served) Frame(n int, dst *vision.Frame) error {
 type servedTruth struct {
 	Began time.Time `json:"began"` // when frame 0 was shown
 	Until float64   `json:"until"` // seconds, of the last frame that anybody saw
-	*sceneTruth
+	sceneTruth
 }
 
 // truth tells of every part that came into view until the last frame.
@@ -267,5 +267,5 @@ func (s *served) truth() servedTruth {
 			notes.last++
 		}
 	}
-	return servedTruth{Began: s.began, Until: round(until.Seconds()), sceneTruth: notes.truth()}
+	return servedTruth{Began: s.began, Until: round(until.Seconds()), sceneTruth: *notes.truth()}
 }

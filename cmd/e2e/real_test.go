@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision/scene/ipcam"
+)
+
+// bottles is how many parts the bottle video has: those in view at its start
+// and each one that a hand puts down, watched by a person.
+const bottles = 7
+
+// trial is what try --json printed.
+type trial struct {
+	parts   []string // IDs
+	summary struct {
+		Kind     string
+		Captured uint64 `json:"frames_captured"`
+		Inferred uint64 `json:"frames_inferred"`
+		Dropped  uint64 `json:"frames_dropped"`
+		Parts    int
+		Cut      string
+	}
+}
+
+func readTrial(t *testing.T, out []byte) trial {
+	t.Helper()
+	var r trial
+	seen := map[string]bool{}
+	for line := range bytes.Lines(out) {
+		var part struct{ Kind, ID string }
+		if err := json.Unmarshal(line, &part); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if part.Kind == "summary" {
+			if err := json.Unmarshal(line, &r.summary); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if seen[part.ID] {
+			t.Errorf("part %s was told twice", part.ID)
+		}
+		seen[part.ID] = true
+		r.parts = append(r.parts, part.ID)
+	}
+	if r.summary.Kind != "summary" || r.summary.Parts != len(r.parts) {
+		t.Errorf("%d parts were printed, the summary is %+v", len(r.parts), r.summary)
+	}
+	return r
+}
+
+func countBottles(t *testing.T, source string, more ...string) *process {
+	t.Helper()
+	agent := agentProgram(t)
+	program(t, "sightline-capture")
+	return start(t, agent, append([]string{"try", "--source", source, "--model", realData(t, "models/yolox_nano.onnx"),
+		"--labels", "coco", "--count", "bottle", "--json"}, more...)...)
+}
+
+// TestBottleVideo counts the bottles of the recording, every frame of it.
+func TestBottleVideo(t *testing.T) {
+	t.Parallel()
+	p := countBottles(t, realData(t, "video/bottle-detection.mp4"))
+	p.ends(3 * time.Minute)
+	r := readTrial(t, p.stdout.Bytes())
+	if r.summary.Captured != 1189 || r.summary.Inferred != 1189 || r.summary.Dropped != 0 {
+		t.Errorf("summary is %+v, want all 1189 frames", r.summary)
+	}
+	if len(r.parts) != bottles {
+		t.Errorf("%d bottles counted, want %d", len(r.parts), bottles)
+	}
+}
+
+// TestBottleCamera counts them again as a live camera plays the recording once
+// at its own rate.
+func TestBottleCamera(t *testing.T) {
+	t.Parallel()
+	if !ipcam.HaveFFmpeg() {
+		t.Skip("left out: no ffmpeg")
+	}
+	agentProgram(t)
+	video := realData(t, "video/bottle-detection.mp4")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := "rtsp://" + ln.Addr().String() + "/cam"
+	ctx, cancel := context.WithCancel(t.Context())
+	played := make(chan error, 1)
+	camera := ipcam.RTSP{Stream: ipcam.Recording(video, false), Rate: 30, Path: "/cam", Wait: true}
+	go func() { played <- camera.Serve(ctx, ln) }()
+	address := freeAddress(t)
+	p := countBottles(t, source, "--serve", address)
+	select {
+	case err = <-played:
+	case <-p.done:
+	case <-time.After(3 * time.Minute):
+		t.Error("the recording isn't over after 3 minutes")
+	}
+	eventually(t, "the last picture", func() bool {
+		var s struct {
+			Stations []struct {
+				Camera struct{ State string }
+			}
+		}
+		return get(address, "/v1/stations", &s) && s.Stations[0].Camera.State != "streaming"
+	})
+	p.stop()
+	cancel()
+	if err != nil {
+		t.Error(err)
+	}
+	r := readTrial(t, p.stdout.Bytes())
+	t.Logf("%+v", r.summary)
+	if len(r.parts) != bottles {
+		t.Errorf("%d bottles counted, want %d: %s", len(r.parts), bottles, strings.TrimSpace(p.stdout.String()))
+	}
+}

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/scene"
 )
 
 // demoSummary compares the agent's verdicts with the truth, over the parts
@@ -34,13 +37,18 @@ type demoSummary struct {
 	EscapesBound  float64 `json:"escapes_bound"`  // upper 95 % bound of the share
 	OverkillBound float64 `json:"overkill_bound"` // the same
 	Pictures      string  `json:"pictures"`       // what the figures speak of
+
+	Wrong []string `json:"wrong,omitempty"` // the mistakes one by one, the first 20
 }
 
 // result is a verdict as the journal has it.
 type result struct {
-	verdict vision.Verdict
-	box     vision.Box
-	best    time.Time
+	verdict     vision.Verdict
+	reason      string
+	box         vision.Box
+	best        time.Time
+	frames      int
+	first, last uint64
 }
 
 // readResults reads every verdict that the agent told.
@@ -75,8 +83,11 @@ func readResults(dir string) ([]result, error) {
 			}
 			late = amend.GetTold()
 		}
-		verdict, _ := r.Answered(late)
-		out = append(out, result{verdict: verdict, box: r.GetBox().Vision(), best: wire.Time(r.GetBestCaptured())})
+		verdict, reason := r.Answered(late)
+		out = append(out, result{
+			verdict: verdict, reason: reason, box: r.GetBox().Vision(), best: wire.Time(r.GetBestCaptured()),
+			frames: int(r.GetFrames()), first: r.GetFirstSeq(), last: r.GetLastSeq(),
+		})
 	}
 	return out, nil
 }
@@ -88,10 +99,10 @@ func compare(p *played, results []result) demoSummary {
 	if len(p.drawn) == 0 {
 		return sum
 	}
-	about := map[int][]vision.Verdict{}
+	about := map[int][]result{}
 	for _, r := range results {
 		if i, ok := p.partAt(r); ok {
-			about[i] = append(about[i], r.verdict)
+			about[i] = append(about[i], r)
 		} else {
 			sum.Phantoms++
 		}
@@ -103,6 +114,7 @@ func compare(p *played, results []result) demoSummary {
 		}
 		sum.PartsTrue++
 		told := about[part.Index]
+		before := sum.mistakes()
 		switch {
 		case part.Bad():
 			sum.Bad++
@@ -111,23 +123,52 @@ func compare(p *played, results []result) demoSummary {
 		default:
 			sum.Good++
 		}
-		if len(told) == 0 {
-			sum.Missed++
-			continue
-		}
-		sum.Parts++
-		if len(told) > 1 {
-			sum.Double++
-		}
 		sum.judge(part.Bad(), part.BelowFloor(), told)
+		if sum.mistakes() > before && len(sum.Wrong) < maxWrong {
+			sum.Wrong = append(sum.Wrong, describe(part, told))
+		}
 	}
 	sum.EscapesBound, sum.OverkillBound = upperBound(sum.Escapes, sum.Bad), upperBound(sum.Overkill, sum.Good)
 	return sum
 }
 
+// maxWrong is how many mistakes are told one by one.
+const maxWrong = 20
+
+// mistakes is how many there are so far, of any kind.
+func (s *demoSummary) mistakes() int { return s.Escapes + s.Overkill + s.Missed + s.Double }
+
+// describe tells what a part was and what the agent said of it.
+func describe(p scene.Part, told []result) string {
+	var kinds []string
+	for _, d := range p.Defects {
+		kinds = append(kinds, string(d.Kind))
+	}
+	text := fmt.Sprintf("%s (%s, in view %.1f–%.1f s):", p.ID, cmp.Or(strings.Join(kinds, " and "), "good"), p.Entered.Seconds(), p.Left.Seconds())
+	for _, r := range told {
+		text += fmt.Sprintf(" %v %q, frames %d–%d, %d of them;", r.verdict, r.reason, r.first, r.last, r.frames)
+	}
+	if len(told) == 0 {
+		text += " no verdict;"
+	}
+	return strings.TrimSuffix(text, ";")
+}
+
 // judge counts one part's verdicts: a bad part escapes if any of them passes
 // it, a good one is overkill if any rejects it.
-func (s *demoSummary) judge(bad, below bool, told []vision.Verdict) {
+func (s *demoSummary) judge(bad, below bool, results []result) {
+	if len(results) == 0 {
+		s.Missed++
+		return
+	}
+	s.Parts++
+	if len(results) > 1 {
+		s.Double++
+	}
+	var told []vision.Verdict
+	for _, r := range results {
+		told = append(told, r.verdict)
+	}
 	passed := slices.Contains(told, vision.Pass)
 	rejected := slices.ContainsFunc(told, func(v vision.Verdict) bool { return v != vision.Pass })
 	if slices.Contains(told, vision.None) {
@@ -202,6 +243,9 @@ func (s *demoSummary) print(w io.Writer) error {
 	line("  double                   %s", of(s.Double, s.PartsTrue))
 	line("  verdicts on no part      %d", s.Phantoms)
 	line("  under the floor          %d parts, %d of them rejected: too faint to be counted on", s.BelowFloor, s.Rejected)
+	for _, w := range s.Wrong {
+		line("  wrong: %s", w)
+	}
 	line("These are drawn pictures: the figures say that the machinery works, not how well it sees your parts.")
 	return errors.Join(errs...)
 }

@@ -227,7 +227,7 @@ func TestReadResultsTakesWhatWasTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []result{{vision.Pass, part.Box, seen}, {vision.None, part.Box, seen}}
+	want := []result{{verdict: vision.Pass, box: part.Box, best: seen}, {verdict: vision.None, box: part.Box, best: seen}}
 	same := cmp.Comparer(func(a, b result) bool {
 		return a.verdict == b.verdict && a.box == b.box && a.best.Equal(b.best)
 	})

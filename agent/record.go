@@ -169,12 +169,14 @@ func (r *recorder) pay(ctx context.Context, e *entry) bool {
 		}
 		_, err = wait(r.journal.Amend(seq, e.amendment(seq)))
 	}
-	for err != nil {
+	for tries := 0; err != nil; tries++ {
 		r.count(func(s *RecorderStats) { s.Full, s.LastErr = errors.Is(err, journal.ErrFull), err.Error() })
-		select {
-		case <-time.After(lateEvery):
-		case <-end.Done():
-			return false
+		if tries > 0 { // the error may be as old as the verdict: there may be room by now
+			select {
+			case <-time.After(lateEvery):
+			case <-end.Done():
+				return false
+			}
 		}
 		if seq != 0 {
 			_, err = wait(r.journal.Amend(seq, e.amendment(seq)))

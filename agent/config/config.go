@@ -94,7 +94,8 @@ const maxBytes = 256 << 10
 const maxFaults = 100
 
 // Load reads and checks a file. The error, if any, is a Faults with all that
-// is wrong.
+// is wrong; then the Config, unless it is nil, holds what could be read and is
+// only good for finding more faults.
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -129,10 +130,13 @@ func Parse(path string, text []byte) (*Config, error) {
 	if n := len(v.faults); n > maxFaults {
 		v.faults = append(v.faults[:maxFaults], Fault{File: path, Text: fmt.Sprintf("and %d more", n-maxFaults)})
 	}
-	if len(v.faults) > 0 {
-		return nil, v.faults
-	}
 	c.Warnings.sort()
+	switch {
+	case d.broken:
+		return nil, v.faults
+	case len(v.faults) > 0:
+		return &c, v.faults
+	}
 	return &c, nil
 }
 

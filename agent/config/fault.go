@@ -44,6 +44,14 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Cover reports whether a fault is of a setting, or inside or around one, that
+// has a fault already.
+func (f Faults) Cover(other Fault) bool {
+	return slices.ContainsFunc(f, func(known Fault) bool {
+		return inside(other.Key, known.Key) || inside(known.Key, other.Key)
+	})
+}
+
 func (f Faults) sort() {
 	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
 }

@@ -169,8 +169,13 @@ func workers(pid int, kind string) []int {
 	return found
 }
 
-// alive reports whether a process is there.
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive reports whether a process is there and hasn't ended; nobody may have
+// asked yet how an orphan did.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := bytes.Cut(b, []byte(") "))
+	return err == nil && !bytes.HasPrefix(rest, []byte("Z"))
+}
 
 // freeAddress is an address that nobody listens at.
 func freeAddress(t testing.TB) string {

@@ -119,6 +119,9 @@ func TestBottleCamera(t *testing.T) {
 	}
 	r := readTrial(t, p.stdout.Bytes())
 	t.Logf("%+v", r.summary)
+	if r.summary.Inferred*5 < r.summary.Captured*4 {
+		t.Skipf("left out: this machine was too busy, %d of %d frames were dropped", r.summary.Dropped, r.summary.Captured)
+	}
 	if len(r.parts) != bottles {
 		t.Errorf("%d bottles counted, want %d: %s", len(r.parts), bottles, strings.TrimSpace(p.stdout.String()))
 	}

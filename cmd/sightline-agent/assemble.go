@@ -103,12 +103,12 @@ func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (ag
 		return agent.StationConfig{}, err
 	}
 	if mode == track.Stream && !c.hasPart() {
-		return agent.StationConfig{}, fmt.Errorf("no label of model %s has the role part, so nothing would be inspected: give the part's label that role", c.about.Name)
+		return agent.StationConfig{}, about("labels", fmt.Errorf("no label of model %s has the role part, so nothing would be inspected: give the part's label that role", c.about.Name))
 	}
 	var rule *rules.Rule
 	if c.rule.Module != "" {
 		if rule, err = a.engine.Load(ctx, c.rule); err != nil {
-			return agent.StationConfig{}, err
+			return agent.StationConfig{}, about("rule", err)
 		}
 	}
 	return agent.StationConfig{
@@ -145,7 +145,7 @@ func (a *assembly) worker(c *choice, threads int) *infer.Worker {
 	}
 	w := infer.New(infer.Config{
 		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime,
-		Model: infer.Model{Data: c.data}, Spec: spec, Threads: threads, Log: a.log,
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: threads, Log: a.log,
 	})
 	a.workers[key] = w
 	a.list = append(a.list, w)

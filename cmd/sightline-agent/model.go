@@ -40,6 +40,7 @@ type modelOptions struct {
 // choice is a model that is ready to be run, with its rule.
 type choice struct {
 	about agent.Model
+	path  string // as it was given
 	data  []byte
 	spec  infer.Spec
 	rule  rules.Spec // zero without one
@@ -48,30 +49,51 @@ type choice struct {
 // choose reads the model and makes one thing of what it, its manifest and the
 // person say.
 func choose(o modelOptions) (*choice, error) {
-	dir, err := openBundle(o.model)
-	if err != nil {
-		return nil, err
-	}
-	c := &choice{}
-	var manifest *bundle.Manifest
-	if dir != nil {
-		manifest, err = c.fromBundle(dir)
-	} else {
-		err = c.fromFile(o.model)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", o.model, err)
-	}
-	if err := c.describe(o, manifest); err != nil {
-		return nil, fmt.Errorf("model %s: %w", o.model, err)
-	}
-	if err := c.chooseRule(o, manifest); err != nil {
+	c := &choice{path: o.model}
+	manifest, err := c.read(o)
+	if err := errors.Join(err, about("rule", c.chooseRule(o, manifest))); err != nil {
 		return nil, err
 	}
 	if err := c.chooseRoles(o, manifest); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// aboutSetting is an error with the setting of the station that it is about;
+// without it, that is the model.
+type aboutSetting struct {
+	key string // as in the configuration
+	error
+}
+
+func (a aboutSetting) Unwrap() error { return a.error }
+
+func about(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return aboutSetting{key, err}
+}
+
+// read reads and describes the model, and gives its manifest if it has one.
+func (c *choice) read(o modelOptions) (manifest *bundle.Manifest, err error) {
+	dir, err := openBundle(o.model)
+	if err != nil {
+		return nil, err
+	}
+	if dir != nil {
+		manifest, err = c.fromBundle(dir)
+	} else {
+		err = c.fromFile(o.model)
+	}
+	if err == nil {
+		err = c.describe(o, manifest)
+	}
+	if err != nil {
+		return manifest, fmt.Errorf("model %s: %w", o.model, err)
+	}
+	return manifest, nil
 }
 
 // openBundle gives the bundle's folder, nil for a plain file.
@@ -206,14 +228,12 @@ func (c *choice) chooseRule(o modelOptions, m *bundle.Manifest) error {
 // part; else the person's roles come before the manifest's, and of a plain
 // model the labels that the rule names are defects, the rest parts.
 func (c *choice) chooseRoles(o modelOptions, m *bundle.Manifest) error {
-	named := append(c.rule.Labels(), keys(o.roles)...)
+	named := []string{}
 	if o.count != "" {
 		named = append(named, o.count)
 	}
-	for _, name := range named {
-		if !slices.ContainsFunc(c.spec.Labels, func(l infer.Label) bool { return l.Name == name }) {
-			return fmt.Errorf("label %q: the model doesn't know it; its labels are %s", name, c.labelNames())
-		}
+	if err := errors.Join(about("rule", c.unknown(c.rule.Labels())), about("labels", c.unknown(keys(o.roles))), c.unknown(named)); err != nil {
+		return err
 	}
 	manifest := map[string]vision.Role{}
 	if m != nil {
@@ -243,8 +263,18 @@ func (c *choice) chooseRoles(o modelOptions, m *bundle.Manifest) error {
 		found[l.Role] = true
 	}
 	if c.rule.Module == rules.Threshold && len(c.rule.Labels()) == 0 && !found[vision.DefectRole] {
-		return fmt.Errorf("rule %s: no label of the model is a defect, so it could never fail a part: name the label, as in threshold:%s>0.5, or give it the role defect",
-			c.rule, c.spec.Labels[0].Name)
+		return about("rule", fmt.Errorf("rule %s: no label of the model is a defect, so it could never fail a part: name the label, as in threshold:%s>0.5, or give it the role defect",
+			c.rule, c.spec.Labels[0].Name))
+	}
+	return nil
+}
+
+// unknown is an error about the first label that the model hasn't.
+func (c *choice) unknown(names []string) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(c.spec.Labels, func(l infer.Label) bool { return l.Name == name }) {
+			return fmt.Errorf("label %q: the model doesn't know it; its labels are %s", name, c.labelNames())
+		}
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 	spec.MaxDetections = maxPredictions
 	w := infer.New(infer.Config{
 		Executable: programs.self, Args: []string{"worker", "infer"}, Library: programs.runtime,
-		Model: infer.Model{Data: c.data}, Spec: spec, Threads: max(o.threads, 1), Log: logger(cmd.ErrOrStderr(), false),
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: max(o.threads, 1), Log: logger(cmd.ErrOrStderr(), false),
 	})
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -58,13 +60,14 @@ file and line, what was found and what would do. It starts nothing.`,
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(file)
-			if err != nil {
+			var faults config.Faults
+			if cfg == nil || err != nil && !errors.As(err, &faults) {
 				return err
 			}
 			for _, w := range cfg.Warnings {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%v\n", w)
 			}
-			if err := checkStations(cmd.Context(), cmd, cfg); err != nil {
+			if err := checkStations(cmd.Context(), cmd, cfg, faults); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good, %d stations\n", file, len(cfg.Stations))
@@ -82,21 +85,26 @@ func load(file string) (*config.Config, error) {
 	return config.Load(file)
 }
 
-// checkStations makes each station as run would, and tells all that fails.
-func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config) error {
-	programs, err := findPrograms(cfg.Infer.ONNXRuntime)
-	errs := []error{err}
+// checkStations makes each station as run would, and tells all that fails
+// besides the faults that the file itself has.
+func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, faults config.Faults) error {
+	programs, missing := findPrograms(cfg.Infer.ONNXRuntime)
 	made, err := newAssembly(ctx, programs, logger(cmd.ErrOrStderr(), false))
 	if err != nil {
-		return errors.Join(append(errs, err)...)
+		return errors.Join(faults, missing, err)
 	}
 	defer made.close(context.WithoutCancel(ctx))
 	for i := range cfg.Stations {
-		if _, err := made.configured(ctx, cfg, i); err != nil {
-			errs = append(errs, err)
+		var more config.Faults
+		if _, err := made.configured(ctx, cfg, i); errors.As(err, &more) {
+			faults = append(faults, slices.DeleteFunc(more, faults.Cover)...)
 		}
 	}
-	return errors.Join(errs...)
+	slices.SortStableFunc(faults, func(a, b config.Fault) int { return cmp.Compare(a.Line, b.Line) })
+	if len(faults) == 0 {
+		return missing
+	}
+	return errors.Join(faults, missing)
 }
 
 // configured makes the station i of a configuration.
@@ -157,7 +165,19 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	return serving(ctx, cfg.Listen, a, log, say)
 }
 
-// fault places what is wrong with the station i at its line of the file.
-func fault(cfg *config.Config, i int, key string, err error) error {
-	return cfg.Fault(fmt.Sprintf("stations[%d].%s", i, key), err.Error())
+// fault places what is wrong with the station i at its lines of the file. Key
+// is the setting of errors that don't say theirs.
+func fault(cfg *config.Config, i int, key string, err error) config.Faults {
+	var all config.Faults
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range several.Unwrap() {
+			all = append(all, fault(cfg, i, key, err)...)
+		}
+		return all
+	}
+	var known aboutSetting
+	if errors.As(err, &known) {
+		key = known.key
+	}
+	return append(all, cfg.Fault(fmt.Sprintf("stations[%d].%s", i, key), err.Error()))
 }

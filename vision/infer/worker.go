@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ type Config struct {
 
 // Model is where a model's bytes come from: a file, or Data if that is set.
 type Model struct {
-	Path string
+	Path string // beside Data only a name for messages
 	Data []byte
 }
 
@@ -219,10 +220,7 @@ func labelNames(labels []Label) []string {
 }
 
 func (m Model) name() string {
-	if m.Data != nil {
-		return "the built-in model"
-	}
-	return m.Path
+	return cmp.Or(m.Path, "the built-in model")
 }
 
 // open gives the model's file; it stays the same one even if the path is replaced.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,10 @@ func film(t *testing.T, first int) *played {
 // verdictOn is a verdict that was told of a part, from its view in frame n.
 func verdictOn(p *played, part scene.PartTruth, n int, v vision.Verdict) result {
 	i := slices.IndexFunc(p.drawn, func(d drawnAt) bool { return d.n == n })
-	return result{verdict: v, box: part.Box, best: p.drawn[i].at.Add(3 * time.Millisecond)}
+	return result{
+		verdict: v, reason: "why", box: part.Box, best: p.drawn[i].at.Add(3 * time.Millisecond),
+		frames: 9, first: 1, last: 10,
+	}
 }
 
 // rightResults are what a faultless agent tells of every part that it saw
@@ -123,9 +127,13 @@ func TestCompare(t *testing.T) {
 			c.change(results)
 			want := right
 			c.want(&want)
-			bounds := cmpopts.IgnoreFields(demoSummary{}, "EscapesBound", "OverkillBound")
-			if diff := cmp.Diff(want, compare(p, slices.Collect(values(results))), bounds); diff != "" {
+			got := compare(p, slices.Collect(values(results)))
+			apart := cmpopts.IgnoreFields(demoSummary{}, "EscapesBound", "OverkillBound", "Wrong")
+			if diff := cmp.Diff(want, got, apart); diff != "" {
 				t.Error(diff)
+			}
+			if told := want.mistakes() > 0; told != (len(got.Wrong) == 1) {
+				t.Errorf("the mistakes one by one: %q", got.Wrong)
 			}
 		})
 	}
@@ -156,6 +164,30 @@ func TestCompareCountsWholeVisitsOnly(t *testing.T) {
 	got := compare(p, slices.Collect(values(rightResults(p))))
 	if got.PartsTrue != want || got.Parts != want || got.Missed != 0 || want == 0 {
 		t.Errorf("%+v: want %d parts, none missed", got, want)
+	}
+}
+
+// Each mistake names the part, what it was, and what was said of it.
+func TestWrongInWords(t *testing.T) {
+	p := film(t, 0)
+	_, bad, _ := kinds(t, p)
+	results := rightResults(p)
+	r := results[bad]
+	r.verdict = vision.Pass
+	results[bad] = r
+	part := p.scene.Part(bad)
+	got := compare(p, slices.Collect(values(results))).Wrong
+	if len(got) != 1 {
+		t.Fatalf("%q", got)
+	}
+	for _, want := range []string{part.ID, string(part.Defects[0].Kind), `PASS "why", frames 1–10, 9 of them`} {
+		if !strings.Contains(got[0], want) {
+			t.Errorf("no %q in %q", want, got[0])
+		}
+	}
+	got = compare(p, nil).Wrong
+	if len(got) != maxWrong || !strings.HasSuffix(got[0], "no verdict") {
+		t.Errorf("%d mistakes told, the first %q", len(got), got[0])
 	}
 }
 
@@ -208,7 +240,7 @@ func TestSummaryInWords(t *testing.T) {
 func TestReadResultsTakesWhatWasTold(t *testing.T) {
 	dir := t.TempDir()
 	seen := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	part := vision.Part{ID: "a-1", Label: "part", Box: vision.Box{X: 1, Y: 2, W: 3, H: 4}, BestSeen: seen}
+	part := vision.Part{ID: "a-1", Label: "part", Box: vision.Box{X: 1, Y: 2, W: 3, H: 4}, BestSeen: seen, Frames: 7, First: 3, Last: 9}
 	passed := &vision.Decision{Verdict: vision.Pass, Reason: "ok"}
 	fill(t, dir, func(j *journal.Journal) {
 		body, err := wire.EncodeResult(wire.NewResult(&part, passed, seen))
@@ -217,7 +249,7 @@ func TestReadResultsTakesWhatWasTold(t *testing.T) {
 		}
 		seq := onDisk(t, j.Append(body))
 		onDisk(t, j.Append(slices.Clone(body)))
-		late, err := wire.EncodeTold(&wire.Told{Seq: seq, Answer: &wire.Answer{Verdict: wire.NewVerdict(vision.None), Reason: "not_recorded"}})
+		late, err := wire.EncodeTold(&wire.Told{Seq: seq, Answer: &wire.Answer{Verdict: wire.NewVerdict(vision.None), Reason: vision.ReasonNotRecorded}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,11 +259,11 @@ func TestReadResultsTakesWhatWasTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []result{{verdict: vision.Pass, box: part.Box, best: seen}, {verdict: vision.None, box: part.Box, best: seen}}
-	same := cmp.Comparer(func(a, b result) bool {
-		return a.verdict == b.verdict && a.box == b.box && a.best.Equal(b.best)
-	})
-	if diff := cmp.Diff(want, got, same); diff != "" {
+	passes := result{verdict: vision.Pass, reason: "ok", box: part.Box, best: seen, frames: 7, first: 3, last: 9}
+	want := []result{passes, passes}
+	want[1].verdict, want[1].reason = vision.None, vision.ReasonNotRecorded
+	exported := cmp.Exporter(func(t reflect.Type) bool { return t == reflect.TypeFor[result]() })
+	if diff := cmp.Diff(want, got, exported, cmpopts.EquateApproxTime(0)); diff != "" {
 		t.Error(diff)
 	}
 }

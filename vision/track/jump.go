@@ -4,58 +4,74 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
-// A stream may skip time without telling: a camera or a network that was
+// A stream's clock may be wrong without telling: a camera or a network that was
 // stalled goes on with pictures that are a second newer, stamped as if they
-// were the next. Then all parts have moved by one and the same step, more than
-// association allows for.
+// were the next; or with old ones, stamped a second late. Then all parts lie
+// one and the same step from where the last frame showed them, and nowhere near
+// where they are expected.
 const (
 	jumpParts = 2    // parts that must agree on the step
-	jumpIoU   = 0.75 // of each of them with its moved track, on average
-	jumpGain  = 1.25 // by how much the step must explain the frame better than none
+	jumpFit   = 0.5  // of each of them on average, as agreement counts it
+	jumpGain  = 0.35 // by how much each must fit better than its prediction does
 	jumpMost  = 16   // parts in view; among more the search isn't worth its time
 )
 
-// jump looks for the step that explains the frame clearly better than
-// standing still does, and moves the confirmed tracks by it.
+// jump looks for the step since the last frame that explains this one clearly
+// better than the tracks' own predictions do, and moves the tracks by it.
 func (t *Tracker) jump(parts []vision.Detection) {
 	var open []*track
+	var expected, shown []vision.Box
 	for _, tr := range t.tracks {
-		if tr.hits >= t.cfg.Confirm && tr.fresh() {
-			open = append(open, tr)
+		if tr.hits < t.cfg.Confirm || !tr.fresh() {
+			continue
+		}
+		expected = append(expected, tr.box())
+		if tr.missing == 0 {
+			open, shown = append(open, tr), append(shown, tr.shown)
 		}
 	}
 	if min(len(open), len(parts)) < jumpParts || len(open) > jumpMost {
 		return
 	}
-	best, n := agreement(open, parts, velocity{})
-	if n == len(open) && best/float32(n) >= jumpIoU {
+	still, n := agreement(expected, parts, velocity{})
+	if n == len(open) && still >= jumpFit*float32(n) {
 		return // as nearly always
 	}
-	best *= jumpGain
-	var step velocity
-	for _, tr := range open {
+	var moved velocity
+	best := float32(0)
+	for _, from := range shown {
 		for _, d := range parts {
-			x, y := d.Box.Center()
-			s := velocity{x - tr.cx, y - tr.cy}
-			if !t.forward(s) {
+			s := step(from, d.Box)
+			if !t.forward(s, from) {
 				continue
 			}
-			if sum, n := agreement(open, parts, s); n >= jumpParts && sum/float32(n) >= jumpIoU && sum > best {
-				best, step = sum, s
+			sum, n := agreement(shown, parts, s)
+			fits := n >= jumpParts && sum >= jumpFit*float32(n) && sum >= still+jumpGain*float32(n)
+			if fits && sum > best {
+				best, moved = sum, s
 			}
 		}
 	}
-	for _, tr := range open {
-		tr.cx += step.x
-		tr.cy += step.y
+	if best == 0 {
+		return
+	}
+	for i, tr := range open {
+		x, y := shown[i].Center()
+		tr.cx, tr.cy = x+moved.x, y+moved.y
 	}
 }
 
-// agreement sums the IoU of the tracks that land on a detection when all are
-// moved by the step.
-func agreement(open []*track, parts []vision.Detection, step velocity) (sum float32, n int) {
-	for _, tr := range open {
-		b := tr.box()
+func step(from, to vision.Box) velocity {
+	x0, y0 := from.Center()
+	x1, y1 := to.Center()
+	return velocity{x1 - x0, y1 - y0}
+}
+
+// agreement tells how well boxes land on detections when all are moved by the
+// step: for each that lands 0 (IoU 0.5) to 1 (IoU 1), so that few that fit
+// exactly count more than many that fit so so.
+func agreement(boxes []vision.Box, parts []vision.Detection, step velocity) (sum float32, n int) {
+	for _, b := range boxes {
 		b.X += step.x
 		b.Y += step.y
 		best := float32(0)
@@ -63,13 +79,19 @@ func agreement(open []*track, parts []vision.Detection, step velocity) (sum floa
 			best = max(best, b.IoU(d.Box))
 		}
 		if best > 0.5 {
-			sum += best
+			sum += 2*best - 1
 			n++
 		}
 	}
 	return sum, n
 }
 
-// forward tells whether the step goes the belt's way: skipped time never
-// moves parts back.
-func (t *Tracker) forward(s velocity) bool { return s.x*t.belt.x+s.y*t.belt.y > 0 }
+// forward tells whether a step goes the belt's way, or nowhere: whatever the
+// clock says, parts don't go back.
+func (t *Tracker) forward(s velocity, from vision.Box) bool {
+	const slack = 0.1 // box sizes
+	back := slack * (abs(t.belt.x)*from.W + abs(t.belt.y)*from.H)
+	return s.x*t.belt.x+s.y*t.belt.y > -back
+}
+
+func abs(v float32) float32 { return max(v, -v) }

@@ -33,7 +33,7 @@ type belt struct {
 	lose    func(frame, part int) bool
 	drop    func(frame int) bool
 	stop    [2]float64 // the belt stands between these seconds
-	skip    [2]float64 // at the first of these seconds the stream skips the second, untold
+	skip    [2]float64 // at the first of these seconds the stream skips the second, untold; less than 0: its clock does
 	gaps    bool       // parts lie at irregular distances and heights, as real ones do
 }
 
@@ -43,7 +43,7 @@ func (b belt) position(i int, s float64) float64 {
 	if b.stop[1] > b.stop[0] {
 		moved -= max(0, min(s, b.stop[1])-b.stop[0])
 	}
-	if b.skip[1] > 0 && s >= b.skip[0] {
+	if b.skip[1] != 0 && s >= b.skip[0] {
 		moved += b.skip[1]
 	}
 	if b.gaps {
@@ -108,6 +108,8 @@ func TestEachPhysicalPartIsOnePart(t *testing.T) {
 		"belt stops for 20 s":           {parts: 10, spacing: 1.2, speed: 150, rate: 15, noise: 2, stop: [2]float64{6, 26}},
 		"touching and the belt stops":   {parts: 20, spacing: 0.51, speed: 200, rate: 15, noise: 1, stop: [2]float64{5, 9}},
 		"the stream skips 0.8 s untold": {parts: 20, spacing: 1, speed: 150, rate: 20, noise: 2, gaps: true, skip: [2]float64{9, 0.8}},
+		"the clock skips 1.2 s":         {parts: 20, spacing: 1, speed: 150, rate: 20, noise: 2, gaps: true, skip: [2]float64{9, -1.2}, drop: func(n int) bool { return n >= 180 && n < 204 }},
+		"the clock skips 2.5 s":         {parts: 20, spacing: 1, speed: 150, rate: 20, noise: 2, gaps: true, skip: [2]float64{9, -2.5}, drop: func(n int) bool { return n >= 180 && n < 230 }},
 		"the stream skips 1.7 s untold": {parts: 20, spacing: 1, speed: 150, rate: 20, noise: 2, gaps: true, skip: [2]float64{9, 1.7}},
 		"the camera is away for 1.5 s":  {parts: 1, spacing: 1, speed: 150, rate: 20, drop: func(n int) bool { return n > 30 && n < 60 }},
 	} {

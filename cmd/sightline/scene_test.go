@@ -138,7 +138,7 @@ func TestSceneWriteSameSeedSameBytes(t *testing.T) {
 		}
 		return all.String()
 	}
-	if read() != read() {
+	if first, again := read(), read(); first != again {
 		t.Error("one seed gave two different folders")
 	}
 }

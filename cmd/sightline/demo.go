@@ -243,14 +243,10 @@ func (a *demoAgent) configure() error {
 		"    line: drawn",
 		"    camera: {source: " + strconv.Quote(a.source) + "}",
 		"    model: drawn-parts",
-		"    rule: " + strconv.Quote(demoRule),
 		"",
 	}, "\n")
 	return os.WriteFile(filepath.Join(a.dir, "station.yaml"), []byte(text), 0o600)
 }
-
-// demoRule rejects a part with any defect that three frames agree on.
-const demoRule = "threshold:defect>0.5"
 
 func (a *demoAgent) start() error {
 	a.cmd = exec.Command(a.program, "run", "--config", filepath.Join(a.dir, "station.yaml"))

@@ -188,7 +188,7 @@ func (s *sceneServer) announce(out io.Writer, p ports) error {
 		source = "http://" + p.mjpeg.Addr().String() + "/camera"
 		text = "MJPEG: " + source + "\n" + text
 	}
-	text += "inspect it: sightline-agent try --source " + source + " --model drawn-parts --rule 'threshold:defect>0.5'\nCtrl-C ends it\n"
+	text += "inspect it: sightline-agent try --source " + source + " --model drawn-parts\nCtrl-C ends it\n"
 	_, err := io.WriteString(out, text)
 	return err
 }

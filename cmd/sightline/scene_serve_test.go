@@ -110,7 +110,7 @@ func TestSceneServeMJPEG(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "truth.json")
 	s := serveScene(t, "--mjpeg", "127.0.0.1:0", "--size", "320x180", "--rate", "50", "--seed", "3", "--defect-rate", "1", "--truth", file)
 	url := s.address(t, "MJPEG:")
-	if got := s.address(t, "inspect it:"); got != "sightline-agent try --source "+url+" --model drawn-parts --rule 'threshold:defect>0.5'" {
+	if got := s.address(t, "inspect it:"); got != "sightline-agent try --source "+url+" --model drawn-parts" {
 		t.Errorf("how to inspect it: %q", got)
 	}
 	if w, h := look(t, url, 30); w != 320 || h != 180 {

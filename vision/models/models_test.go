@@ -107,7 +107,7 @@ func TestDrawnPartsLabels(t *testing.T) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("labels %v, want %s", got, want)
 	}
-	if m.Rule.Spec() != "threshold:defect>0.5" {
+	if m.Rule.Spec() != "threshold:defect>0.3" {
 		t.Errorf("rule %q", m.Rule.Spec())
 	}
 }

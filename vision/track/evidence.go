@@ -10,8 +10,9 @@ import (
 // evidence collects what the frames of a part say about its defects.
 type evidence struct {
 	labels    []labelEvidence
-	best      uint64 // Seq of the frame with the best score of any defect
-	bestScore float32
+	best      uint64  // Seq of the frame that shows a defect best, the part whole
+	bestView  float32 // its score, less for a part that is cut by the border
+	bestScore float32 // of any defect in any frame
 }
 
 type labelEvidence struct {
@@ -23,9 +24,10 @@ type labelEvidence struct {
 	box    vision.Box
 }
 
-// add takes a defect seen in frame seq and keeps the k best scores of its
-// label; of several with one label in a frame only the best counts.
-func (e *evidence) add(seq uint64, d vision.Detection, k int) {
+// add takes a defect seen in frame seq, which shows the part as whole as view
+// says, and keeps the k best scores of its label; of several with one label in
+// a frame only the best counts.
+func (e *evidence) add(seq uint64, d vision.Detection, view float32, k int) {
 	i := slices.IndexFunc(e.labels, func(l labelEvidence) bool { return l.label == d.Label })
 	if i < 0 {
 		i = len(e.labels)
@@ -43,8 +45,9 @@ func (e *evidence) add(seq uint64, d vision.Detection, k int) {
 	if d.Score > l.score {
 		l.score, l.box = d.Score, d.Box
 	}
-	if d.Score > e.bestScore {
-		e.best, e.bestScore = seq, d.Score
+	e.bestScore = max(e.bestScore, d.Score)
+	if v := d.Score * view; v > e.bestView {
+		e.best, e.bestView = seq, v
 	}
 }
 

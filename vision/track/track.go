@@ -194,7 +194,7 @@ func (t *Tracker) assign(f Frame, defects []vision.Detection) {
 			}
 		}
 		if owner != nil {
-			owner.evidence.add(f.Seq, d, t.cfg.Evidence)
+			owner.evidence.add(f.Seq, d, wholeness(owner.shown, f), t.cfg.Evidence)
 		}
 	}
 }
@@ -241,7 +241,7 @@ func (t *Tracker) picture(f Frame, dets []vision.Detection) []vision.Part {
 	tr.update(f, vision.Detection{Label: "part", Score: 1, Box: whole})
 	for _, d := range dets {
 		if t.cfg.Roles[d.Label] == vision.DefectRole {
-			tr.evidence.add(f.Seq, d, t.cfg.Evidence)
+			tr.evidence.add(f.Seq, d, 1, t.cfg.Evidence)
 		}
 	}
 	return []vision.Part{tr.part(t.cfg)}

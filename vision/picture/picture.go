@@ -43,7 +43,7 @@ type codec struct {
 	name   string
 	magic  string // '?' stands for any byte
 	config func(*bytes.Reader) (image.Config, error)
-	decode func(*bytes.Reader) (image.Image, error)
+	decode func([]byte) (image.Image, error)
 	exif   func([]byte) []byte // the TIFF structure, nil if there is none
 }
 
@@ -51,16 +51,16 @@ func codecs() [4]codec {
 	return [4]codec{
 		{"jpeg", "\xff\xd8\xff",
 			func(r *bytes.Reader) (image.Config, error) { return jpeg.DecodeConfig(r) },
-			func(r *bytes.Reader) (image.Image, error) { return jpeg.Decode(r) }, jpegEXIF},
+			decodeJPEG, jpegEXIF},
 		{"png", "\x89PNG\r\n\x1a\n",
 			func(r *bytes.Reader) (image.Config, error) { return png.DecodeConfig(r) },
-			func(r *bytes.Reader) (image.Image, error) { return png.Decode(r) }, pngEXIF},
+			func(b []byte) (image.Image, error) { return png.Decode(bytes.NewReader(b)) }, pngEXIF},
 		{"bmp", "BM",
 			func(r *bytes.Reader) (image.Config, error) { return bmp.DecodeConfig(r) },
-			func(r *bytes.Reader) (image.Image, error) { return bmp.Decode(r) }, noEXIF},
+			func(b []byte) (image.Image, error) { return bmp.Decode(bytes.NewReader(b)) }, noEXIF},
 		{"webp", "RIFF????WEBP",
 			func(r *bytes.Reader) (image.Config, error) { return webp.DecodeConfig(r) },
-			decodeWebP, webpEXIF},
+			func(b []byte) (image.Image, error) { return decodeWebP(bytes.NewReader(b)) }, webpEXIF},
 	}
 }
 
@@ -125,8 +125,8 @@ func stat(data []byte) (Info, codec, error) {
 
 // Decode reads a picture into the memory that alloc gives for its size in
 // pixels: at least w*h*3 bytes, which become the frame's Pix. A nil alloc
-// takes memory from the heap; after an error the memory holds nothing of use. Seq, times and name of the frame are left to
-// the caller.
+// takes memory from the heap; after an error the memory holds nothing
+// of use. Seq, times and name of the frame are left to the caller.
 func Decode(data []byte, alloc func(w, h int) ([]byte, error)) (vision.Frame, error) {
 	info, c, err := stat(data)
 	if err != nil {
@@ -142,7 +142,7 @@ func Decode(data []byte, alloc func(w, h int) ([]byte, error)) (vision.Frame, er
 	if len(pix) < need {
 		return vision.Frame{}, fmt.Errorf("decode %s picture of %dx%d: %d bytes of room, %d are needed", c.name, info.Width, info.Height, len(pix), need)
 	}
-	m, err := c.decode(bytes.NewReader(data))
+	m, err := c.decode(data)
 	if err != nil {
 		return vision.Frame{}, fmt.Errorf("decode %s picture of %dx%d: %w", c.name, info.Width, info.Height, err)
 	}

@@ -17,11 +17,11 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
-// closeness is how far pixels may be from OpenCV's: the inverse transform of
-// image/jpeg rounds differently from libjpeg's now and then, by 1 in each
-// plane; everything else is exact.
+// closeness is how far pixels may be from OpenCV's. Those of four components
+// are image/jpeg's, whose inverse transform rounds differently from libjpeg's
+// now and then; everything else is exact.
 func closeness(name string) int {
-	if strings.HasSuffix(name, ".jpg") {
+	if strings.HasSuffix(name, "cmyk.jpg") {
 		return 3
 	}
 	return 0

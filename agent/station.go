@@ -168,18 +168,35 @@ func (s *Station) inspect(ctx context.Context) error {
 		defer close(flights)
 		return s.feed(ctx, g, tokens, flights)
 	})
-	g.Go(func() error {
-		for f := range flights {
+	g.Go(func() error { return s.land(ctx, tokens, flights) })
+	err := g.Wait()
+	s.finish(ctx)
+	return err
+}
+
+// land judges frames in order as they come from the model. Parts in view of a
+// camera that gives nothing any more are decided when it has been away for too
+// long: what it shows when it is back may be others.
+func (s *Station) land(ctx context.Context, tokens <-chan struct{}, flights <-chan *flight) error {
+	away := time.NewTimer(s.tracker.Gap())
+	defer away.Stop()
+	for {
+		select {
+		case f, ok := <-flights:
+			if !ok {
+				return nil
+			}
 			<-f.done
 			<-tokens
 			s.judge(ctx, f)
 			f.frame.Release()
+			away.Reset(s.tracker.Gap())
+		case <-away.C:
+			if s.cfg.Camera.Live() {
+				s.decideAll(ctx)
+			}
 		}
-		return nil
-	})
-	err := g.Wait()
-	s.finish(ctx)
-	return err
+	}
 }
 
 func (s *Station) feed(ctx context.Context, g *errgroup.Group, tokens chan<- struct{}, flights chan<- *flight) error {
@@ -304,13 +321,18 @@ func (s *Station) failedFrame(ctx context.Context, f *flight) {
 // finish decides the parts that were still in view.
 func (s *Station) finish(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx) // what was seen is told also when the agent goes
-	for _, p := range s.tracker.Flush() {
-		s.decide(ctx, p, s.width, s.height)
-	}
+	s.decideAll(ctx)
 	if s.pool != nil {
 		s.cfg.Model.Forget(s.pool)
 		s.pool.Release()
 		s.pool = nil
+	}
+}
+
+// decideAll decides the parts that are in view.
+func (s *Station) decideAll(ctx context.Context) {
+	for _, p := range s.tracker.Flush() {
+		s.decide(ctx, p, s.width, s.height)
 	}
 }
 

@@ -77,6 +77,9 @@ func New(cfg Config) *Tracker {
 	return &Tracker{cfg: cfg.withDefaults(), prefix: strconv.FormatUint(rand.Uint64N(36*36*36*36*36*36-1)+36*36*36*36*36, 36)[:6]}
 }
 
+// Gap is how long without a frame ends the open parts; see Flush.
+func (t *Tracker) Gap() time.Duration { return t.cfg.Gap }
+
 // Update takes the detections of the next frame and returns the parts that
 // ended: those that left the picture, and those hidden for longer than Hold.
 func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {

@@ -35,7 +35,7 @@ type jpegCodes struct {
 func (d *jpegDecoder) huffman(body []byte) error {
 	for len(body) > 0 {
 		if len(body) < 17 || body[0]>>4 > 1 || body[0]&15 > 3 {
-			return errors.New("broken header of a Huffman table")
+			return errors.New("broken header of a table of Huffman codes")
 		}
 		class, at := body[0]>>4, body[0]&15
 		total := 0
@@ -43,7 +43,7 @@ func (d *jpegDecoder) huffman(body []byte) error {
 			total += int(n)
 		}
 		if total == 0 || total > 256 || len(body) < 17+total {
-			return fmt.Errorf("Huffman table of %d codes in %d bytes", total, len(body)-17)
+			return fmt.Errorf("table of %d Huffman codes in %d bytes", total, len(body)-17)
 		}
 		h, err := newCodes((*[16]byte)(body[1:17]), body[17:17+total])
 		if err != nil {
@@ -52,7 +52,7 @@ func (d *jpegDecoder) huffman(body []byte) error {
 		if class == 0 {
 			for _, s := range h.syms {
 				if s > 15 {
-					return fmt.Errorf("Huffman table for DC has the symbol %d", s)
+					return fmt.Errorf("table of Huffman codes for DC has the symbol %d", s)
 				}
 			}
 			d.dc[at] = h
@@ -81,7 +81,7 @@ func newCodes(counts *[16]byte, syms []byte) (*jpegCodes, error) {
 			at++
 		}
 		if code > 1<<size {
-			return nil, fmt.Errorf("Huffman table has %d codes too many of %d bits", code-1<<size, size)
+			return nil, fmt.Errorf("table of Huffman codes has %d codes too many of %d bits", code-1<<size, size)
 		}
 		h.limit[size] = code
 		code <<= 1

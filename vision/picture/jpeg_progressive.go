@@ -1,7 +1,7 @@
 package picture
 
 // firstBand reads the first bits of a band of coefficients of one block (T.81
-// G.1.2.2). It is false after an unknown code.
+// G.1.2.2). It is false if the block makes no sense.
 func (d *jpegDecoder) firstBand(s *jpegScan, h *jpegCodes, coefs *[64]int16) bool {
 	if d.eobRun > 0 {
 		d.eobRun--
@@ -25,7 +25,7 @@ func (d *jpegDecoder) firstBand(s *jpegScan, h *jpegCodes, coefs *[64]int16) boo
 			}
 		}
 		if k += run; k > s.end {
-			return true
+			return v == 0
 		}
 		coefs[k] = int16(v << s.low)
 	}
@@ -42,7 +42,7 @@ func (d *jpegDecoder) bandEnds(size int) int32 {
 }
 
 // refineBand reads one more bit of a band of coefficients of one block (T.81
-// G.1.2.3). It is false after an unknown code.
+// G.1.2.3). It is false if the block makes no sense.
 func (d *jpegDecoder) refineBand(s *jpegScan, h *jpegCodes, coefs *[64]int16) bool {
 	k := s.first
 	for ; d.eobRun == 0 && k <= s.end; k++ {

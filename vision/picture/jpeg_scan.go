@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-var errCode = errors.New("a code that its Huffman table doesn't have")
+var errCode = errors.New("a code without a meaning, or a coefficient behind the last")
 
 // jpegScan is what a scan header says (T.81 B.2.3).
 type jpegScan struct {
@@ -159,7 +159,7 @@ func (d *jpegDecoder) unit(s *jpegScan, b *jpegBlock, x, y int) error {
 	return nil
 }
 
-// block reads one block. It is false after an unknown code.
+// block reads one block. It is false if the block makes no sense.
 func (d *jpegDecoder) block(s *jpegScan, c *jpegComponent, b *jpegBlock, bx, by int) bool {
 	if !d.progressive {
 		last := d.sequential(c, b)
@@ -214,7 +214,7 @@ func (d *jpegDecoder) symbol(h *jpegCodes) (sym byte, value int32, ok bool) {
 }
 
 // sequential reads a whole block and dequantises it. It gives the position in
-// zigzag order of the last coefficient, -1 after an unknown code.
+// zigzag order of the last coefficient, -1 if the block makes no sense.
 func (d *jpegDecoder) sequential(c *jpegComponent, b *jpegBlock) (last int) {
 	diff, ok := d.difference(c)
 	if !ok {
@@ -254,10 +254,11 @@ func (d *jpegDecoder) sequential(c *jpegComponent, b *jpegBlock) (last int) {
 		}
 		acc <<= size & 63
 		n -= size
-		if k += run; k > 63 {
-			break
-		}
-		if v != 0 {
+		if k += run; v != 0 {
+			if k > 63 {
+				d.acc, d.n = acc, n
+				return -1
+			}
 			at := zigzag[k]
 			b[at>>1&31] += int64(v) * int64(quant[k]) << (at & 1 << 5)
 			last = k

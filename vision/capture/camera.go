@@ -210,9 +210,13 @@ func (c *Camera) Run(ctx context.Context) error {
 const (
 	maxTry  = 6
 	goodRun = 5 * time.Second
+
+	maxDeaths = 3 // of workers at one picture of a recording or folder
 )
 
-// supervise starts worker after worker.
+// supervise starts worker after worker. One that dies over a recording or
+// folder is followed by one that goes on behind the last picture; only when
+// that dies too, time after time at the same picture, is it given up.
 func (c *Camera) supervise(ctx context.Context) error {
 	for try := 1; ; try++ {
 		if shm.Backoff(ctx, min(try, maxTry)) != nil {
@@ -221,14 +225,15 @@ func (c *Camera) supervise(ctx context.Context) error {
 		began := time.Now()
 		s := &session{camera: c, base: c.counted()}
 		err := s.run(ctx)
+		got := c.counted().Captured > s.base.Captured
 		switch {
 		case ctx.Err() != nil || errors.Is(err, io.EOF):
 			return nil
-		case !c.Live():
+		case !c.Live() && (!s.died() || !got && try >= maxDeaths):
 			return fmt.Errorf("source %s: %w", Redact(c.cfg.Source), err)
 		}
 		c.failed(err)
-		if time.Since(began) > goodRun && s.frames > 0 {
+		if c.Live() && time.Since(began) > goodRun && s.frames > 0 || !c.Live() && got {
 			try = 0
 		}
 	}

@@ -48,6 +48,7 @@ type order struct {
 	Loop     bool   `json:"loop,omitempty"`
 	Realtime bool   `json:"realtime,omitempty"`
 	Read     int64  `json:"read,omitempty"` // longest wait for a live picture, ms
+	Skip     uint64 `json:"skip,omitempty"` // pictures at the start of a recording or folder that an earlier worker has given
 }
 
 // drops tells whether a picture without room is dropped instead of waited for.

@@ -28,6 +28,7 @@ type session struct {
 	proc   *shm.Process
 	opened bool
 	frames int
+	dead   bool      // the worker is gone, and didn't say why
 	seen   time.Time // the last sign of life
 	end    error     // what the worker said at its end, io.EOF for the regular one
 
@@ -55,6 +56,9 @@ func (s *session) run(ctx context.Context) error {
 	}()
 	defer s.forget()
 	o := c.order()
+	if !c.Live() {
+		o.Skip = s.base.Captured
+	}
 	if err := proc.Conn.Send(message{Kind: askStart, Order: &o}); err != nil {
 		proc.Stop(0)
 		return s.why(err)
@@ -107,6 +111,7 @@ func (s *session) serve(ctx context.Context, messages <-chan message, received <
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-received:
+			s.dead = true
 			return err
 		case m := <-messages:
 			s.seen = time.Now()
@@ -159,6 +164,9 @@ func (s *session) why(err error) error {
 	}
 	return errors.New("capture worker: " + Redact(exit))
 }
+
+// died reports whether the worker ended without a word.
+func (s *session) died() bool { return s.opened && s.dead }
 
 // handle takes one message. An error means that the worker can't go on.
 func (s *session) handle(m message) error {

@@ -62,7 +62,8 @@ type worker struct {
 	free   []int
 	gone   bool
 
-	held int // the slot that room gave last and no frame has used, -1 if none
+	skip uint64 // pictures that are still to be passed over
+	held int    // the slot that room gave last and no frame has used, -1 if none
 	from *shm.Pool
 }
 
@@ -88,6 +89,7 @@ func WorkerMain(ctx context.Context, fd int, open Opener) error {
 		return fmt.Errorf("capture worker: the first message is %q, not an order: started by hand?", first.Kind)
 	}
 	w.order = *first.Order
+	w.skip = w.order.Skip
 	listening := make(chan struct{})
 	go func() {
 		defer close(listening)
@@ -206,16 +208,22 @@ func (w *worker) work(ctx context.Context, open Opener) error {
 			err = w.pass(ctx, r, desc, base, &last)
 		}
 		r.Close()
-		if errors.Is(err, io.EOF) && w.counts.Captured == w.counts.Unreadable {
+		if errors.Is(err, io.EOF) && w.counts.Captured == w.counts.Unreadable && w.order.Skip == 0 {
 			return w.nothing()
 		}
 		if !w.order.Loop || !errors.Is(err, io.EOF) {
 			return err
 		}
-		base = last
+		length := last - base
 		if desc.Rate > 0 {
-			base += time.Duration(float64(time.Second) / desc.Rate)
+			length += time.Duration(float64(time.Second) / desc.Rate)
 		}
+		base += length
+		if n := w.order.Skip - w.skip; pass == 0 && w.skip > 0 && n > 0 { // whole passes needn't be read
+			base += time.Duration(w.skip/n) * length
+			w.skip %= n
+		}
+		last = base
 	}
 }
 
@@ -235,7 +243,16 @@ func (w *worker) pass(ctx context.Context, r reader, desc opened, base time.Dura
 	began := time.Now()
 	for ctx.Err() == nil {
 		s, err := r.Read(w.room)
-		if bad := (errUnreadable{}); errors.As(err, &bad) {
+		bad := errUnreadable{}
+		if w.skip > 0 && (err == nil || errors.As(err, &bad)) {
+			w.skip--
+			if err == nil {
+				*last = base + time.Duration(s.Media)
+				began = time.Now().Add(-time.Duration(s.Media))
+			}
+			continue
+		}
+		if errors.As(err, &bad) {
 			w.counts.Captured++
 			w.counts.Unreadable++
 			w.bad = bad

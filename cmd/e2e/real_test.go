@@ -64,10 +64,16 @@ func countBottles(t *testing.T, source string, more ...string) *process {
 		"--labels", "coco", "--count", "bottle", "--json"}, more...)...)
 }
 
-// TestBottleVideo counts the bottles of the recording, every frame of it.
+// TestBottleVideo counts the bottles of the recording, every frame of it, while
+// its workers are killed with -9.
 func TestBottleVideo(t *testing.T) {
 	t.Parallel()
-	p := countBottles(t, realData(t, "video/bottle-detection.mp4"))
+	address := freeAddress(t)
+	p := countBottles(t, realData(t, "video/bottle-detection.mp4"), "--serve", address)
+	for n, kind := range []string{"capture", "infer", "capture"} {
+		eventually(t, "more frames", func() bool { return inspected(address) > uint64(200*n+100) })
+		killed(t, p.cmd.Process.Pid, kind)
+	}
 	p.ends(3 * time.Minute)
 	r := readTrial(t, p.stdout.Bytes())
 	if r.summary.Captured != 1189 || r.summary.Inferred != 1189 || r.summary.Dropped != 0 {

@@ -328,3 +328,44 @@ func TestCloseToImageJPEG(t *testing.T) {
 		compareLuma(t, luma(got), luma(want))
 	}
 }
+
+// oneBlock is a gray picture of 8×8 whose data are zeros. The only code of its
+// tables is the bit 0: no difference for DC, the symbol given for AC.
+func oneBlock(frame, ac byte) []byte {
+	b := append([]byte{0xff, 0xd8, 0xff, markDQT, 0, 67, 0}, bytes.Repeat([]byte{1}, 64)...)
+	b = append(b, 0xff, frame, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0)
+	for i, sym := range []byte{0, ac} {
+		b = append(b, 0xff, markDHT, 0, 20, byte(i<<4), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, sym)
+	}
+	if frame == markSOF2 {
+		b = append(b, 0xff, markSOS, 0, 8, 1, 1, 0, 0, 0, 0, 0) // DC, and a byte of data
+		b = append(b, 0xff, markSOS, 0, 8, 1, 1, 0, 1, 63, 0, 0, 0, 0)
+	} else {
+		b = append(b, 0xff, markSOS, 0, 8, 1, 1, 0, 0, 63, 0, 0, 0)
+	}
+	return append(b, 0xff, markEOI)
+}
+
+func TestCoefficientsBehindTheLast(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		frame byte
+		ac    byte
+		ok    bool
+	}{
+		{"fifteen zeros and a value, four times", markSOF0, 0xf1, false},
+		{"and in a band", markSOF2, 0xf1, false},
+		{"only zeros, four times sixteen", markSOF0, 0xf0, true}, // libjpeg takes it for the end
+		{"zeros in a band", markSOF2, 0xf0, true},
+		{"end of block", markSOF0, 0, true},
+	} {
+		data := oneBlock(c.frame, c.ac)
+		f, err := Decode(data, nil)
+		if c.ok != (err == nil) || err != nil && !strings.Contains(err.Error(), "a coefficient behind the last") {
+			t.Errorf("%s: error is %v", c.name, err)
+		}
+		if c.ok && !bytes.Equal(f.Pix, bytes.Repeat([]byte{128}, 192)) {
+			t.Errorf("%s: pixels are %v", c.name, f.Pix)
+		}
+	}
+}

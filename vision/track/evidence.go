@@ -7,6 +7,19 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
+// Of a part's frames one in evidenceShare must agree on a defect, at least
+// Config.Evidence and at most maxEvidence: among the hundred frames of a slow
+// belt three chance scores are likelier than among twenty.
+const (
+	evidenceShare = 16
+	maxEvidence   = 8
+)
+
+// needed is how many of a part's frames must agree on a defect.
+func (c Config) needed(frames int) int {
+	return min(max(c.Evidence, min(frames/evidenceShare, maxEvidence)), frames)
+}
+
 // evidence collects what the frames of a part say about its defects.
 type evidence struct {
 	labels    []labelEvidence
@@ -25,7 +38,7 @@ type labelEvidence struct {
 }
 
 // add takes a defect seen in frame seq, which shows the part as whole as view
-// says, and keeps the k best scores of its label; of several with one label in
+// says, and keeps the best scores of its label, k at least; of several with one label in
 // a frame only the best counts.
 func (e *evidence) add(seq uint64, d vision.Detection, view float32, k int) {
 	i := slices.IndexFunc(e.labels, func(l labelEvidence) bool { return l.label == d.Label })
@@ -41,7 +54,7 @@ func (e *evidence) add(seq uint64, d vision.Detection, view float32, k int) {
 	l.frames++
 	l.top = append(l.top, d.Score)
 	slices.SortFunc(l.top, func(a, b float32) int { return cmp.Compare(b, a) })
-	l.top = l.top[:min(len(l.top), k)]
+	l.top = l.top[:min(len(l.top), max(k, maxEvidence))]
 	if d.Score > l.score {
 		l.score, l.box = d.Score, d.Box
 	}

@@ -135,7 +135,7 @@ func (t *track) label() string {
 func (t *track) part(cfg Config) vision.Part {
 	return vision.Part{
 		ID: t.id, Label: t.label(), Score: t.score, Box: t.bestBox,
-		Defects: t.evidence.list(min(cfg.Evidence, t.hits)),
+		Defects: t.evidence.list(cfg.needed(t.hits)),
 		Frames:  t.hits, First: t.first, Last: t.seen, Best: t.best,
 		Name: t.name, Seen: t.firstTime, LastSeen: t.lastTime, BestSeen: t.bestTime,
 	}

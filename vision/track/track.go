@@ -23,7 +23,7 @@ type Config struct {
 	Confirm  int           // frames that must show a part before it counts; 3
 	Hold     time.Duration // how long a part may be hidden; 1.5 s
 	Gap      time.Duration // without frames for longer, open parts are decided; 3 s
-	Evidence int           // frames that must agree on a defect; 3
+	Evidence int           // frames that must agree on a defect, at least; 3
 	Mode     Mode          // how frames belong together; Stream
 	Roles    map[string]vision.Role
 }

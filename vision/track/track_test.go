@@ -254,6 +254,29 @@ func TestDefectCountsWithTheScoreThatThreeFramesReached(t *testing.T) {
 	}
 }
 
+func TestManyFramesNeedMoreThatAgree(t *testing.T) {
+	part := det("part", 0.9, 0, 0, 100, 100)
+	for name, c := range map[string]struct {
+		frames, flickers int
+		want             float32
+	}{
+		"three of 40":    {40, 3, 0.6},
+		"five of 96":     {96, 5, 0},
+		"six of 96":      {96, 6, 0.6},
+		"seven of 1000":  {1000, 7, 0},
+		"eight of 1000":  {1000, 8, 0.6},
+		"twenty of 1000": {1000, 20, 0.6},
+	} {
+		each := repeat(c.frames, part)
+		for i := range c.flickers {
+			each[2*i] = []vision.Detection{part, det("scratch", 0.6, 20, 20, 10, 10)}
+		}
+		if done := frames(New(Config{Roles: roles}), each...); len(done) != 1 || done[0].Defects[0].Score != c.want {
+			t.Errorf("%s: got %+v, want the score %v", name, done, c.want)
+		}
+	}
+}
+
 func TestPicturesAndStills(t *testing.T) {
 	dets := []vision.Detection{det("part", 0.9, 0, 0, 50, 50), det("part", 0.9, 100, 0, 50, 50), det("dent", 0.8, 300, 300, 5, 5)}
 	pictures := frames(New(Config{Roles: roles, Mode: Pictures}), repeat(3, dets...)...)

@@ -33,7 +33,9 @@ type track struct {
 	bestTime  time.Time
 	bestScore float32
 	score     float32
-	evidence  evidence
+	evidence  evidence // of all views
+	whole     evidence // of those that the border doesn't cut
+	wholes    int      // how many of these there were
 }
 
 func newTrack(id string, f Frame) *track {
@@ -79,7 +81,11 @@ func (t *track) update(f Frame, d vision.Detection) {
 	t.seen, t.shown, t.lastTime = f.Seq, d.Box, f.Captured
 	t.labels[d.Label] += d.Score
 	t.score = max(t.score, d.Score)
-	if s := d.Score * wholeness(d.Box, f); s > t.bestScore {
+	view := wholeness(d.Box, f)
+	if view > cutView {
+		t.wholes++
+	}
+	if s := d.Score * view; s > t.bestScore {
 		t.best, t.bestBox, t.bestTime, t.bestScore = f.Seq, d.Box, f.Captured, s
 	}
 }
@@ -98,13 +104,16 @@ func (t *track) correct(x, y float32) {
 	t.cy += gainPosition * ey
 }
 
+// cutView is the wholeness of a part that touches the picture's border.
+const cutView = 0.5
+
 // wholeness is 1 for a box well inside the picture, a little less for one near
 // its border, and half for one that touches it: such a view may show half a part.
 func wholeness(b vision.Box, f Frame) float32 {
 	const touching, near = 2, 0.2 // pixels; box sizes
 	room := min(b.X, b.Y, float32(f.Width)-b.X-b.W, float32(f.Height)-b.Y-b.H)
 	if room <= touching {
-		return 0.5
+		return cutView
 	}
 	return 0.9 + 0.1*min(1, room/(near*max(b.W, b.H)))
 }
@@ -119,7 +128,7 @@ func (t *track) ended(f Frame, cfg Config) bool {
 		return t.missing >= 300*time.Millisecond
 	}
 	visible := t.box().Intersect(vision.Box{W: float32(f.Width), H: float32(f.Height)}).Area()
-	return t.missing >= 300*time.Millisecond && wholeness(t.shown, f) <= 0.5 && visible < 0.05*t.w*t.h
+	return t.missing >= 300*time.Millisecond && wholeness(t.shown, f) <= cutView && visible < 0.05*t.w*t.h
 }
 
 func (t *track) label() string {
@@ -132,10 +141,20 @@ func (t *track) label() string {
 	return label
 }
 
+// defects are what the views of the whole part show, where there were enough of
+// them: at the border the cut itself looks like a defect. Of a part that is
+// never whole in the picture all views count.
+func (t *track) defects(cfg Config) []vision.Evidence {
+	if t.wholes >= cfg.Evidence {
+		return t.whole.list(cfg.needed(t.wholes))
+	}
+	return t.evidence.list(cfg.needed(t.hits))
+}
+
 func (t *track) part(cfg Config) vision.Part {
 	return vision.Part{
 		ID: t.id, Label: t.label(), Score: t.score, Box: t.bestBox,
-		Defects: t.evidence.list(cfg.needed(t.hits)),
+		Defects: t.defects(cfg),
 		Frames:  t.hits, First: t.first, Last: t.seen, Best: t.best,
 		Name: t.name, Seen: t.firstTime, LastSeen: t.lastTime, BestSeen: t.bestTime,
 	}

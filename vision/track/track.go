@@ -197,7 +197,11 @@ func (t *Tracker) assign(f Frame, defects []vision.Detection) {
 			}
 		}
 		if owner != nil {
-			owner.evidence.add(f.Seq, d, wholeness(owner.shown, f), t.cfg.Evidence)
+			view := wholeness(owner.shown, f)
+			owner.evidence.add(f.Seq, d, view, t.cfg.Evidence)
+			if view > cutView {
+				owner.whole.add(f.Seq, d, view, t.cfg.Evidence)
+			}
 		}
 	}
 }

@@ -209,9 +209,9 @@ func TestLongGapDecidesOpenParts(t *testing.T) {
 
 func TestDefectBelongsToThePartThatHoldsItsCentre(t *testing.T) {
 	dets := []vision.Detection{
-		det("part", 0.9, 0, 0, 100, 100), det("part", 0.9, 90, 0, 100, 100),
-		det("scratch", 0.8, 93, 40, 6, 6), // in both, 1 nearer to the second's centre
-		det("dent", 0.7, 150, 40, 10, 10),
+		det("part", 0.9, 10, 10, 100, 100), det("part", 0.9, 100, 10, 100, 100),
+		det("scratch", 0.8, 103, 50, 6, 6), // in both, 1 nearer to the second's centre
+		det("dent", 0.7, 160, 50, 10, 10),
 		det("dent", 0.6, 400, 40, 10, 10), // on the belt, of no part
 	}
 	done := frames(New(Config{Roles: roles}), repeat(5, dets...)...)
@@ -221,14 +221,14 @@ func TestDefectBelongsToThePartThatHoldsItsCentre(t *testing.T) {
 			got[fmt.Sprint(p.Box.X)] = append(got[fmt.Sprint(p.Box.X)], fmt.Sprintf("%s %.1f %d", e.Label, e.Score, e.Frames))
 		}
 	}
-	want := map[string][]string{"90": {"scratch 0.8 5", "dent 0.7 5"}}
+	want := map[string][]string{"100": {"scratch 0.8 5", "dent 0.7 5"}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 }
 
 func TestDefectCountsWithTheScoreThatThreeFramesReached(t *testing.T) {
-	part := det("part", 0.9, 0, 0, 100, 100)
+	part := det("part", 0.9, 10, 10, 100, 100)
 	scratch := func(score float32) []vision.Detection {
 		return []vision.Detection{part, det("scratch", score, 20, 20, 10, 10), det("scratch", score/2, 60, 60, 10, 10)}
 	}
@@ -254,8 +254,22 @@ func TestDefectCountsWithTheScoreThatThreeFramesReached(t *testing.T) {
 	}
 }
 
+func TestCutViewsCountOnlyForPartsThatAreNeverWhole(t *testing.T) {
+	cut := []vision.Detection{det("part", 0.9, 0, 0, 80, 100), det("scratch", 0.8, 0, 40, 10, 10)}
+	if done := frames(New(Config{Roles: roles}), repeat(20, cut...)...); len(done) != 1 || done[0].Defects[0].Score != 0.8 {
+		t.Errorf("a part at the border: %+v, want its scratch", done)
+	}
+	each := repeat(8, cut...)
+	for i := range 12 {
+		each = append(each, []vision.Detection{det("part", 0.9, float32(8*i), 20, 100, 100)})
+	}
+	if done := frames(New(Config{Roles: roles}), each...); len(done) != 1 || len(done[0].Defects) != 0 {
+		t.Errorf("a part that came in whole later: %+v, want no defect", done)
+	}
+}
+
 func TestManyFramesNeedMoreThatAgree(t *testing.T) {
-	part := det("part", 0.9, 0, 0, 100, 100)
+	part := det("part", 0.9, 10, 10, 100, 100)
 	for name, c := range map[string]struct {
 		frames, flickers int
 		want             float32

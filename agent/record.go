@@ -136,8 +136,11 @@ func (r *recorder) owe(e *entry) {
 // runLate writes the records that the disk owes, in order, until run has ended
 // and nothing is owed, or lateEnd after ctx is done.
 func (r *recorder) runLate(ctx context.Context) error {
+	end, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lateEnd, cancel) })()
 	for e := range r.late {
-		if r.pay(ctx, e) {
+		if r.pay(end, e) {
 			r.count(func(s *RecorderStats) { s.Owed-- })
 			continue
 		}
@@ -147,13 +150,15 @@ func (r *recorder) runLate(ctx context.Context) error {
 	return nil
 }
 
-// pay brings one record to the disk, with what was told.
-func (r *recorder) pay(ctx context.Context, e *entry) bool {
-	end, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lateEnd, cancel) })
-	defer stop()
+// pay brings one record to the disk, with what was told, until end. A record
+// is only written anew when it is certain that the last attempt didn't.
+func (r *recorder) pay(end context.Context, e *entry) bool {
 	wait := func(p *journal.Pending) (uint64, error) {
+		select {
+		case <-p.Done():
+			return p.Result()
+		default:
+		}
 		select {
 		case <-p.Done():
 			return p.Result()
@@ -170,6 +175,9 @@ func (r *recorder) pay(ctx context.Context, e *entry) bool {
 		_, err = wait(r.journal.Amend(seq, e.amendment(seq)))
 	}
 	for tries := 0; err != nil; tries++ {
+		if end.Err() != nil {
+			return false
+		}
 		r.count(func(s *RecorderStats) { s.Full, s.LastErr = errors.Is(err, journal.ErrFull), err.Error() })
 		if tries > 0 { // the error may be as old as the verdict: there may be room by now
 			select {

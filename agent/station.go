@@ -105,7 +105,10 @@ func (s *Station) run(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.cfg.Camera.Run(source) })
+	g.Go(func() error {
+		_ = s.cfg.Camera.Run(source) // Next gives the error, behind the last frame
+		return nil
+	})
 	g.Go(func() error { return s.live.run(ctx) })
 	g.Go(func() error {
 		defer s.live.close()
@@ -164,14 +167,16 @@ func (s *Station) inspect(ctx context.Context) error {
 	tokens := make(chan struct{}, width)
 	flights := make(chan *flight, width)
 	g, ctx := errgroup.WithContext(ctx)
+	var ended error // of the source; it must not end the frames that are under way
 	g.Go(func() error {
 		defer close(flights)
-		return s.feed(ctx, g, tokens, flights)
+		ended = s.feed(ctx, g, tokens, flights)
+		return nil
 	})
 	g.Go(func() error { return s.land(ctx, tokens, flights) })
 	err := g.Wait()
 	s.finish(ctx)
-	return err
+	return errors.Join(ended, err)
 }
 
 // land judges frames in order as they come from the model. Parts in view of a
@@ -190,7 +195,9 @@ func (s *Station) land(ctx context.Context, tokens <-chan struct{}, flights <-ch
 			<-tokens
 			s.judge(ctx, f)
 			f.frame.Release()
-			away.Reset(s.tracker.Gap())
+			if f.err == nil {
+				away.Reset(s.tracker.Gap())
+			}
 		case <-away.C:
 			if s.cfg.Camera.Live() {
 				s.decideAll(ctx)
@@ -338,9 +345,11 @@ func (s *Station) decideAll(ctx context.Context) {
 
 func (s *Station) decide(ctx context.Context, p vision.Part, width, height int) {
 	s.mu.Lock()
-	stopping := s.stopping
+	stopping, failure := s.stopping, s.failure
 	s.mu.Unlock()
 	switch {
+	case failure != nil: // the model is given up: what is left of the part was not inspected
+		s.tell(p, vision.Decision{Reason: vision.ReasonModelFailed})
 	case stopping:
 		s.tell(p, vision.Decision{Reason: vision.ReasonStopped})
 	case s.cfg.Rule == nil:
@@ -375,7 +384,7 @@ func (s *Station) keepPictures(f *vision.Frame, open []track.View, done []vision
 		c.cut(f, box)
 	}
 	for _, v := range open {
-		if v.Best {
+		if v.Best || s.crops[v.Part.ID] == nil {
 			keep(v.Part.ID, v.Part.Box)
 		}
 	}

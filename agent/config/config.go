@@ -47,7 +47,7 @@ type Station struct {
 	Family     string                 `yaml:"family" example:"yolox" doc:"How the model's output is read. Needed for plain files that don't tell it."`
 	Labels     map[string]vision.Role `yaml:"labels" example:"{part: part, scratch: defect}" doc:"What the model's labels mean: part, defect or ignored. Overrides what the model says itself."`
 	Rule       string                 `yaml:"rule" example:"\"threshold:defect>0.5\"" doc:"What turns detections into a verdict: threshold:… or a .wasm file. Empty: the bundle's own rule; without one every part is NONE no_rule, and so rejected."`
-	Confidence float64                `yaml:"confidence" example:"0.25" doc:"Detections below this score are ignored, between 0 and 1. Left out: what the model says."`
+	Confidence float64                `yaml:"confidence" example:"0.25" doc:"Score from which a detection starts a part, between 0 and 1; weaker ones only keep it. Left out: 0.5. What rejects is the rule's to say."`
 	Deadline   time.Duration          `yaml:"deadline" doc:"How long after the decision about a part its verdict must be on disk and told, 1ms to 1m. What isn't recorded by then is told as NONE not_recorded."`
 	Unrecorded Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
 }

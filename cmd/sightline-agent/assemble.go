@@ -23,6 +23,8 @@ import (
 const (
 	startScore = 0.5
 	keepScore  = 0.1
+
+	lowestScore = 0.001 // that a worker is asked for; below lies noise without end
 )
 
 // programs are the executables and libraries that workers consist of.
@@ -138,7 +140,8 @@ func (a *assembly) camera(o stationOptions) (*capture.Camera, track.Mode, error)
 
 func (a *assembly) worker(c *choice, threads int) *infer.Worker {
 	spec := c.spec
-	spec.Confidence = min(spec.Confidence, keepScore) // the tracker and the rule choose among them
+	// The tracker and the rule choose among what is left.
+	spec.Confidence = max(min(spec.Confidence, keepScore, c.rule.Lowest()), lowestScore)
 	key := fmt.Sprint(c.about.Digest, spec, threads)
 	if w := a.workers[key]; w != nil {
 		return w

@@ -262,6 +262,11 @@ func (c *choice) chooseRoles(o modelOptions, m *bundle.Manifest) error {
 		}
 		found[l.Role] = true
 	}
+	for _, l := range c.spec.Labels {
+		if slices.Contains(c.rule.Labels(), l.Name) && l.Role != vision.DefectRole {
+			return about("rule", fmt.Errorf("rule %s: label %q has the role %v, so it could never fail a part: name a defect, or give it the role defect", c.rule, l.Name, l.Role))
+		}
+	}
 	if c.rule.Module == rules.Threshold && len(c.rule.Labels()) == 0 && !found[vision.DefectRole] {
 		return about("rule", fmt.Errorf("rule %s: no label of the model is a defect, so it could never fail a part: name the label, as in threshold:%s>0.5, or give it the role defect",
 			c.rule, c.spec.Labels[0].Name))

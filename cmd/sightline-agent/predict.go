@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -117,7 +118,11 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 		if ferr != nil {
 			return fmt.Errorf("write the predictions: %w", ferr)
 		}
-		defer func() { err = firstOf(err, f.Close()) }()
+		defer func() {
+			if cerr := f.Close(); err == nil {
+				err = cerr
+			}
+		}()
 		out = f
 	}
 	return o.predict(cmd, c, files, newPrinter(out, o.format, ids))
@@ -153,7 +158,7 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 		return err
 	}
 	if cmd.Context().Err() != nil {
-		return cmd.Context().Err()
+		return errors.New("interrupted before the last picture: what was written is not complete")
 	}
 	if err := p.close(); err != nil {
 		return err

@@ -157,7 +157,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if opened.Quarantined != "" {
 		log.Error("journal was damaged and put aside", "file", opened.Quarantined, "err", opened.Reason)
 	}
-	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: len(cfg.Warnings) > 0})
+	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen)})
 	for _, s := range stations {
 		a.Add(s)
 	}

@@ -41,3 +41,13 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 	})
 	return g.Wait()
 }
+
+// loopback tells whether an address can only be reached from this machine.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -82,7 +82,7 @@ func modelFlags(cmd *cobra.Command, o *modelOptions) {
 	f.StringVar(&o.model, "model", "", "ONNX file, bundle folder, or the name of a shipped model (drawn-parts)")
 	f.StringVar(&o.family, "family", "", "how a plain model's output is read: yolox, yolov8 (8, 9, 11, 26) or fastestdet; guessed where it is certain")
 	f.StringVar(&o.labels, "labels", "", "coco, or a file with one label a line in the model's order")
-	f.Float32Var(&o.conf, "conf", 0, "lowest score, 0 to 1; 0: the model's own")
+	f.Float32Var(&o.conf, "conf", 0, "predict: lowest score; try: score that starts a part, weaker ones only keep it; 0: the model's own, 0.5")
 	f.Float32Var(&o.nms, "nms", 0, "IoU above which the weaker of two boxes goes; 0: the family's own")
 }
 
@@ -150,7 +150,7 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 		return err
 	}
 	defer j.Close()
-	a := agent.New(agent.Config{Journal: j, Models: made.list, Log: made.log, Version: version, Told: report.part, Judge: true})
+	a := agent.New(agent.Config{Journal: j, Models: made.list, Log: made.log, Version: version, Told: report.part, Judge: true, Open: o.serve != "" && !loopback(o.serve)})
 	s := a.Add(cfg)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -158,7 +158,7 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 		defer time.AfterFunc(time.Duration(o.seconds*float64(time.Second)), func() { cancel(nil) }).Stop()
 	}
 	defer time.AfterFunc(firstFrameLimit, func() {
-		if err := noFrame(cfg); err != nil {
+		if err := noFrame(cfg, fmt.Sprintf(" within %v", firstFrameLimit)); err != nil {
 			cancel(err)
 		}
 	}).Stop()
@@ -168,8 +168,8 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	if f := s.Figures(); f.Camera.Captured == 0 {
-		return errors.Join(noFrame(cfg), errNothing)
+	if err := noFrame(cfg, " that can be inspected"); err != nil {
+		return errors.Join(err, errNothing)
 	}
 	cpu := cfg.Camera.CPU() + cfg.Model.CPU() + ownCPU()
 	return report.summary(s.Figures(), cpu)
@@ -179,9 +179,9 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 var errNothing = errors.New("nothing was inspected")
 
 // noFrame says why a source has given nothing, nil if it has.
-func noFrame(cfg agent.StationConfig) error {
+func noFrame(cfg agent.StationConfig, within string) error {
 	st := cfg.Camera.Stats()
-	if st.Captured > 0 {
+	if st.Captured > st.Dropped.Unreadable {
 		return nil
 	}
 	why := st.LastError
@@ -191,7 +191,7 @@ func noFrame(cfg agent.StationConfig) error {
 			why = "it doesn't answer"
 		}
 	}
-	return fmt.Errorf("source %s: no picture within %v: %s", cfg.Source, firstFrameLimit, why)
+	return fmt.Errorf("source %s: no picture%s: %s", cfg.Source, within, why)
 }
 
 // ownCPU is the processor time of this process, its children apart.

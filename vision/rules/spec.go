@@ -72,6 +72,23 @@ func (s Spec) Labels() []string {
 	return labels
 }
 
+// Lowest is the lowest score that a standard rule's limits ask for, 1 for a
+// module of one's own: what scores less needn't be shown to it.
+func (s Spec) Lowest() float32 {
+	lowest := float32(1)
+	if s.Module != Threshold {
+		return lowest
+	}
+	clauses, err := guest.ParseClauses(s.Params)
+	if err != nil {
+		return lowest // Parse refused it before; a hand-made Spec fails in Load
+	}
+	for _, c := range clauses {
+		lowest = min(lowest, c.Limit)
+	}
+	return lowest
+}
+
 // read gives the module's bytes.
 func (s Spec) read() ([]byte, error) {
 	if s.Module == Threshold {

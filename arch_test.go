@@ -38,19 +38,34 @@ var packages = map[string]rule{
 	"vision/scene/ipcam": {imports: []string{"vision", "vision/scene", "vision/picture"}},
 	"vision/models":      {imports: []string{"vision", "updater/bundle"}},
 
-	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "sync/journal", "agent/*", "internal/*"}},
+	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "sync/wire/rest", "sync/journal", "board", "agent/*", "internal/*"}},
 	"agent/config": {imports: []string{"vision"}},
-	"agent/api":    {imports: []string{"vision", "sync/wire", "internal/*"}},
+	"agent/api":    {imports: []string{"vision", "sync/wire/rest", "board", "internal/*"}},
 
 	"sync/wire":      {imports: []string{"vision"}},
+	"sync/wire/rest": {imports: []string{"vision", "sync/wire"}},
 	"sync/journal":   {imports: []string{"vision", "sync/wire", "internal/health"}},
+	"sync/identity":  {imports: []string{"sync/wire"}},
+	"sync/uplink":    {imports: []string{"sync/wire", "sync/journal", "sync/identity"}},
 	"updater/bundle": {imports: []string{"vision"}},
 
+	"board":   {leaf: "it reads hardware for whoever asks"},
+	"systemd": {leaf: "it talks to the service manager alone"},
+
+	"fleet":        {imports: []string{"fleet/*", "sync/wire", "internal/*"}},
+	"fleet/store":  {imports: []string{"vision", "sync/wire", "internal/auth"}},
+	"fleet/enroll": {imports: []string{"fleet/store", "sync/wire"}},
+	"fleet/broker": {imports: []string{"sync/wire"}},
+	"fleet/ingest": {imports: []string{"fleet/store", "sync/wire"}},
+	"fleet/api":    {imports: []string{"vision", "fleet/store", "fleet/enroll", "sync/wire", "sync/wire/rest", "internal/*"}},
+
+	"internal/auth":   {leaf: "internal packages are leaves"},
 	"internal/health": {leaf: "internal packages are leaves"},
 	"internal/web":    {leaf: "internal packages are leaves"},
 
 	"cmd/sightline-agent":   {imports: []string{"*"}, program: true},
 	"cmd/sightline-capture": {imports: []string{"*"}, program: true},
+	"cmd/sightline-fleet":   {imports: []string{"*"}, program: true},
 	"cmd/sightline":         {imports: []string{"*"}, program: true},
 	"cmd/sightline-bench":   {imports: []string{"*"}, program: true},
 	"cmd/internal/cli":      {},
@@ -60,19 +75,20 @@ var packages = map[string]rule{
 // Modules that are C inside, and the packages that may import them. gocv also
 // needs the build tag.
 var native = map[string][]string{
-	"github.com/yalue/onnxruntime_go": {"vision/infer", "cmd/sightline-bench"},
-	"gocv.io/x/gocv":                  {"vision/capture", "cmd/sightline-capture"},
+	"github.com/yalue/onnxruntime_go":    {"vision/infer", "cmd/sightline-bench"},
+	"gocv.io/x/gocv":                     {"vision/capture", "cmd/sightline-capture"},
+	"github.com/NVIDIA/go-nvml/pkg/nvml": {"board"},
 }
 
 // What any test may use rather than a fake of it: drawn scenes, pictures, the
 // shipped model, the real journal.
 var testEquipment = []string{
 	"vision", "vision/shm", "vision/picture", "vision/scene", "vision/scene/ipcam",
-	"vision/models", "updater/bundle", "sync/journal",
+	"vision/models", "updater/bundle", "sync/journal", "sync/wire",
 }
 
 // Programs that are built with CGO_ENABLED=0, for any Linux.
-var pureGo = []string{"cmd/sightline"}
+var pureGo = []string{"cmd/sightline", "cmd/sightline-fleet"}
 
 func TestEveryPackageIsListed(t *testing.T) {
 	seen := map[string]bool{}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision"
 )
 
@@ -160,7 +161,7 @@ func TestResultKeepsWhatWasDecidedAndTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(live, fromWire(7, rec.GetResult())); d != "" {
+	if d := cmp.Diff(live, rest.FromWire(7, rec.GetResult())); d != "" {
 		t.Errorf("a live result and its record differ:\n%s", d)
 	}
 }

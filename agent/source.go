@@ -10,6 +10,7 @@ import (
 	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
 )
@@ -120,32 +121,9 @@ func (s *Station) recent(now time.Time) (Hour, []*Inspection) {
 // result is an inspection as the API tells it.
 func result(i *Inspection) api.Result {
 	r := i.message(nil)
-	out := fromWire(i.Seq, r)
+	out := rest.FromWire(i.Seq, r)
 	if i.Told.Verdict != i.Decision.Verdict || i.Told.Reason != i.Decision.Reason {
 		out.Told = &api.Told{Verdict: i.Told.Verdict, Reason: i.Told.Reason}
-	}
-	return out
-}
-
-// fromWire is a record as the API tells it.
-func fromWire(seq uint64, r *wire.Result) api.Result {
-	p, d := r.Part(), r.Decision()
-	out := api.Result{
-		Seq: seq, ID: p.ID, Station: r.GetStation(), Line: r.GetLine(), Label: p.Label,
-		Verdict: d.Verdict, Reason: d.Reason, Score: p.Score, Box: api.NewBox(p.Box), Frames: p.Frames,
-		FirstFrame: p.First, LastFrame: p.Last, FirstCaptured: p.Seen, LastCaptured: p.LastSeen,
-		Decided: wire.Time(r.GetDecided()), LatencyMS: api.MS(time.Duration(r.GetLatency())), Attempt: int(r.GetAttempt()),
-		Model: api.Version{Name: r.GetModel(), Digest: r.GetModelDigest()},
-		Rule:  api.Version{Name: r.GetRule(), Digest: r.GetRuleDigest()},
-	}
-	for _, e := range p.Defects {
-		out.Evidence = append(out.Evidence, api.Evidence{Label: e.Label, Score: e.Score, Frames: e.Frames, Box: api.NewBox(e.Box)})
-	}
-	for _, m := range d.Measurements {
-		out.Measurements = append(out.Measurements, api.Measurement{Name: m.Name, Value: m.Value, Limit: m.Limit, Unit: m.Unit})
-	}
-	if t := r.GetTold(); t != nil {
-		out.Told = &api.Told{Verdict: t.GetVerdict().Vision(), Reason: t.GetReason()}
 	}
 	return out
 }
@@ -156,7 +134,7 @@ func fromRow(row journal.Row) (api.Result, bool) {
 	if err != nil || rec.GetResult() == nil {
 		return api.Result{}, false
 	}
-	out := fromWire(row.Seq, rec.GetResult())
+	out := rest.FromWire(row.Seq, rec.GetResult())
 	if row.Amend != nil {
 		if amend, err := wire.Decode(row.Amend); err == nil && amend.GetTold() != nil {
 			t := amend.GetTold().GetAnswer()

@@ -182,13 +182,13 @@ func result(station string, n int, at time.Time) Result {
 		ID: fmt.Sprintf("%s-%d", station, 4700+n), Station: station, Line: "A", Label: "cap", Verdict: vision.Pass, Reason: "ok",
 		Score: 0.98, Box: Box{10, 20, 96, 96}, Frames: 12, FirstFrame: uint64(n * 30), LastFrame: uint64(n*30 + 11), Attempt: 1,
 		FirstCaptured: at.Add(-600 * time.Millisecond), LastCaptured: at.Add(-60 * time.Millisecond), Decided: at, LatencyMS: 60,
-		Model:        Version{"drawn-parts", "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1"},
-		Rule:         Version{"threshold:defect>0.5", "1b77"},
+		Model:        Version{Name: "drawn-parts", Digest: "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1"},
+		Rule:         Version{Name: "threshold:defect>0.5", Digest: "1b77"},
 		Measurements: []Measurement{{Name: "defect", Value: 0.12, Limit: 0.5}},
 	}
 	switch {
 	case n%10 == 7:
-		r.Told = &Told{vision.None, vision.ReasonNotRecorded}
+		r.Told = &Told{Verdict: vision.None, Reason: vision.ReasonNotRecorded}
 	case n%5 == 4:
 		r.Verdict, r.Reason = vision.Fail, "scratch 0.91 > 0.5"
 		r.Evidence = []Evidence{{Label: "scratch", Score: 0.91, Frames: 9, Box: Box{40, 50, 30, 12}}}

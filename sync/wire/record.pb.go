@@ -649,13 +649,108 @@ func (x *Told) GetAt() int64 {
 	return 0
 }
 
-// Record is the body of one entry of the journal.
+// Hole stands for records that will never come: those from first to last. The
+// counts are of the results among them; what isn't counted is not known.
+type Hole struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"` // included, not below first
+	Pass          uint64                 `protobuf:"varint,3,opt,name=pass,proto3" json:"pass,omitempty"` // by the verdict that was decided
+	Fail          uint64                 `protobuf:"varint,4,opt,name=fail,proto3" json:"fail,omitempty"`
+	None          uint64                 `protobuf:"varint,5,opt,name=none,proto3" json:"none,omitempty"`
+	Other         uint64                 `protobuf:"varint,6,opt,name=other,proto3" json:"other,omitempty"`  // records that were no results
+	Reason        string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"` // why: retention, damaged, gone, earlier_epoch
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hole) Reset() {
+	*x = Hole{}
+	mi := &file_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hole) ProtoMessage() {}
+
+func (x *Hole) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hole.ProtoReflect.Descriptor instead.
+func (*Hole) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Hole) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Hole) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Hole) GetPass() uint64 {
+	if x != nil {
+		return x.Pass
+	}
+	return 0
+}
+
+func (x *Hole) GetFail() uint64 {
+	if x != nil {
+		return x.Fail
+	}
+	return 0
+}
+
+func (x *Hole) GetNone() uint64 {
+	if x != nil {
+		return x.None
+	}
+	return 0
+}
+
+func (x *Hole) GetOther() uint64 {
+	if x != nil {
+		return x.Other
+	}
+	return 0
+}
+
+func (x *Hole) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Record is the body of one entry of the journal, and of one item of a batch.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Record_Result
 	//	*Record_Told
+	//	*Record_Hole
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -663,7 +758,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +770,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +783,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{6}
+	return file_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -716,6 +811,15 @@ func (x *Record) GetTold() *Told {
 	return nil
 }
 
+func (x *Record) GetHole() *Hole {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Hole); ok {
+			return x.Hole
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -728,9 +832,15 @@ type Record_Told struct {
 	Told *Told `protobuf:"bytes,2,opt,name=told,proto3,oneof"`
 }
 
+type Record_Hole struct {
+	Hole *Hole `protobuf:"bytes,3,opt,name=hole,proto3,oneof"` // in batches alone
+}
+
 func (*Record_Result) isRecord_Kind() {}
 
 func (*Record_Told) isRecord_Kind() {}
+
+func (*Record_Hole) isRecord_Kind() {}
 
 var File_record_proto protoreflect.FileDescriptor
 
@@ -788,10 +898,19 @@ const file_record_proto_rawDesc = "" +
 	"\x04Told\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12,\n" +
 	"\x06answer\x18\x02 \x01(\v2\x14.sightline.v1.AnswerR\x06answer\x12\x0e\n" +
-	"\x02at\x18\x03 \x01(\x03R\x02at\"j\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\"\x9a\x01\n" +
+	"\x04Hole\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x12\n" +
+	"\x04pass\x18\x03 \x01(\x04R\x04pass\x12\x12\n" +
+	"\x04fail\x18\x04 \x01(\x04R\x04fail\x12\x12\n" +
+	"\x04none\x18\x05 \x01(\x04R\x04none\x12\x14\n" +
+	"\x05other\x18\x06 \x01(\x04R\x05other\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\x94\x01\n" +
 	"\x06Record\x12.\n" +
 	"\x06result\x18\x01 \x01(\v2\x14.sightline.v1.ResultH\x00R\x06result\x12(\n" +
-	"\x04told\x18\x02 \x01(\v2\x12.sightline.v1.ToldH\x00R\x04toldB\x06\n" +
+	"\x04told\x18\x02 \x01(\v2\x12.sightline.v1.ToldH\x00R\x04told\x12(\n" +
+	"\x04hole\x18\x03 \x01(\v2\x12.sightline.v1.HoleH\x00R\x04holeB\x06\n" +
 	"\x04kind*?\n" +
 	"\aVerdict\x12\x10\n" +
 	"\fVERDICT_NONE\x10\x00\x12\x10\n" +
@@ -811,7 +930,7 @@ func file_record_proto_rawDescGZIP() []byte {
 }
 
 var file_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_record_proto_goTypes = []any{
 	(Verdict)(0),        // 0: sightline.v1.Verdict
 	(*Box)(nil),         // 1: sightline.v1.Box
@@ -820,7 +939,8 @@ var file_record_proto_goTypes = []any{
 	(*Result)(nil),      // 4: sightline.v1.Result
 	(*Answer)(nil),      // 5: sightline.v1.Answer
 	(*Told)(nil),        // 6: sightline.v1.Told
-	(*Record)(nil),      // 7: sightline.v1.Record
+	(*Hole)(nil),        // 7: sightline.v1.Hole
+	(*Record)(nil),      // 8: sightline.v1.Record
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: sightline.v1.Evidence.box:type_name -> sightline.v1.Box
@@ -833,11 +953,12 @@ var file_record_proto_depIdxs = []int32{
 	5,  // 7: sightline.v1.Told.answer:type_name -> sightline.v1.Answer
 	4,  // 8: sightline.v1.Record.result:type_name -> sightline.v1.Result
 	6,  // 9: sightline.v1.Record.told:type_name -> sightline.v1.Told
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7,  // 10: sightline.v1.Record.hole:type_name -> sightline.v1.Hole
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -845,9 +966,10 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
-	file_record_proto_msgTypes[6].OneofWrappers = []any{
+	file_record_proto_msgTypes[7].OneofWrappers = []any{
 		(*Record_Result)(nil),
 		(*Record_Told)(nil),
+		(*Record_Hole)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -855,7 +977,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -55,7 +55,7 @@ func Decode(b []byte) (*Record, error) {
 	if err := proto.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("decode a record: %w", err)
 	}
-	if r.GetResult() == nil && r.GetTold() == nil {
+	if r.GetKind() == nil {
 		return nil, fmt.Errorf("decode a record: %w", ErrKind)
 	}
 	return r, nil

@@ -1,0 +1,169 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Limits of a batch.
+const (
+	MaxBatchItems = 512     // records and holes
+	MaxBatchBytes = 4 << 20 // of its items before they are compressed
+)
+
+// Layout of a batch, little-endian: encoding u8, epoch u64, number of the first
+// record u64, count of items u16, then the items, each its length as a varint
+// and the bytes of a Record. The items are compressed as the encoding says.
+const (
+	batchHeader = 1 + 8 + 8 + 2
+
+	encodingPlain byte = 0 // as they are
+	encodingZstd  byte = 1 // zstd (RFC 8878) with dictionary 1, results delta-coded
+)
+
+// Hole reasons: why records will never come.
+const (
+	HoleRetention    = "retention"     // dropped for room before the fleet had them
+	HoleDamaged      = "damaged"       // unreadable on the device's disk
+	HoleGone         = "gone"          // no longer there, and nobody kept count
+	HoleEarlierEpoch = "earlier_epoch" // told under the epoch before this one
+)
+
+// Item is a record, or a hole, in a journal's sequence.
+type Item struct {
+	First, Last uint64 // numbers that it stands for: one for a record, a span for a hole
+	Body        []byte // of a Record
+}
+
+// NewHole is the item that stands for a hole.
+func NewHole(h *Hole) (Item, error) {
+	if h.GetFirst() == 0 || h.GetLast() < h.GetFirst() {
+		return Item{}, fmt.Errorf("a hole from %d to %d holds nothing", h.GetFirst(), h.GetLast())
+	}
+	b, err := Encode(&Record{Kind: &Record_Hole{Hole: h}})
+	return Item{First: h.GetFirst(), Last: h.GetLast(), Body: b}, err
+}
+
+// Batch is a piece of a journal's sequence: items that follow each other
+// without a gap.
+type Batch struct {
+	Epoch uint64
+	Items []Item
+}
+
+// First and Last are the numbers that the batch begins and ends with; 0 for
+// one without items.
+func (b *Batch) First() uint64 {
+	if len(b.Items) == 0 {
+		return 0
+	}
+	return b.Items[0].First
+}
+
+// Last is the highest number that the batch covers.
+func (b *Batch) Last() uint64 {
+	if len(b.Items) == 0 {
+		return 0
+	}
+	return b.Items[len(b.Items)-1].Last
+}
+
+var errBatch = errors.New("no batch of records")
+
+// EncodeBatch gives the batch's bytes as they are sent.
+func EncodeBatch(b *Batch) ([]byte, error) {
+	if n := len(b.Items); n == 0 || n > MaxBatchItems {
+		return nil, fmt.Errorf("encode a batch: it has %d items, 1 to %d will do", n, MaxBatchItems)
+	}
+	var items []byte
+	var d delta
+	next := b.First()
+	for i := range b.Items {
+		it := &b.Items[i]
+		if it.First != next || it.Last < it.First || it.Last == math.MaxUint64 {
+			return nil, fmt.Errorf("encode a batch: item %d covers %d to %d, expected from %d", i, it.First, it.Last, next)
+		}
+		next = it.Last + 1
+		body := d.encode(it.Body)
+		items = binary.AppendUvarint(items, uint64(len(body)))
+		items = append(items, body...)
+	}
+	if len(items) > MaxBatchBytes {
+		return nil, fmt.Errorf("encode a batch: its items have %d bytes, at most %d will do", len(items), MaxBatchBytes)
+	}
+	head := make([]byte, batchHeader, batchHeader+len(items)/2)
+	head[0] = encodingZstd
+	binary.LittleEndian.PutUint64(head[1:], b.Epoch)
+	binary.LittleEndian.PutUint64(head[9:], b.First())
+	binary.LittleEndian.PutUint16(head[17:], uint16(len(b.Items)))
+	return compress(head, items), nil
+}
+
+// DecodeBatch reads a batch, which may come from anywhere. An item that is no
+// Record stands for one number all the same, its body as it came, so that one
+// bad record holds up no others; what breaks the frame is an error.
+func DecodeBatch(raw []byte) (*Batch, error) {
+	if len(raw) < batchHeader {
+		return nil, fmt.Errorf("decode a batch: %w: it has %d bytes", errBatch, len(raw))
+	}
+	b := &Batch{Epoch: binary.LittleEndian.Uint64(raw[1:])}
+	first, count := binary.LittleEndian.Uint64(raw[9:]), int(binary.LittleEndian.Uint16(raw[17:]))
+	if count == 0 || count > MaxBatchItems || first == 0 {
+		return nil, fmt.Errorf("decode a batch: %w: %d items from number %d", errBatch, count, first)
+	}
+	items := raw[batchHeader:]
+	coded := raw[0] == encodingZstd
+	switch raw[0] {
+	case encodingPlain:
+	case encodingZstd:
+		var err error
+		if items, err = decompress(items); err != nil {
+			return nil, fmt.Errorf("decode a batch: %w: %w", errBatch, err)
+		}
+	default:
+		return nil, fmt.Errorf("decode a batch: %w: its encoding is %d", errBatch, raw[0])
+	}
+	var d delta
+	for i := range count {
+		n, w := binary.Uvarint(items)
+		if w <= 0 || n > MaxRecord || n > uint64(len(items)-w) {
+			return nil, fmt.Errorf("decode a batch: %w: item %d is cut", errBatch, i)
+		}
+		body := items[w : w+int(n)]
+		items = items[w+int(n):]
+		it := Item{First: first, Last: first}
+		if coded {
+			it.Body = d.decode(body)
+		} else {
+			it.Body = append([]byte{}, body...)
+		}
+		if h := holeIn(it.Body); h != nil {
+			if h.GetFirst() != first || h.GetLast() < first {
+				return nil, fmt.Errorf("decode a batch: %w: item %d is a hole from %d to %d, expected from %d",
+					errBatch, i, h.GetFirst(), h.GetLast(), first)
+			}
+			it.Last = h.GetLast()
+		}
+		if it.Last == math.MaxUint64 {
+			return nil, fmt.Errorf("decode a batch: %w: item %d ends beyond every number", errBatch, i)
+		}
+		first = it.Last + 1
+		b.Items = append(b.Items, it)
+	}
+	if len(items) != 0 {
+		return nil, fmt.Errorf("decode a batch: %w: %d bytes too many", errBatch, len(items))
+	}
+	return b, nil
+}
+
+func holeIn(body []byte) *Hole {
+	r := new(Record)
+	if proto.Unmarshal(body, r) != nil {
+		return nil
+	}
+	return r.GetHole()
+}

@@ -1,0 +1,105 @@
+// Package rest is a result as the REST interfaces of device and fleet tell it.
+// It is a leaf beside package wire.
+package rest
+
+import (
+	"time"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+// Box is x, y, width, height in the frame's pixels.
+type Box [4]float32
+
+// NewBox is the box as JSON has it.
+func NewBox(b vision.Box) Box { return Box{b.X, b.Y, b.W, b.H} }
+
+// MS is a duration in milliseconds, as JSON has it.
+func MS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// Result is one inspected part.
+type Result struct {
+	Seq           uint64         `json:"seq" doc:"its number in the journal, the order of events; 0 when it was told without being recorded"`
+	ID            string         `json:"id" doc:"the part"`
+	Station       string         `json:"station"`
+	Line          string         `json:"line,omitempty"`
+	Label         string         `json:"label" doc:"what kind of part the model saw"`
+	Verdict       vision.Verdict `json:"verdict" enum:"PASS,FAIL,NONE" doc:"what the rule decided; NONE is no decision, which rejects"`
+	Reason        string         `json:"reason" doc:"why"`
+	Told          *Told          `json:"told,omitempty" doc:"what the line was told, where that differs"`
+	Score         float32        `json:"score" doc:"of the part itself, 0 to 1"`
+	Box           Box            `json:"box" doc:"of the part: x, y, width, height in pixels, in its best picture"`
+	Evidence      []Evidence     `json:"evidence,omitempty" doc:"the defects that were seen"`
+	Measurements  []Measurement  `json:"measurements,omitempty" doc:"what the rule compared"`
+	Frames        int            `json:"frames" doc:"pictures that showed the part"`
+	FirstFrame    uint64         `json:"first_frame" doc:"number of the first picture that showed it"`
+	LastFrame     uint64         `json:"last_frame" doc:"number of the last picture that showed it"`
+	FirstCaptured time.Time      `json:"first_captured" doc:"when the first picture was taken"`
+	LastCaptured  time.Time      `json:"last_captured" doc:"when the last picture was taken"`
+	Decided       time.Time      `json:"decided" doc:"when the rule decided"`
+	LatencyMS     float64        `json:"latency_ms" doc:"last picture taken → decided, ms"`
+	Attempt       int            `json:"attempt" doc:"1 for the first inspection of the part"`
+	Model         Version        `json:"model" doc:"what looked at it"`
+	Rule          Version        `json:"rule" doc:"what decided"`
+	Picture       string         `json:"picture,omitempty" doc:"where its picture is, while the device has it"`
+}
+
+// Version names what took part in a verdict, exactly.
+type Version struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest,omitempty" doc:"SHA-256, hex"`
+}
+
+// Told is a verdict as the line heard it.
+type Told struct {
+	Verdict vision.Verdict `json:"verdict" enum:"PASS,FAIL,NONE"`
+	Reason  string         `json:"reason"`
+}
+
+// Evidence is what all pictures of a part say about one defect.
+type Evidence struct {
+	Label  string  `json:"label"`
+	Score  float32 `json:"score" doc:"0 to 1"`
+	Frames int     `json:"frames" doc:"pictures that showed it"`
+	Box    Box     `json:"box" doc:"x, y, width, height in pixels, in the picture where it scored best"`
+}
+
+// Measurement is a number that a rule compared with its limit.
+type Measurement struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Limit float64 `json:"limit"`
+	Unit  string  `json:"unit,omitempty" doc:"empty for scores"`
+}
+
+// Answer is what the line was told: Told, else the rule's own decision.
+func (r *Result) Answer() Told {
+	if r.Told != nil {
+		return *r.Told
+	}
+	return Told{r.Verdict, r.Reason}
+}
+
+// FromWire is a record as the interfaces tell it.
+func FromWire(seq uint64, r *wire.Result) Result {
+	p, d := r.Part(), r.Decision()
+	out := Result{
+		Seq: seq, ID: p.ID, Station: r.GetStation(), Line: r.GetLine(), Label: p.Label,
+		Verdict: d.Verdict, Reason: d.Reason, Score: p.Score, Box: NewBox(p.Box), Frames: p.Frames,
+		FirstFrame: p.First, LastFrame: p.Last, FirstCaptured: p.Seen, LastCaptured: p.LastSeen,
+		Decided: wire.Time(r.GetDecided()), LatencyMS: MS(time.Duration(r.GetLatency())), Attempt: int(r.GetAttempt()),
+		Model: Version{Name: r.GetModel(), Digest: r.GetModelDigest()},
+		Rule:  Version{Name: r.GetRule(), Digest: r.GetRuleDigest()},
+	}
+	for _, e := range p.Defects {
+		out.Evidence = append(out.Evidence, Evidence{Label: e.Label, Score: e.Score, Frames: e.Frames, Box: NewBox(e.Box)})
+	}
+	for _, m := range d.Measurements {
+		out.Measurements = append(out.Measurements, Measurement{Name: m.Name, Value: m.Value, Limit: m.Limit, Unit: m.Unit})
+	}
+	if t := r.GetTold(); t != nil {
+		out.Told = &Told{Verdict: t.GetVerdict().Vision(), Reason: t.GetReason()}
+	}
+	return out
+}

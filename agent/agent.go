@@ -39,6 +39,7 @@ type Agent struct {
 	health   health.Set
 	thumbs   thumbs
 	events   events
+	alive    liveness
 	began    time.Time
 }
 

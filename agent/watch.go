@@ -25,6 +25,7 @@ func (a *Agent) watch(ctx context.Context) error {
 	defer tick.Stop()
 	watched := make([]watchedStation, len(a.stations))
 	for {
+		a.look(time.Now())
 		for n, s := range a.stations {
 			a.watchStation(s, &watched[n])
 		}

@@ -35,6 +35,7 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Run(ctx, l) })
+	g.Go(func() error { return managed(ctx, a, log) })
 	g.Go(func() error {
 		defer stop()
 		return a.Run(ctx)

@@ -36,8 +36,9 @@ type EnrollAnswer struct {
 	Certificate string    `json:"certificate" doc:"client certificate (PEM)"`
 	CA          string    `json:"ca" doc:"the fleet's certificate authority (PEM)"`
 	MQTT        string    `json:"mqtt" doc:"host and port of the broker; an empty host is the host of the fleet's address"`
-	NotBefore   time.Time `json:"not_before"`
-	NotAfter    time.Time `json:"not_after"`
+	NotBefore   time.Time `json:"not_before" doc:"the certificate's beginning, which is the CA's own"`
+	NotAfter    time.Time `json:"not_after" doc:"the certificate's end"`
+	Issued      time.Time `json:"issued" doc:"when it was issued, by the fleet's clock"`
 }
 
 // Token is what a one-time enrolment token holds: how to know the fleet, and

@@ -16,13 +16,13 @@ const (
 )
 
 // Layout of a batch, little-endian: encoding u8, epoch u64, number of the first
-// record u64, count of items u16, then the items, each its length as a varint
-// and the bytes of a Record. The items are compressed as the encoding says.
+// record u64, count of items u16, then the items as the encoding says: each the
+// bytes of a Record.
 const (
 	batchHeader = 1 + 8 + 8 + 2
 
-	encodingPlain byte = 0 // as they are
-	encodingZstd  byte = 1 // zstd (RFC 8878) with dictionary 1, results delta-coded
+	encodingPlain byte = 0 // each its length as a varint, then its bytes
+	encodingZstd  byte = 1 // results delta-coded (delta.go), by columns (columns.go), zstd (RFC 8878) with dictionary 1
 )
 
 // Hole reasons: why records will never come.
@@ -79,8 +79,6 @@ func EncodeBatch(b *Batch) ([]byte, error) {
 	if n := len(b.Items); n == 0 || n > MaxBatchItems {
 		return nil, fmt.Errorf("encode a batch: it has %d items, 1 to %d will do", n, MaxBatchItems)
 	}
-	var items []byte
-	var d delta
 	next := b.First()
 	for i := range b.Items {
 		it := &b.Items[i]
@@ -88,12 +86,10 @@ func EncodeBatch(b *Batch) ([]byte, error) {
 			return nil, fmt.Errorf("encode a batch: item %d covers %d to %d, expected from %d", i, it.First, it.Last, next)
 		}
 		next = it.Last + 1
-		body := d.encode(it.Body)
-		items = binary.AppendUvarint(items, uint64(len(body)))
-		items = append(items, body...)
 	}
-	if len(items) > MaxBatchBytes {
-		return nil, fmt.Errorf("encode a batch: its items have %d bytes, at most %d will do", len(items), MaxBatchBytes)
+	items, size := uncompressed(b)
+	if size > MaxBatchBytes {
+		return nil, fmt.Errorf("encode a batch: its items have %d bytes, at most %d will do", size, MaxBatchBytes)
 	}
 	head := make([]byte, batchHeader, batchHeader+len(items)/2)
 	head[0] = encodingZstd
@@ -101,6 +97,19 @@ func EncodeBatch(b *Batch) ([]byte, error) {
 	binary.LittleEndian.PutUint64(head[9:], b.First())
 	binary.LittleEndian.PutUint16(head[17:], uint16(len(b.Items)))
 	return compress(head, items), nil
+}
+
+// uncompressed is the batch's items by columns, before they are compressed, and
+// how many bytes they have as records.
+func uncompressed(b *Batch) (items []byte, size int) {
+	var d delta
+	var c columns
+	for i := range b.Items {
+		body := d.encode(b.Items[i].Body)
+		size += max(len(body), len(b.Items[i].Body))
+		c.add(body)
+	}
+	return c.bytes(), size
 }
 
 // DecodeBatch reads a batch, which may come from anywhere. An item that is no
@@ -115,33 +124,13 @@ func DecodeBatch(raw []byte) (*Batch, error) {
 	if count == 0 || count > MaxBatchItems || first == 0 {
 		return nil, fmt.Errorf("decode a batch: %w: %d items from number %d", errBatch, count, first)
 	}
-	items := raw[batchHeader:]
-	coded := raw[0] == encodingZstd
-	switch raw[0] {
-	case encodingPlain:
-	case encodingZstd:
-		var err error
-		if items, err = decompress(items); err != nil {
-			return nil, fmt.Errorf("decode a batch: %w: %w", errBatch, err)
-		}
-	default:
-		return nil, fmt.Errorf("decode a batch: %w: its encoding is %d", errBatch, raw[0])
+	bodies, err := split(raw[0], raw[batchHeader:], count)
+	if err != nil {
+		return nil, fmt.Errorf("decode a batch: %w: %w", errBatch, err)
 	}
-	var d delta
-	for i := range count {
-		n, w := binary.Uvarint(items)
-		if w <= 0 || n > MaxRecord || n > uint64(len(items)-w) {
-			return nil, fmt.Errorf("decode a batch: %w: item %d is cut", errBatch, i)
-		}
-		body := items[w : w+int(n)]
-		items = items[w+int(n):]
-		it := Item{First: first, Last: first}
-		if coded {
-			it.Body = d.decode(body)
-		} else {
-			it.Body = append([]byte{}, body...)
-		}
-		if h := holeIn(it.Body); h != nil {
+	for i, body := range bodies {
+		it := Item{First: first, Last: first, Body: body}
+		if h := holeIn(body); h != nil {
 			if h.GetFirst() != first || h.GetLast() < first {
 				return nil, fmt.Errorf("decode a batch: %w: item %d is a hole from %d to %d, expected from %d",
 					errBatch, i, h.GetFirst(), h.GetLast(), first)
@@ -154,10 +143,43 @@ func DecodeBatch(raw []byte) (*Batch, error) {
 		first = it.Last + 1
 		b.Items = append(b.Items, it)
 	}
-	if len(items) != 0 {
-		return nil, fmt.Errorf("decode a batch: %w: %d bytes too many", errBatch, len(items))
-	}
 	return b, nil
+}
+
+// split gives the bodies of count items.
+func split(encoding byte, b []byte, count int) ([][]byte, error) {
+	switch encoding {
+	case encodingPlain:
+		return splitPlain(b, count)
+	case encodingZstd:
+		raw, err := decompress(b)
+		if err != nil {
+			return nil, err
+		}
+		bodies, err := joinColumns(raw, count)
+		var d delta
+		for i := range bodies {
+			bodies[i] = d.decode(bodies[i])
+		}
+		return bodies, err
+	}
+	return nil, fmt.Errorf("its encoding is %d", encoding)
+}
+
+func splitPlain(b []byte, count int) ([][]byte, error) {
+	var bodies [][]byte
+	for i := range count {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > MaxRecord || n > uint64(len(b)-w) {
+			return nil, fmt.Errorf("item %d is cut", i)
+		}
+		bodies = append(bodies, append([]byte{}, b[w:w+int(n)]...))
+		b = b[w+int(n):]
+	}
+	if len(b) != 0 {
+		return nil, fmt.Errorf("%d bytes too many", len(b))
+	}
+	return bodies, nil
 }
 
 func holeIn(body []byte) *Hole {

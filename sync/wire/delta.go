@@ -4,28 +4,29 @@ import "google.golang.org/protobuf/proto"
 
 // delta takes from each result what the one before it, or its own decision,
 // says already. All arithmetic wraps, so that it is exact for every value. A
-// body that is no result, or that protobuf would write otherwise, passes as it
-// is; as what it is used for starts with a byte that says which.
+// body that is no result passes as it is. A result that protobuf would write
+// otherwise does too, marked by a byte in front that no Record begins with.
 type delta struct {
 	decided int64
 	seq     uint64 // of the result before: its last frame
 }
 
-const (
-	bodyAsIs  byte = 0
-	bodyDelta byte = 1
-)
+// bodyAsIs would be a tag with field number 0, which protobuf forbids.
+const bodyAsIs byte = 0
 
 func (d *delta) encode(body []byte) []byte {
 	r := new(Record)
 	if proto.Unmarshal(body, r) != nil || r.GetResult() == nil {
-		return append([]byte{bodyAsIs}, body...)
+		if len(body) > 0 && body[0] == bodyAsIs {
+			return append([]byte{bodyAsIs}, body...)
+		}
+		return body
 	}
 	if b, err := Encode(r); err != nil || string(b) != string(body) {
 		return append([]byte{bodyAsIs}, body...)
 	}
 	next := d.take(r.GetResult())
-	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend([]byte{bodyDelta}, r)
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 	if err != nil {
 		panic("BUG: a record that was just decoded can't be encoded: " + err.Error())
 	}
@@ -49,18 +50,17 @@ func (d *delta) take(r *Result) delta {
 
 // decode undoes encode. What encode never writes comes out as it went in.
 func (d *delta) decode(b []byte) []byte {
-	if len(b) == 0 {
-		return []byte{}
+	if len(b) > 0 && b[0] == bodyAsIs {
+		return b[1:]
 	}
-	body := append([]byte{}, b[1:]...)
 	r := new(Record)
-	if b[0] != bodyDelta || proto.Unmarshal(body, r) != nil || r.GetResult() == nil {
-		return body
+	if proto.Unmarshal(b, r) != nil || r.GetResult() == nil {
+		return b
 	}
 	d.give(r.GetResult())
 	full, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 	if err != nil {
-		return body
+		return b
 	}
 	return full
 }

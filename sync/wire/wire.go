@@ -143,8 +143,13 @@ func (v Verdict) Vision() vision.Verdict {
 	return vision.None
 }
 
-// NewBox is the box on the wire.
-func NewBox(b vision.Box) *Box { return &Box{X: b.X, Y: b.Y, W: b.W, H: b.H} }
+// NewBox is the box on the wire, to a sixteenth of a pixel: finer is noise,
+// which can't be compressed.
+func NewBox(b vision.Box) *Box {
+	return &Box{X: sixteenth(b.X), Y: sixteenth(b.Y), W: sixteenth(b.W), H: sixteenth(b.H)}
+}
+
+func sixteenth(pixels float32) float32 { return float32(math.Round(float64(pixels)*16) / 16) }
 
 // Vision is the box off the wire; the zero box if there is none.
 func (b *Box) Vision() vision.Box {

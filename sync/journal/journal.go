@@ -39,21 +39,32 @@ const (
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
-	db    *bbolt.DB
-	lock  *os.File
-	epoch uint64
-	wake  chan struct{} // holds one token when something was queued
+	db      *bbolt.DB
+	lock    *os.File
+	wake    chan struct{} // holds one token when something was queued
+	writing sync.Mutex    // held from a transaction that writes until stats tell of it; taken before mu
 
-	mu     sync.Mutex // protects what follows
-	queue  []*Pending
-	queued int   // bytes in queue
-	ended  error // why nothing is taken any more; nil while it is
-	stats  Stats
+	mu      sync.Mutex // protects what follows
+	epoch   uint64
+	queue   []*Pending
+	queued  int   // bytes in queue
+	ended   error // why nothing is taken any more; nil while it is
+	stats   Stats
+	saved   uint64                   // Acknowledged as it is on disk
+	waiting map[uint64]chan struct{} // for a record above that number, see Changed
 }
 
-// Stats are the journal's figures since it was opened.
+// Stats are the journal's figures, counted since it was opened where nothing
+// else is said.
 type Stats struct {
-	Last     uint64 // highest number committed, whenever that was; 0 if none
+	First        uint64 // lowest number that is there; 0 if none is
+	Last         uint64 // highest number ever committed; 0 if none
+	Acknowledged uint64 // the fleet has committed up to this number; 0 if nothing, or no fleet
+	Dropped      uint64 // records that retention dropped before they were acknowledged, since the file was made
+	DroppedAcked uint64 // and after they were, since the file was made
+	Limit        int64  // bytes of data from which on records are dropped; 0 if never
+	Used         int64  // bytes of the file that hold data
+
 	Commits  uint64 // transactions
 	Appended uint64 // records committed, amendments among them
 	Failed   uint64 // records refused or not committed
@@ -77,22 +88,18 @@ func (p *Pending) Done() <-chan struct{} { return p.done }
 // Result is the record's number, or why it isn't on disk. Only after Done.
 func (p *Pending) Result() (uint64, error) { return p.seq, p.err }
 
-// Epoch names this journal file: random, made with it, never used again. A
-// record is known for ever by the epoch and its number.
-func (j *Journal) Epoch() uint64 { return j.epoch }
-
 // Stats are the current figures.
 func (j *Journal) Stats() Stats {
-	var size int64
+	var size, used int64
 	// Only a closed journal fails here, whose size nobody asks for.
 	_ = j.view(func(tx *bbolt.Tx) error {
-		size = tx.Size()
+		size, used = tx.Size(), j.used(tx)
 		return nil
 	})
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := j.stats
-	s.Queued, s.Bytes = len(j.queue), size
+	s.Queued, s.Bytes, s.Used = len(j.queue), size, used
 	return s
 }
 
@@ -130,11 +137,15 @@ func (j *Journal) enqueue(p *Pending) *Pending {
 	if err != nil {
 		return j.refuse(p, fmt.Errorf("append to the journal: %w", err))
 	}
+	j.signal()
+	return p
+}
+
+func (j *Journal) signal() {
 	select {
 	case j.wake <- struct{}{}:
 	default: // a token is there already
 	}
-	return p
 }
 
 func (j *Journal) refuse(p *Pending, err error) *Pending {
@@ -152,7 +163,7 @@ func (j *Journal) Close() error {
 		p.err = fmt.Errorf("append to the journal: %w", ErrClosed)
 		close(p.done)
 	}
-	return errors.Join(closeDB(j.db), j.lock.Close())
+	return errors.Join(j.save(), closeDB(j.db), j.lock.Close())
 }
 
 // end takes nothing any more, for the reason given unless there was one

@@ -15,8 +15,9 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// Buckets and keys of the file. bucketState is empty so far: how far the
-// fleet has acknowledged belongs there.
+// Buckets and keys of the file. Programs that know nothing of bucketState's
+// contents, see state.go, read and append all the same, so the format is still
+// the first.
 var (
 	bucketMeta    = []byte("meta")
 	bucketRecords = []byte("records") // number u64 BE -> value, see record.go
@@ -103,7 +104,7 @@ func openFile(path string) (*Journal, error) {
 	case err != nil:
 		return nil, err
 	}
-	j := &Journal{db: db, wake: make(chan struct{}, 1)}
+	j := &Journal{db: db, wake: make(chan struct{}, 1), waiting: map[uint64]chan struct{}{}}
 	if err := j.check(); err != nil {
 		return nil, errors.Join(err, closeDB(db))
 	}
@@ -133,7 +134,7 @@ func closeDB(db *bbolt.DB) (err error) {
 }
 
 // check reads what the journal needs of its file and the newest records'
-// checksums.
+// checksums. The oldest ones, or all, may have been dropped.
 func (j *Journal) check() error {
 	var newer error
 	err := j.view(func(tx *bbolt.Tx) error {
@@ -151,6 +152,11 @@ func (j *Journal) check() error {
 		}
 		j.epoch = binary.BigEndian.Uint64(e)
 		j.stats.Last = records.Sequence()
+		m, ok := loadMarks(tx)
+		if !ok {
+			j.stats.Bad++
+		}
+		j.told(outcome{marks: m, first: lowest(tx)})
 		c := records.Cursor()
 		want := records.Sequence()
 		n := 0

@@ -46,9 +46,11 @@ func (j *Journal) Query(before uint64, limit int, keep func(seq uint64, body []b
 
 // After gives at most limit records above number seq, oldest first, as they
 // were written: amendments in their own place. Damaged ones are left out and
-// counted. An empty answer means that there is nothing above seq yet.
+// counted, and dropped ones aren't there. An empty answer means that there is
+// nothing above seq yet.
 func (j *Journal) After(seq uint64, limit int) (rows []Row, err error) {
-	for len(rows) < limit {
+	last := j.last()
+	for len(rows) < limit && seq < last {
 		var part []Row
 		var next uint64
 		err := j.view(func(tx *bbolt.Tx) error {
@@ -59,6 +61,9 @@ func (j *Journal) After(seq uint64, limit int) (rows []Row, err error) {
 		})
 		if err != nil {
 			return nil, err
+		}
+		for len(part) > 0 && part[len(part)-1].Seq > last {
+			part = part[:len(part)-1]
 		}
 		rows = append(rows, part...)
 		if next == 0 {
@@ -73,12 +78,12 @@ func (j *Journal) After(seq uint64, limit int) (rows []Row, err error) {
 // the amendments of each, in one transaction. It goes on below next; 0 is the
 // end.
 func (j *Journal) older(before uint64, most int) (rows []Row, next uint64, err error) {
+	if last := j.last(); before == 0 || before > last {
+		before = last + 1
+	}
 	err = j.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
-		var k, v []byte
-		if before != 0 {
-			k, _ = c.Seek(key(before))
-		}
+		k, v := c.Seek(key(before))
 		if k == nil {
 			k, v = c.Last()
 		} else {
@@ -105,7 +110,7 @@ func (j *Journal) gather(tx *bbolt.Tx, k, v []byte, step func() (k, v []byte), m
 		}
 		switch {
 		case err != nil:
-			j.bad()
+			j.bad(1)
 		case tx == nil || r.Amends == 0:
 			rows = append(rows, r)
 			size += len(r.Body) + len(r.Amend)
@@ -135,10 +140,18 @@ func amendment(tx *bbolt.Tx, k []byte, seq uint64) ([]byte, error) {
 	return r.Body, nil
 }
 
-func (j *Journal) bad() {
+func (j *Journal) bad(n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.stats.Bad++
+	j.stats.Bad += uint64(n)
+}
+
+// last is the highest number that is surely on disk. bbolt's readers see a
+// commit before its last sync has returned.
+func (j *Journal) last() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.stats.Last
 }
 
 func (j *Journal) view(f func(*bbolt.Tx) error) (err error) {

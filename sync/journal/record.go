@@ -48,6 +48,23 @@ func seal(seq uint64, kind byte, amends uint64, body []byte) []byte {
 
 // unseal checks a value and copies its body, because v is mapped memory.
 func unseal(seq uint64, v []byte) (Row, error) {
+	e, err := parse(seq, v)
+	if err == nil {
+		e.Body = append([]byte{}, e.Body...)
+	}
+	return e, err
+}
+
+// open checks a value of that kind and gives its body, which is part of v.
+func open(seq uint64, v []byte, kind byte) ([]byte, error) {
+	if len(v) < headerSize || binary.LittleEndian.Uint32(v) != sum(seq, v) || v[4] != kind {
+		return nil, errDamaged
+	}
+	return v[headerSize:], nil
+}
+
+// parse is unseal without the copy: Body is part of v.
+func parse(seq uint64, v []byte) (Row, error) {
 	if len(v) < headerSize || binary.LittleEndian.Uint32(v) != sum(seq, v) {
 		return Row{}, fmt.Errorf("record %d: %w: its checksum differs", seq, errDamaged)
 	}
@@ -61,6 +78,6 @@ func unseal(seq uint64, v []byte) (Row, error) {
 	default:
 		return Row{}, fmt.Errorf("record %d: %w: its kind is %d", seq, errDamaged, kind)
 	}
-	e.Body = append([]byte{}, rest...)
+	e.Body = rest
 	return e, nil
 }

@@ -9,9 +9,12 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
+
+const saveEvery = time.Second // how often Acknowledged is put on disk when nothing is appended
 
 // Run commits what is appended until ctx is done; then it commits what still
 // waits and returns nil. Each commit takes what was queued while the one
@@ -19,20 +22,53 @@ import (
 // It returns an error, and the journal takes nothing more, when a commit left
 // in doubt what is on disk: close it and open it again.
 func (j *Journal) Run(ctx context.Context) error {
-	for {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for more := true; ; { // more: the journal may be over its limit
+		if err := j.broken(); err != nil {
+			return err
+		}
 		batch := j.take()
-		if len(batch) > 0 {
-			if err := j.commit(batch); err != nil {
+		if len(batch) > 0 || more && ctx.Err() == nil {
+			var err error
+			if more, err = j.commit(batch); err != nil {
 				return err
 			}
 			continue
 		}
 		select {
 		case <-j.wake:
+		case <-tick.C:
+			if err := j.save(); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return j.drain()
 		}
 	}
+}
+
+// broken is why NewEpoch ended the journal; nil if it didn't.
+func (j *Journal) broken() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if errors.Is(j.ended, ErrBroken) {
+		return j.ended
+	}
+	return nil
+}
+
+// save puts Acknowledged on disk if it isn't there. A full disk, which is no
+// error, leaves it for the next time.
+func (j *Journal) save() error {
+	j.mu.Lock()
+	need := j.saved != j.stats.Acknowledged && !errors.Is(j.ended, ErrBroken)
+	j.mu.Unlock()
+	if !need {
+		return nil
+	}
+	_, err := j.commit(nil)
+	return err
 }
 
 // drain stops taking records and commits those that wait.
@@ -40,13 +76,13 @@ func (j *Journal) drain() error {
 	rest := j.end(ErrClosed)
 	for len(rest) > 0 {
 		n := min(len(rest), batchCount)
-		if err := j.commit(rest[:n]); err != nil {
+		if _, err := j.commit(rest[:n]); err != nil {
 			j.fail(rest[n:], err)
 			return err
 		}
 		rest = rest[n:]
 	}
-	return nil
+	return j.save()
 }
 
 // take cuts the next batch off the queue.
@@ -67,35 +103,86 @@ func (j *Journal) take() []*Pending {
 	return batch
 }
 
-// commit writes the batch in one transaction and tells its owners. The error
+// commit writes the batch, which may be empty, in one transaction and tells
+// its owners. More says that the journal is still over its limit. The error
 // is for Run: the journal is broken. A full disk isn't that: nothing of the
 // batch is on disk then, and the next one may fit.
-func (j *Journal) commit(batch []*Pending) error {
-	last, err := j.write(batch)
-	if err == nil {
-		j.mu.Lock()
-		j.stats.Last = max(j.stats.Last, last)
-		j.stats.Commits++
-		for _, p := range batch {
-			if p.err == nil {
-				j.stats.Appended++
-			} else {
-				j.stats.Failed++
-			}
-		}
-		j.mu.Unlock()
-		for _, p := range batch {
-			close(p.done)
-		}
-		return nil
+func (j *Journal) commit(batch []*Pending) (more bool, err error) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	coming := 0
+	for _, p := range batch {
+		coming += headerSize + amendmentExtra + len(p.body) + elementBytes
 	}
+	o, err := j.write(batch, coming, max(dropMost, 2*coming))
 	if full(err) {
-		j.fail(batch, fmt.Errorf("append to the journal: %w: %w", ErrFull, err))
-		return nil
+		var some bool
+		if some, err = j.makeRoom(coming, err); some {
+			o, err = j.write(batch, coming, dropTight)
+		}
 	}
-	err = fmt.Errorf("commit to the journal: %w: %w", ErrBroken, err)
-	j.fail(append(batch, j.end(err)...), err)
-	return err
+	switch {
+	case errors.Is(err, errNothing):
+		return false, nil
+	case full(err):
+		j.fail(batch, fmt.Errorf("append to the journal: %w: %w", ErrFull, err))
+		return false, nil
+	case err != nil:
+		err = fmt.Errorf("commit to the journal: %w: %w", ErrBroken, err)
+		j.fail(append(batch, j.end(err)...), err)
+		return false, err
+	}
+	j.mu.Lock()
+	j.told(o)
+	for _, p := range batch {
+		if p.err == nil {
+			j.stats.Appended++
+		} else {
+			j.stats.Failed++
+		}
+	}
+	j.mu.Unlock()
+	for _, p := range batch {
+		close(p.done)
+	}
+	return o.more, nil
+}
+
+// makeRoom drops what the limit wants dropped by itself, in small steps,
+// because a transaction can't use the pages that it frees. Some says that
+// something was dropped, so that another try is worth it. The error is the one
+// given, of the full disk, unless a worse one came.
+func (j *Journal) makeRoom(coming int, why error) (some bool, err error) {
+	for step := dropTight; ; step = min(2*step, dropMost) {
+		o, err := j.write(nil, coming, step)
+		switch {
+		case err != nil && !full(err) && !errors.Is(err, errNothing):
+			return false, err
+		case err != nil || !o.trimmed:
+			return some, why
+		}
+		some = true
+		j.mu.Lock()
+		j.told(o)
+		j.mu.Unlock()
+	}
+}
+
+// outcome is what a transaction did.
+type outcome struct {
+	marks
+	first, last uint64 // last is 0 if it appended nothing
+	trimmed     bool // records were dropped
+	more        bool // and more should be
+}
+
+// told takes over what is on disk now. The caller holds mu.
+func (j *Journal) told(o outcome) {
+	s := &j.stats
+	s.First, s.Last = o.first, max(s.Last, o.last)
+	s.Acknowledged, j.saved = max(s.Acknowledged, o.acked), o.acked
+	s.Dropped, s.DroppedAcked = o.marks.dropped, o.droppedAcked
+	j.wakeLocked()
 }
 
 func (j *Journal) fail(batch []*Pending, err error) {
@@ -108,23 +195,61 @@ func (j *Journal) fail(batch []*Pending, err error) {
 	}
 }
 
-// write is the transaction. bbolt panics on damaged pages, and a mapped page
-// that can't be read faults; both become errors here.
-func (j *Journal) write(batch []*Pending) (last uint64, err error) {
-	defer guard(&err)()
-	err = j.db.Update(func(tx *bbolt.Tx) error {
+var errNothing = errors.New("there is nothing to write")
+
+// write is the transaction: it drops up to most bytes if those coming don't
+// fit under the limit, appends, and notes both.
+func (j *Journal) write(batch []*Pending, coming, most int) (o outcome, err error) {
+	j.mu.Lock()
+	acked, limit := j.stats.Acknowledged, j.stats.Limit
+	j.mu.Unlock()
+	err = j.update(func(tx *bbolt.Tx) error {
+		m, ok := loadMarks(tx)
+		before := m
+		if acked > m.acked {
+			m.acked = acked
+			if err := forget(tx, acked); err != nil {
+				return err
+			}
+		}
 		records := tx.Bucket(bucketRecords)
 		records.FillPercent = 1 // keys only grow, so a page that is split is never filled again
+		if want := j.excess(tx, limit, coming); want > 0 {
+			n, err := drop(tx, &m, min(want, most))
+			if err != nil {
+				return err
+			}
+			o.trimmed, o.more = n > 0, n > 0 && want > most
+		}
 		for _, p := range batch {
 			p.seq, p.err = 0, nil
 			if err := put(tx, records, p); err != nil {
 				return err
 			}
-			last = max(last, p.seq)
+			o.last = max(o.last, p.seq)
 		}
-		return nil
+		if len(batch) == 0 && m == before && ok {
+			return errNothing
+		}
+		o.marks, o.first = m, lowest(tx)
+		if m == before {
+			return nil
+		}
+		return m.store(tx)
 	})
-	return last, err
+	if err == nil {
+		j.mu.Lock()
+		j.stats.Commits++
+		j.mu.Unlock()
+	}
+	return o, err
+}
+
+// update is a transaction that writes. bbolt panics on damaged pages, and a
+// mapped page that can't be read faults; both become errors here.
+func (j *Journal) update(f func(*bbolt.Tx) error) (err error) {
+	defer guard(&err)()
+	return j.db.Update(f)
 }
 
 // put adds one record. An amendment of nothing fails alone, in p.err.
@@ -158,6 +283,9 @@ func put(tx *bbolt.Tx, records *bbolt.Bucket, p *Pending) error {
 // the meta page. A failed sync is never taken for a full disk, because what
 // is on disk after it nobody knows.
 func full(err error) bool {
+	if err == nil {
+		return false
+	}
 	var path *fs.PathError
 	if errors.As(err, &path) && path.Op == "write" {
 		return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)

@@ -23,6 +23,8 @@ type Config struct {
 	Listen   string    `yaml:"listen" doc:"Address and port of the page, the REST interface and the metrics. There is no login on the device yet: anything but loopback is warned about. Port 0 lets the system choose."`
 	Data     string    `yaml:"data" doc:"Folder for the journal. It is made when it isn't there. The flag --data overrides it."`
 	Infer    Infer     `yaml:"infer" doc:"How models are run."`
+	Journal  Journal   `yaml:"journal" doc:"How results are kept."`
+	Fleet    Fleet     `yaml:"fleet" doc:"What is told to the fleet service, once the device is enrolled (sightline-agent enroll)."`
 	Stations []Station `yaml:"stations" need:"yes" doc:"The inspection points of this device, at least one."`
 
 	// Warnings are settings that work but deserve a second look.
@@ -36,6 +38,16 @@ type Config struct {
 type Infer struct {
 	ONNXRuntime string `yaml:"onnxruntime" doc:"File of the ONNX Runtime library. Empty: SIGHTLINE_ONNXRUNTIME, then beside the program, then where the system's loader looks."`
 	Threads     int    `yaml:"threads" doc:"Processor threads for each model, 1 to 64."`
+}
+
+// Journal says how results are kept.
+type Journal struct {
+	LimitMB int `yaml:"limit_mb" doc:"How much room results may take, in MB (10^6 bytes), 16 to 1000000; 0 is without a limit. Beyond it the oldest are dropped: first those that the fleet has, then those that it hasn't, which is told as a warning and to the fleet."`
+}
+
+// Fleet says what is told to the fleet service.
+type Fleet struct {
+	Report time.Duration `yaml:"report" doc:"How often the device tells how it is doing, 1s to 10m. The fleet shows it as stale when nothing came for three times that. Results are sent as they are made."`
 }
 
 // Station is one inspection point.
@@ -74,6 +86,9 @@ func Default() Config {
 		Listen: "127.0.0.1:8080",
 		Data:   "/var/lib/sightline",
 		Infer:  Infer{Threads: 1},
+
+		Journal: Journal{LimitMB: 4000},
+		Fleet:   Fleet{Report: 10 * time.Second},
 	}
 }
 

@@ -30,6 +30,8 @@ const full = `# a whole configuration
 listen: "[::1]:8081"
 data: ./data
 infer: {onnxruntime: "", threads: 2}
+journal: {limit_mb: 64}
+fleet: {report: 3s}
 stations:
   - id: station1
     line: A
@@ -55,7 +57,7 @@ func TestParseReadsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Listen: "[::1]:8081", Data: "data", Infer: Infer{Threads: 2},
+		Listen: "[::1]:8081", Data: "data", Infer: Infer{Threads: 2}, Journal: Journal{LimitMB: 64}, Fleet: Fleet{Report: 3 * time.Second},
 		Stations: []Station{{
 			ID: "station1", Line: "A",
 			Camera:   Camera{Source: "rtsp://u:p@192.0.2.10/stream", Loop: true},
@@ -73,11 +75,11 @@ func TestParseReadsEverything(t *testing.T) {
 		t.Error(d)
 	}
 	f := got.Fault("stations[1].family", "isn't known")
-	if f.Error() != "etc/../s.yaml:16: stations[1].family: isn't known" {
+	if f.Error() != "etc/../s.yaml:18: stations[1].family: isn't known" {
 		t.Errorf("a later fault is %q", f.Error())
 	}
-	if f := got.Fault("stations[0].model", "x"); f.Line != 9 {
-		t.Errorf("the model stands in line %d, want 9", f.Line)
+	if f := got.Fault("stations[0].model", "x"); f.Line != 11 {
+		t.Errorf("the model stands in line %d, want 11", f.Line)
 	}
 }
 
@@ -125,8 +127,8 @@ var bad = []struct{ name, text, want string }{
 	{"deep lists", strings.Repeat("- ", 40) + "a", "s.yaml:1: nested deeper than 32 levels"},
 	{"second document", station + "---\nlisten: x\n", `s.yaml:6: a second document: a configuration is one document, remove the line "---"`},
 	{"alias bomb", "a: &a [x, x]\nb: &b [*a, *a]\nlisten: *b\n" + station,
-		"s.yaml:1: a: there is no such setting; there are listen, data, infer, stations\n" +
-			"s.yaml:2: b: there is no such setting; there are listen, data, infer, stations\n" +
+		"s.yaml:1: a: there is no such setting; there are listen, data, infer, journal, fleet, stations\n" +
+			"s.yaml:2: b: there is no such setting; there are listen, data, infer, journal, fleet, stations\n" +
 			"s.yaml:3: listen: anchors (&) and aliases (*) aren't read: write the value out"},
 	{"merge", "infer:\n  <<: {threads: 2}\n" + station, "s.yaml:2: infer: merging (<<) isn't read: write the values out"},
 	{"tag", "infer: {threads: !!int 3}\n" + station, "s.yaml:1: infer.threads: the tag !!int isn't read: remove it"},
@@ -172,6 +174,8 @@ var bad = []struct{ name, text, want string }{
 	{"confidence", station + "    confidence: 50\n", "s.yaml:5: stations[0].confidence: must be more than 0 and less than 1, got 50"},
 	{"confidence zero", station + "    confidence: 0\n", "s.yaml:5: stations[0].confidence: must be more than 0 and less than 1, got 0"},
 	{"confidence NaN", station + "    confidence: .nan\n", `s.yaml:5: stations[0].confidence: must be a number, got ".nan"`},
+	{"journal limit", "journal: {limit_mb: 3}\n" + station, "s.yaml:1: journal.limit_mb: must be 16 to 1000000, or 0 for no limit, got 3"},
+	{"fleet report", "fleet: {report: 10ms}\n" + station, "s.yaml:1: fleet.report: must be 1s to 10m, got 10ms"},
 	{"deadline without unit", station + "    deadline: 500\n", `s.yaml:5: stations[0].deadline: must be a time with its unit, as 500ms or 2s, got "500"`},
 	{"deadline negative", station + "    deadline: -1s\n", "s.yaml:5: stations[0].deadline: must be 1ms to 1m, got -1s"},
 	{"deadline long", station + "    deadline: 2h\n", "s.yaml:5: stations[0].deadline: must be 1ms to 1m, got 2h0m0s"},

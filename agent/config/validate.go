@@ -59,6 +59,12 @@ func (v *validator) device() {
 	if t := c.Infer.Threads; t < 1 || t > 64 {
 		v.fault("infer.threads", "must be 1 to 64, got %d", t)
 	}
+	if mb := c.Journal.LimitMB; mb != 0 && (mb < 16 || mb > 1e6) {
+		v.fault("journal.limit_mb", "must be 16 to 1000000, or 0 for no limit, got %d", mb)
+	}
+	if d := c.Fleet.Report; d < time.Second || d > 10*time.Minute {
+		v.fault("fleet.report", "must be 1s to 10m, got %v", d)
+	}
 	if len(c.Stations) == 0 {
 		v.fault("stations", "there are none: a device has at least one station, with id, camera and model")
 	}

@@ -59,6 +59,26 @@ var (
 		Title: "verdicts come later than the station's deadline",
 		Do:    "Use a smaller model, a lower rate, fewer stations on this device, or a longer deadline.",
 	}
+	JournalDropped = Warning{
+		Code: "journal_dropped", Severity: Error,
+		Title: "results were dropped for room before the fleet had them",
+		Do:    "Bring the connection to the fleet back, or raise journal.limit_mb. The fleet is told which numbers are missing, and their verdicts' counts.",
+	}
+	FleetUnreachable = Warning{
+		Code: "fleet_unreachable", Severity: Warn,
+		Title: "the fleet can't be reached, results wait on this device",
+		Do:    "Check the network between device and fleet. Inspection goes on; results are sent when the fleet is back.",
+	}
+	FleetRefuses = Warning{
+		Code: "fleet_refuses", Severity: Error,
+		Title: "the fleet refuses this device",
+		Do:    "If the device was revoked on purpose, nothing. Else enrol it again with a new token: sightline-agent enroll. Results wait on this device.",
+	}
+	CertificateEnding = Warning{
+		Code: "certificate_ending", Severity: Warn,
+		Title: "the device's certificate couldn't be renewed",
+		Do:    "Check that the device reaches the fleet's HTTPS address. Once the certificate has ended, results wait on this device until it is renewed.",
+	}
 	ClockImplausible = Warning{
 		Code: "clock_implausible", Severity: Warn,
 		Title: "the device's clock can't be right",
@@ -81,7 +101,8 @@ func All() []Warning {
 	return []Warning{
 		CameraSilent, CameraUnreachable, CameraPictureBroken,
 		ModelWorkerRestarting, RuleFailing, NoRule,
-		JournalFull, JournalQuarantined, JournalSlow, VerdictsUnrecordedAllowed, VerdictsLate,
+		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
+		FleetUnreachable, FleetRefuses, CertificateEnding,
 		ClockImplausible, FramesDropped, NetworkOpen,
 	}
 }

@@ -33,7 +33,7 @@ var (
 
 // Limits of the broker, told to operators in the documents.
 const (
-	MaxPayload    = 8 << 20         // bytes of one message; a client that sends more is cut
+	MaxPayload    = 8 << 20         // bytes of one message with its topic; a client that sends more is cut
 	DefaultMax    = 4096            // connections
 	maxPending    = 32 << 20        // bytes that wait for one client; one that lets more wait is cut
 	writeDeadline = 5 * time.Second // for one write to a client; a slower one is cut

@@ -70,7 +70,7 @@ func permissions(name string, service bool) *server.Permissions {
 		return p
 	}
 	if service {
-		all := subjects(root + "/>")
+		all := subjects(root, root+"/>") // "root/#" is both
 		return &server.Permissions{Publish: all, Subscribe: all}
 	}
 	// Up are the kinds that there are and no wildcard: the broker remembers

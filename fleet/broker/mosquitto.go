@@ -76,7 +76,7 @@ type mosquitto struct {
 	Services                       []string
 	Root                           string
 	MaxPayload, MaxPayloadMB       int
-	MaxPacket, MaxQueued           int
+	MaxQueued                      int
 }
 
 func mosquittoValues(cfg MosquittoConfig) (*mosquitto, error) {
@@ -100,7 +100,7 @@ func mosquittoValues(cfg MosquittoConfig) (*mosquitto, error) {
 	}
 	v := &mosquitto{
 		Host: host, Port: port, Services: cfg.Services, Root: root,
-		MaxPayload: MaxPayload, MaxPayloadMB: MaxPayload >> 20, MaxPacket: MaxPayload + 1<<16, MaxQueued: maxPending,
+		MaxPayload: MaxPayload, MaxPayloadMB: MaxPayload >> 20, MaxQueued: maxPending,
 	}
 	for _, f := range []struct {
 		to             *string

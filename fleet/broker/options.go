@@ -14,8 +14,6 @@ const (
 	maxMemory = 32 << 20
 	// A subscription with QoS 1 counts twice, one that ends with # twice again.
 	maxSubscriptions = 1024
-	// NATS counts its own header with the payload.
-	headerRoom = 1 << 10
 )
 
 // mqttRules are options that NATS takes from its configuration's text alone.
@@ -37,7 +35,7 @@ func (b *Broker) options(host string, port int) (*server.Options, error) {
 
 	o.MaxConn = b.cfg.Max
 	o.MaxSubs = maxSubscriptions
-	o.MaxPayload = MaxPayload + headerRoom
+	o.MaxPayload = MaxPayload
 	o.MaxPending = maxPending
 	o.WriteDeadline = writeDeadline
 	o.MaxClosedClients = 64 // remembered for monitoring, which nobody asks for

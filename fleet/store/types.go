@@ -19,6 +19,8 @@ var (
 	ErrExpired  = errors.New("it has expired")
 	ErrNewer    = errors.New("a newer version of this program wrote the database: run that one")
 	ErrFull     = errors.New("no space is left for the database")
+	ErrDamaged  = errors.New("the database is damaged")
+	ErrRange    = errors.New("the batch's numbers are beyond all that a journal can have")
 )
 
 // Device is one enrolled device. Times are zero for what hasn't happened; all
@@ -80,6 +82,16 @@ func (d *Device) Presence(now time.Time) (Presence, time.Time) {
 // be silent.
 const DefaultQuiet = 45 * time.Second
 
+// Sign is a message of a device, for what it says of the device's presence.
+// At most one of the messages is set; without, the device was merely heard.
+type Sign struct {
+	Device string
+	At     time.Time // by the fleet's clock
+	Hello  *wire.Hello
+	Life   *wire.Life
+	State  *wire.State
+}
+
 // Row is a result as the fleet has it.
 type Row struct {
 	ID         int64 // order of arrival, over all devices
@@ -119,6 +131,18 @@ type Mark struct {
 	Epoch     uint64
 	Watermark uint64
 	Known     bool // the device is enrolled and not revoked; else nothing was stored
+	Took      Took // of the batch; zero from Watermark
+}
+
+// Took says what became of a batch.
+type Took struct {
+	Rows       []Row // results stored now
+	Amended    int   // results that were told otherwise
+	Holes      int
+	Unreadable int   // items set aside
+	Duplicates int   // items that had come before
+	Gap        bool  // what comes before the batch is missing, nothing of it was stored
+	Err        error // why nothing of it was stored or ever will be: ErrRange
 }
 
 // Hole is a span of records that a device said will never come.

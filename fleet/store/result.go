@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+	// lookAt is how many of the newest rows a page of a label may take; twice
+	// as many each time that nothing was found.
+	lookAt = 20_000
+
+	sqlRow = `SELECT r.id, d.id, e.epoch, r.seq, r.received, r.decided, r.station, r.part, r.label, r.verdict, r.reason, r.body, r.told `
+	sqlOf  = ` FROM result r CROSS JOIN epoch e ON e.key = r.epoch CROSS JOIN device d ON d.key = r.device `
+)
+
+// Results are rows that fit the query, newest arrival first; more says that
+// there may be others: the next page's Before is the last row's ID. No rows
+// means that there are none. Few rows with a Label doesn't: a page looks at a
+// bounded number of rows, unless there is no other way to find a first one.
+func (s *Store) Results(ctx context.Context, q Query) (found []Row, more bool, err error) {
+	if q.Limit <= 0 {
+		q.Limit = defaultLimit
+	}
+	q.Limit = min(q.Limit, maxLimit)
+	if q.Before <= 0 {
+		q.Before = math.MaxInt64
+	}
+	if q.Label == "" {
+		found, err = s.results(ctx, q, 0, q.Limit+1)
+		return found[:min(len(found), q.Limit)], len(found) > q.Limit, err
+	}
+	if q.Before, err = s.end(ctx, q.Before); err != nil {
+		return nil, false, err
+	}
+	for look := int64(lookAt); q.Before > 1; look *= 2 {
+		from := max(q.Before-look, 1)
+		found, err = s.results(ctx, q, from, q.Limit+1)
+		if err != nil || len(found) > q.Limit {
+			return found[:min(len(found), q.Limit)], err == nil, err
+		}
+		if len(found) > 0 {
+			return found, from > 1, nil
+		}
+		q.Before = from
+	}
+	return nil, false, nil
+}
+
+// end is the ID after the newest row's, if that is below before.
+func (s *Store) end(ctx context.Context, before int64) (int64, error) {
+	var newest int64
+	err := s.reader.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM result`).Scan(&newest)
+	return min(before, newest+1), s.explain(err)
+}
+
+// results are the newest rows from that ID on. A condition that has a better
+// one's index beside it is kept from using its own by a plus sign.
+func (s *Store) results(ctx context.Context, q Query, from int64, limit int) ([]Row, error) {
+	where, args := []string{"r.id < ?", "r.id >= ?"}, []any{q.Before, from}
+	indexed := ""
+	add := func(condition string, arg any) {
+		where, args = append(where, indexed+condition), append(args, arg)
+		indexed = "+"
+	}
+	if q.Part != "" {
+		where = append(where, "r.part <> ''")
+		add("r.part = ?", q.Part)
+	}
+	if v := q.Verdict; v != nil && *v != vision.Pass && indexed == "" {
+		where = append(where, "r.verdict <> 1") // as the index is declared
+		if q.Device == "" {
+			add("r.verdict = ?", int64(*v))
+		} else {
+			where, args = append(where, "r.verdict = ?"), append(args, int64(*v))
+		}
+	} else if v != nil {
+		where, args = append(where, "+r.verdict = ?"), append(args, int64(*v))
+	}
+	if q.Device != "" {
+		add("r.device = (SELECT key FROM device WHERE id = ?)", q.Device)
+	}
+	if q.Station != "" {
+		add("r.station = ?", q.Station)
+	}
+	if q.Label != "" {
+		where, args = append(where, "(r.label = ? OR instr(r.body, CAST(? AS BLOB)))"), append(args, q.Label, q.Label)
+	}
+	text := sqlRow + sqlOf + " WHERE " + strings.Join(where, " AND ") + " ORDER BY r.id DESC"
+	return s.someRows(ctx, limit, func(r *Row) bool { return q.Label == "" || labelled(r, q.Label) }, text, args...)
+}
+
+// someRows reads rows until so many have passed the filter.
+func (s *Store) someRows(ctx context.Context, limit int, keep func(*Row) bool, text string, args ...any) ([]Row, error) {
+	found, err := s.reader.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	defer found.Close()
+	var all []Row
+	for len(all) < limit && found.Next() {
+		r, err := scanRow(found)
+		if err != nil {
+			return nil, s.explain(err)
+		}
+		if keep(&r) {
+			all = append(all, r)
+		}
+	}
+	return all, s.explain(found.Err())
+}
+
+func labelled(r *Row, label string) bool {
+	if r.Label == label {
+		return true
+	}
+	for _, e := range r.Record.GetEvidence() {
+		if e.GetLabel() == label {
+			return true
+		}
+	}
+	return false
+}
+
+func scanRow(from *sql.Rows) (Row, error) {
+	var r Row
+	var epoch, received, decided, verdict int64
+	var body, told sql.RawBytes
+	if err := from.Scan(&r.ID, &r.Device, &epoch, &r.Seq, &received, &decided, &r.Station, &r.Part, &r.Label,
+		&verdict, &r.Reason, &body, &told); err != nil {
+		return r, err
+	}
+	r.Epoch, r.Received, r.Decided, r.Verdict = uint64(epoch), wire.Time(received), wire.Time(decided), vision.Verdict(verdict)
+	rec, err := wire.Decode(body)
+	if err != nil {
+		return r, fmt.Errorf("result %d: %w", r.ID, err)
+	}
+	r.Record = rec.GetResult()
+	if len(told) > 0 {
+		if rec, err = wire.Decode(told); err != nil {
+			return r, fmt.Errorf("amendment of result %d: %w", r.ID, err)
+		}
+		r.Told = rec.GetTold()
+	}
+	return r, nil
+}
+
+// Result is one row; ErrNotFound without.
+func (s *Store) Result(ctx context.Context, id int64) (*Row, error) {
+	r, err := first(rows(ctx, s, scanRow, sqlRow+sqlOf+"WHERE r.id = ?", id))
+	if err != nil {
+		return nil, fmt.Errorf("result %d: %w", id, err)
+	}
+	return r, nil
+}
+
+// Watermark is how far a device's epoch has come, 0 for one that is unknown.
+func (s *Store) Watermark(ctx context.Context, device string, epoch uint64) (Mark, error) {
+	m := Mark{Device: device, Epoch: epoch}
+	var revoked, watermark int64
+	err := s.reader.QueryRowContext(ctx, `SELECT d.revoked, coalesce(e.watermark, 0)
+		FROM device d LEFT JOIN epoch e ON e.device = d.key AND e.epoch = ? WHERE d.id = ?`, int64(epoch), device).Scan(&revoked, &watermark)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, nil
+	} else if err != nil {
+		return m, fmt.Errorf("watermark of device %s: %w", device, s.explain(err))
+	}
+	m.Known, m.Watermark = revoked == 0, uint64(watermark)
+	return m, nil
+}
+
+// Totals count what a device sent, or with "" all of them.
+func (s *Store) Totals(ctx context.Context, device string) (Totals, error) {
+	epochs, err := rows(ctx, s, func(r *sql.Rows) (t Totals, err error) {
+		err = r.Scan(&t.Results, &t.Pass, &t.Fail, &t.None, &t.Holes, &t.Unreadable)
+		return t, err
+	}, `SELECT results, pass, fail, none, holes, unreadable FROM epoch
+		WHERE ?1 = '' OR device = (SELECT key FROM device WHERE id = ?1)`, device)
+	var all Totals
+	for _, t := range epochs {
+		all.Results += t.Results
+		all.Pass += t.Pass
+		all.Fail += t.Fail
+		all.None += t.None
+		all.Holes += min(t.Holes, math.MaxUint64-all.Holes) // a device may claim any
+		all.Unreadable += t.Unreadable
+	}
+	if err != nil {
+		return Totals{}, fmt.Errorf("totals: %w", err)
+	}
+	return all, nil
+}

@@ -158,13 +158,16 @@ func (j *Journal) makeRoom(coming int, why error) (some bool, err error) {
 		switch {
 		case err != nil && !full(err) && !errors.Is(err, errNothing):
 			return false, err
-		case err != nil || !o.trimmed:
+		case err != nil:
 			return some, why
 		}
-		some = true
 		j.mu.Lock()
 		j.told(o)
 		j.mu.Unlock()
+		if !o.trimmed {
+			return some, why
+		}
+		some = true
 	}
 }
 
@@ -172,8 +175,8 @@ func (j *Journal) makeRoom(coming int, why error) (some bool, err error) {
 type outcome struct {
 	marks
 	first, last uint64 // last is 0 if it appended nothing
-	trimmed     bool // records were dropped
-	more        bool // and more should be
+	trimmed     bool   // records were dropped
+	more        bool   // and more should be
 }
 
 // told takes over what is on disk now. The caller holds mu.

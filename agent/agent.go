@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision/infer"
@@ -28,6 +30,8 @@ type Config struct {
 	Open    bool              // the REST interface can be reached from the network
 	Stay    bool              // go on answering when every source has ended
 	Judge   bool              // when the context ends, judge parts in view instead of NONE stopped
+	Board   *board.Reader     // the hardware; nil: it isn't read
+	Fleet   func() *api.Fleet // how the connection to the fleet is doing, nil while there is none; may be nil
 }
 
 // Agent is one device: its stations, the workers they share, and the journal.
@@ -40,6 +44,7 @@ type Agent struct {
 	thumbs   thumbs
 	events   events
 	alive    liveness
+	board    sampler
 	began    time.Time
 }
 
@@ -73,6 +78,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.cfg.Journal.Run(keep)
 	})
 	base.Go(func() error { return a.watch(keep) })
+	base.Go(func() error { return a.readBoard(keep) })
 	err := a.inspect(ctx)
 	if err == nil && a.cfg.Stay {
 		<-ctx.Done()

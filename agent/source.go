@@ -24,9 +24,12 @@ const staleAfter = 2 * time.Second
 // Now is the state of everything (api.Source).
 func (a *Agent) Now() api.Now {
 	now := time.Now()
-	out := api.Now{Version: a.cfg.Version, Began: a.began, Health: a.health.List(), Lost: a.events.missed()}
+	out := api.Now{Version: a.cfg.Version, Began: a.began, Health: a.health.List(), Lost: a.events.missed(), Board: a.Reading()}
 	r := a.recorder.Stats()
 	out.Recorder = api.Recorder{Late: r.Late, Owed: r.Owed, Lost: r.Lost}
+	j := a.cfg.Journal.Stats()
+	out.Journal = api.Journal{Epoch: a.cfg.Journal.Epoch(), Last: j.Last, Bytes: j.Bytes, Dropped: j.Dropped}
+	out.Fleet = a.fleet()
 	for _, s := range a.stations {
 		out.Stations = append(out.Stations, a.station(s, now))
 	}

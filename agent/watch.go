@@ -29,6 +29,7 @@ func (a *Agent) watch(ctx context.Context) error {
 		for n, s := range a.stations {
 			a.watchStation(s, &watched[n])
 		}
+		a.watchFleet(time.Now())
 		r := a.recorder.Stats()
 		a.set(health.JournalFull, "", r.Full, fmt.Sprintf("%d records wait", r.Owed))
 		a.set(health.JournalSlow, "", r.Owed > 0 && !r.Full, fmt.Sprintf("%d records wait", r.Owed))

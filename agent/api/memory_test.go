@@ -31,6 +31,8 @@ type memory struct {
 	subs     map[chan Result]struct{}
 	lost     uint64
 	recorder Recorder
+	journal  Journal
+	fleet    *Fleet
 	shot     *Shot
 	turn     chan struct{} // closed when shot changes
 	broken   error         // of Results and Since
@@ -48,7 +50,7 @@ func (m *memory) Now() Now {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Now{
-		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost,
+		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet,
 	}
 }
 

@@ -47,7 +47,7 @@ func byStation(values func(*Station, func(value float64, label string))) func(*S
 
 // metricTable is all that /metrics tells besides the process itself.
 func metricTable() []metric {
-	return slices.Concat(agentMetrics(), frameMetrics(), deviceMetrics())
+	return slices.Concat(agentMetrics(), frameMetrics(), deviceMetrics(), fleetMetrics())
 }
 
 // agentMetrics are of the agent and what its stations decided.
@@ -138,6 +138,12 @@ func deviceMetrics() []metric {
 			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Recorder.Owed)) }},
 		{"sightline_journal_records_lost_total", "Records given up: the disk didn't take them.", counter, nil,
 			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Recorder.Lost)) }},
+		{"sightline_journal_last_number", "The highest number that a record has.", gauge, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Journal.Last)) }},
+		{"sightline_journal_size_bytes", "Size of the journal's file.", gauge, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Journal.Bytes)) }},
+		{"sightline_journal_records_dropped_total", "Records dropped for room before the fleet had them, since the file was made.", counter, nil,
+			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Journal.Dropped)) }},
 		{"sightline_health_warnings", "Warnings that are raised.", gauge, []string{"severity"},
 			func(_ *Server, n *Now, emit func(float64, ...string)) {
 				for _, severity := range []health.Severity{health.Info, health.Warn, health.Error} {
@@ -153,6 +159,27 @@ func deviceMetrics() []metric {
 				emit(float64(s.readers.Load()), "events")
 				emit(float64(s.viewers.Load()), "live")
 			}},
+	}
+}
+
+// fleetMetrics are of the connection to the fleet; absent without one.
+func fleetMetrics() []metric {
+	of := func(value func(*Fleet) float64) func(*Server, *Now, func(float64, ...string)) {
+		return func(_ *Server, n *Now, emit func(float64, ...string)) {
+			if n.Fleet != nil {
+				emit(value(n.Fleet))
+			}
+		}
+	}
+	return []metric{
+		{"sightline_uplink_connected", "1 while the connection to the fleet is there.", gauge, nil, of(func(f *Fleet) float64 { return one(f.Connected) })},
+		{"sightline_uplink_connects_total", "Connections made to the fleet.", counter, nil, of(func(f *Fleet) float64 { return float64(f.Connects) })},
+		{"sightline_uplink_backlog_records", "Records that wait for the fleet.", gauge, nil, of(func(f *Fleet) float64 { return float64(f.Backlog) })},
+		{"sightline_uplink_records_sent_total", "Records sent to the fleet, those sent again among them.", counter, nil, of(func(f *Fleet) float64 { return float64(f.Sent) })},
+		{"sightline_uplink_records_resent_total", "Records sent to the fleet again.", counter, nil, of(func(f *Fleet) float64 { return float64(f.Resent) })},
+		{"sightline_uplink_sent_bytes_total", "Bytes of batches sent to the fleet, as MQTT's payload.", counter, nil, of(func(f *Fleet) float64 { return float64(f.SentBytes) })},
+		{"sightline_uplink_certificate_expiry_time_seconds", "When the device's certificate ends, seconds since 1970.", gauge, nil,
+			of(func(f *Fleet) float64 { return float64(f.Certificate.Unix()) })},
 	}
 }
 

@@ -80,7 +80,8 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 		head
 		Stations []stationView
 		Need     []needView
-	}{head: newHead("Stations · Sightline", "now"), Need: needs(&n, "")}
+		Board    *boardView
+	}{head: newHead("Stations · Sightline", "now"), Need: needs(&n, ""), Board: viewBoard(n.Board)}
 	for i := range n.Stations {
 		data.Stations = append(data.Stations, viewStation(&n.Stations[i], n.Health))
 	}
@@ -110,8 +111,9 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		Parts   []partView
 		Ghosts  []int // places that wait for a part
 		Need    []needView
+		Board   *boardView
 	}{
-		head: newHead(st.ID+" · Sightline", "now"), Station: viewStation(st, n.Health), Need: needs(n, st.ID),
+		head: newHead(st.ID+" · Sightline", "now"), Station: viewStation(st, n.Health), Need: needs(n, st.ID), Board: viewBoard(n.Board),
 	}
 	for i := range recent {
 		data.Parts = append(data.Parts, viewPart(&recent[i]))

@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision"
@@ -15,7 +16,10 @@ type Now struct {
 	Stations []Station // in the order of the configuration
 	Health   []health.Raised
 	Recorder Recorder
-	Lost     uint64 // results that readers of Subscribe were too slow for
+	Journal  Journal
+	Fleet    *Fleet         // nil while this agent doesn't send to a fleet
+	Lost     uint64         // results that readers of Subscribe were too slow for
+	Board    *board.Reading // nil where the hardware isn't read
 }
 
 // Recorder counts what the disk did to verdicts.
@@ -23,6 +27,33 @@ type Recorder struct {
 	Late uint64 // verdicts that weren't on disk by the deadline
 	Owed uint64 // records that still wait for the disk
 	Lost uint64 // records given up
+}
+
+// Journal is what is on disk.
+type Journal struct {
+	Epoch   uint64
+	Last    uint64 // highest number
+	Bytes   int64  // of its file
+	Dropped uint64 // records dropped for room before the fleet had them
+}
+
+// Fleet is how the connection to the fleet service is doing.
+type Fleet struct {
+	Device       string     `json:"device" doc:"id of this device at the fleet"`
+	Group        string     `json:"group" doc:"its group there"`
+	Address      string     `json:"address" doc:"of the fleet"`
+	Connected    bool       `json:"connected" doc:"whether the connection is there now"`
+	Since        *time.Time `json:"since,omitempty" doc:"since when it is there, or gone; absent before the first"`
+	Error        string     `json:"error,omitempty" doc:"why it isn't there"`
+	Refusal      string     `json:"refusal,omitempty" doc:"why the fleet takes nothing from this device"`
+	Acknowledged uint64     `json:"acknowledged" doc:"highest number of the journal that the fleet has"`
+	Backlog      uint64     `json:"backlog" doc:"records that wait for the fleet"`
+	Certificate  time.Time  `json:"certificate_until" doc:"when the device's certificate ends; it is renewed long before"`
+	Renewal      string     `json:"renewal_error,omitempty" doc:"why the certificate couldn't be renewed"`
+	Sent         uint64     `json:"records_sent" doc:"since the agent's start"`
+	Resent       uint64     `json:"records_resent" doc:"of them, those that had been sent before"`
+	SentBytes    uint64     `json:"bytes_sent" doc:"of batches, as MQTT's payload"`
+	Connects     uint64     `json:"connects" doc:"connections made since the agent's start"`
 }
 
 // State says how a station is doing.

@@ -31,7 +31,9 @@ func (s *Server) addV1(mux *http.ServeMux) {
 	get(api, "get-station", "/v1/stations/{station}", "One station", s.getStation)
 	get(api, "list-results", "/v1/results", "Results, newest first", s.listResults)
 	get(api, "get-result", "/v1/results/{seq}", "One result by its number", s.getResult)
+	get(api, "get-fleet", "/v1/fleet", "The connection to the fleet", s.getFleet)
 	get(api, "list-health", "/v1/health", "What a person should act on", s.listHealth)
+	get(api, "get-board", "/v1/board", "What the hardware measures", s.getBoard)
 	huma.Register(api, stream("stream-events", "/v1/events", "Results and warnings as they come",
 		"text/event-stream", eventsDoc), s.events)
 	huma.Register(api, stream("live", "/v1/stations/{station}/live", "Live pictures",
@@ -240,6 +242,16 @@ func (s *Server) result(ctx context.Context, seq uint64) (*Result, error) {
 		}
 	}
 	return nil, huma.Error404NotFound("there is no result with number " + strconv.FormatUint(seq, 10))
+}
+
+type fleetOutput struct{ Body Fleet }
+
+func (s *Server) getFleet(context.Context, *struct{}) (*fleetOutput, error) {
+	f := s.source.Now().Fleet
+	if f == nil {
+		return nil, huma.Error404NotFound("this device sends to no fleet: sightline-agent enroll makes it part of one")
+	}
+	return &fleetOutput{*f}, nil
 }
 
 type healthOutput struct {

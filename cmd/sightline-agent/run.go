@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/sync/journal"
 )
@@ -157,7 +159,8 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if opened.Quarantined != "" {
 		log.Error("journal was damaged and put aside", "file", opened.Quarantined, "err", opened.Reason)
 	}
-	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen)})
+	hardware := board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true})
+	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen), Board: hardware})
 	for _, s := range stations {
 		a.Add(s)
 	}

@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/sync/wire"
+)
+
+// Limits from which the fleet's absence is worth a warning.
+const (
+	awayLong   = 15 * time.Second   // without a connection
+	endingSoon = 2 * 24 * time.Hour // before a certificate ends that couldn't be renewed
+)
+
+// fleet is the connection to the fleet, nil without one.
+func (a *Agent) fleet() *api.Fleet {
+	if a.cfg.Fleet == nil {
+		return nil
+	}
+	return a.cfg.Fleet()
+}
+
+// watchFleet keeps the warnings about the fleet true.
+func (a *Agent) watchFleet(now time.Time) {
+	dropped := a.cfg.Journal.Stats().Dropped
+	f := a.fleet()
+	a.set(health.JournalDropped, "", dropped > 0 && f != nil, fmt.Sprintf("%d so far", dropped))
+	if f == nil {
+		for _, w := range []health.Warning{health.FleetUnreachable, health.FleetRefuses, health.CertificateEnding} {
+			a.health.Clear(w, "")
+		}
+		return
+	}
+	since := a.began
+	if f.Since != nil {
+		since = *f.Since
+	}
+	waiting := fmt.Sprintf("%d records wait", f.Backlog)
+	if f.Error != "" {
+		waiting = f.Error + "; " + waiting
+	}
+	a.set(health.FleetRefuses, "", f.Refusal != "", f.Refusal)
+	a.set(health.FleetUnreachable, "", !f.Connected && f.Refusal == "" && now.Sub(since) > awayLong, waiting)
+	a.set(health.CertificateEnding, "", f.Renewal != "" && now.Add(endingSoon).After(f.Certificate), f.Renewal)
+}
+
+// State is how the device is doing, as the fleet is told it; what concerns the
+// connection and the journal is the uplink's to add.
+func (a *Agent) State() *wire.State {
+	n := a.Now()
+	s := &wire.State{Clock: time.Now().UnixNano(), UptimeMs: uint64(time.Since(n.Began).Milliseconds())}
+	for i := range n.Stations {
+		st := &n.Stations[i]
+		s.Stations = append(s.Stations, &wire.StationState{
+			Id: st.ID, Line: st.Line, State: string(st.State), Text: st.StateText,
+			Model: st.Model.Name, ModelVersion: st.Model.Version, ModelDigest: st.Model.Digest, Rule: st.Rule.Name,
+			Pass: st.Counts.Pass, Fail: st.Counts.Fail, None: st.Counts.None,
+			Frames: st.Camera.Captured, Inferred: st.Camera.Inferred, Rate: float32(st.Camera.Rate),
+		})
+	}
+	for _, w := range n.Health {
+		s.Warnings = append(s.Warnings, &wire.Warning{
+			Code: w.Code, Severity: uint32(w.Severity), Subject: w.Subject, Text: w.Text, Act: w.Do, Since: w.Since.UnixNano(),
+		})
+	}
+	return s
+}

@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/sync/journal"
+)
+
+// TestFleetWarnings: what a person hears about the fleet, case by case.
+func TestFleetWarnings(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
+	year := now.Add(365 * 24 * time.Hour)
+	for name, c := range map[string]struct {
+		fleet *api.Fleet
+		want  string // code, "" for none
+	}{
+		"none":                  {nil, ""},
+		"connected":             {&api.Fleet{Connected: true, Since: ago(time.Hour), Certificate: year}, ""},
+		"just gone":             {&api.Fleet{Since: ago(time.Second), Certificate: year}, ""},
+		"gone":                  {&api.Fleet{Since: ago(time.Minute), Error: "no route", Backlog: 5, Certificate: year}, "fleet_unreachable"},
+		"refused":               {&api.Fleet{Since: ago(time.Minute), Refusal: "revoked", Certificate: year}, "fleet_refuses"},
+		"renewal fails, early":  {&api.Fleet{Connected: true, Renewal: "refused", Certificate: year}, ""},
+		"renewal fails, late":   {&api.Fleet{Connected: true, Renewal: "refused", Certificate: now.Add(time.Hour)}, "certificate_ending"},
+		"certificate has ended": {&api.Fleet{Connected: true, Renewal: "refused", Certificate: now.Add(-time.Hour)}, "certificate_ending"},
+	} {
+		a := testAgent(t, func() *api.Fleet { return c.fleet })
+		a.health.Raise(health.FleetUnreachable, "", "from before")
+		a.watchFleet(now)
+		got := ""
+		for _, w := range a.health.List() {
+			got += w.Code
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestState(t *testing.T) {
+	a := testAgent(t, nil)
+	a.health.Raise(health.NoRule, "s1", "")
+	s := a.State()
+	if s.GetClock() == 0 || len(s.GetWarnings()) != 1 || s.GetWarnings()[0].GetCode() != "no_rule" || s.GetWarnings()[0].GetSeverity() != 2 {
+		t.Errorf("%+v", s)
+	}
+	if f := a.Now().Fleet; f != nil {
+		t.Errorf("an agent without a fleet has %+v", f)
+	}
+}
+
+// testAgent has a journal and no stations.
+func testAgent(t *testing.T, fleet func() *api.Fleet) *Agent {
+	t.Helper()
+	j, _, err := journal.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var g errgroup.Group
+	g.Go(func() error { return j.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return New(Config{Journal: j, Fleet: fleet})
+}

@@ -4,8 +4,8 @@ import "time"
 
 // Times of asking NVIDIA's library.
 const (
-	nvmlLimit = 2 * time.Second // for an answer
-	nvmlRetry = time.Minute     // between two tries to open it
+	nvmlLimit = time.Second // for an answer
+	nvmlRetry = time.Minute // between two tries to open it
 )
 
 // library asks NVIDIA's library from a goroutine of its own: a driver that

@@ -278,11 +278,12 @@ func TestBadTokens(t *testing.T) {
 	f, other := newFleet(t, ca, Config{}), newFleet(t, otherCA, Config{})
 	unknown := f.token()
 	unknown.Secret[3] ^= 1
-	moved := other.token()
-	moved.CA = ca.Fingerprint()
+	moved, tampered := other.token(), f.token()
+	moved.CA, tampered.CA = ca.Fingerprint(), otherCA.Fingerprint()
 	for name, text := range map[string]string{
 		"empty": "", "garbage": "sle1-garbage", "another fleet's": other.token().String(),
 		"one bit off": unknown.String(), "another fleet's with our CA": moved.String(),
+		"ours with another CA": tampered.String(),
 	} {
 		_, err := f.Enroll(t.Context(), wire.EnrollRequest{Token: text, CSR: csr(t, newKey(t))})
 		if !errors.Is(err, ErrToken) {

@@ -107,6 +107,8 @@ func TestForgedCertificates(t *testing.T) {
 	serverOnly.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	noUsage := clientTemplate(ca, pkix.Name{CommonName: someDevice})
 	noUsage.ExtKeyUsage = nil
+	subCA := clientTemplate(ca, pkix.Name{CommonName: someDevice})
+	subCA.IsCA, subCA.KeyUsage = true, x509.KeyUsageCertSign
 	selfMade := clientTemplate(ca, pkix.Name{CommonName: someDevice})
 
 	for _, c := range []struct {
@@ -121,6 +123,7 @@ func TestForgedCertificates(t *testing.T) {
 		{"signed by a device", []*x509.Certificate{forge(t, clientTemplate(ca, pkix.Name{CommonName: "dzzzzzzzzzz"}), device, twin.Public(), key), device, ca.cert}, now},
 		{"by an intermediate", []*x509.Certificate{forge(t, clientTemplate(ca, device.Subject), intermediate, twin.Public(), key), intermediate, ca.cert}, now},
 		{"the CA itself", []*x509.Certificate{ca.cert}, now},
+		{"a CA that is called as a device", []*x509.Certificate{forge(t, subCA, ca.cert, key.Public(), ca.key)}, now},
 		{"for servers only", []*x509.Certificate{forge(t, serverOnly, ca.cert, key.Public(), ca.key)}, now},
 		{"ended", []*x509.Certificate{device}, device.NotAfter.Add(time.Second)},
 		{"no device's name", []*x509.Certificate{named(pkix.Name{CommonName: "a/+/#"})}, now},

@@ -24,7 +24,7 @@ const (
 	sqlAmend      = `UPDATE result SET verdict = ?, reason = ?, told = ? WHERE id = ?`
 
 	sqlAddAmendment  = `INSERT INTO amendment (epoch, seq, of, received, body) VALUES (?, ?, ?, ?, ?)`
-	sqlAddUnreadable = `INSERT INTO unreadable (epoch, seq, received, why, body) VALUES (?, ?, ?, ?, ?)`
+	sqlAddUnreadable = `INSERT INTO unreadable (epoch, seq, received, why, body) VALUES (?, ?, ?, ?, coalesce(?, x''))`
 )
 
 // Ingest stores batches of any devices in one transaction: results, what

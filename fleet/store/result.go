@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
@@ -20,7 +19,7 @@ const (
 	lookAt = 20_000
 
 	sqlRow = `SELECT r.id, d.id, e.epoch, r.seq, r.received, r.decided, r.station, r.part, r.label, r.verdict, r.reason, r.body, r.told `
-	sqlOf  = ` FROM result r CROSS JOIN epoch e ON e.key = r.epoch CROSS JOIN device d ON d.key = r.device `
+	sqlOf  = ` CROSS JOIN epoch e ON e.key = r.epoch CROSS JOIN device d ON d.key = r.device `
 )
 
 // Results are rows that fit the query, newest arrival first; more says that
@@ -63,40 +62,45 @@ func (s *Store) end(ctx context.Context, before int64) (int64, error) {
 	return min(before, newest+1), s.explain(err)
 }
 
-// results are the newest rows from that ID on. A condition that has a better
-// one's index beside it is kept from using its own by a plus sign.
+// results are the newest rows from that ID on.
 func (s *Store) results(ctx context.Context, q Query, from int64, limit int) ([]Row, error) {
-	where, args := []string{"r.id < ?", "r.id >= ?"}, []any{q.Before, from}
-	indexed := ""
-	add := func(condition string, arg any) {
-		where, args = append(where, indexed+condition), append(args, arg)
-		indexed = "+"
-	}
-	if q.Part != "" {
-		where = append(where, "r.part <> ''")
-		add("r.part = ?", q.Part)
-	}
-	if v := q.Verdict; v != nil && *v != vision.Pass && indexed == "" {
-		where = append(where, "r.verdict <> 1") // as the index is declared
-		if q.Device == "" {
-			add("r.verdict = ?", int64(*v))
-		} else {
-			where, args = append(where, "r.verdict = ?"), append(args, int64(*v))
-		}
-	} else if v != nil {
-		where, args = append(where, "+r.verdict = ?"), append(args, int64(*v))
+	text, args := q.sql(from)
+	return s.someRows(ctx, limit, func(r *Row) bool { return q.Label == "" || labelled(r, q.Label) }, text, args...)
+}
+
+// sql asks for rows from that ID on, by the index of what is likely to be
+// rarest.
+func (q *Query) sql(from int64) (text string, args []any) {
+	where := "r.id < ? AND r.id >= ?"
+	args = []any{q.Before, from}
+	add := func(condition string, arg ...any) { where, args = where+" AND "+condition, append(args, arg...) }
+	index := "NOT INDEXED" // by r.id
+	if q.Station != "" {
+		add("r.station = ?", q.Station)
+		index = "INDEXED BY result_station"
 	}
 	if q.Device != "" {
 		add("r.device = (SELECT key FROM device WHERE id = ?)", q.Device)
+		index = "INDEXED BY result_device"
 	}
-	if q.Station != "" {
-		add("r.station = ?", q.Station)
+	if q.Verdict != nil {
+		add("r.verdict = ?", int64(*q.Verdict))
+		if *q.Verdict != vision.Pass {
+			add("r.verdict <> 1") // as the index has it
+			index = "INDEXED BY result_rejected"
+			if q.Device != "" {
+				index = "INDEXED BY result_device_rejected"
+			}
+		}
+	}
+	if q.Part != "" {
+		add("r.part = ? AND r.part <> ''", q.Part)
+		index = "INDEXED BY result_part"
 	}
 	if q.Label != "" {
-		where, args = append(where, "(r.label = ? OR instr(r.body, CAST(? AS BLOB)))"), append(args, q.Label, q.Label)
+		add("(r.label = ? OR instr(r.body, ?))", q.Label, []byte(q.Label))
 	}
-	text := sqlRow + sqlOf + " WHERE " + strings.Join(where, " AND ") + " ORDER BY r.id DESC"
-	return s.someRows(ctx, limit, func(r *Row) bool { return q.Label == "" || labelled(r, q.Label) }, text, args...)
+	return sqlRow + "FROM result r " + index + sqlOf + "WHERE " + where + " ORDER BY r.id DESC", args
 }
 
 // someRows reads rows until so many have passed the filter.
@@ -156,7 +160,7 @@ func scanRow(from *sql.Rows) (Row, error) {
 
 // Result is one row; ErrNotFound without.
 func (s *Store) Result(ctx context.Context, id int64) (*Row, error) {
-	r, err := first(rows(ctx, s, scanRow, sqlRow+sqlOf+"WHERE r.id = ?", id))
+	r, err := first(rows(ctx, s, scanRow, sqlRow+"FROM result r"+sqlOf+"WHERE r.id = ?", id))
 	if err != nil {
 		return nil, fmt.Errorf("result %d: %w", id, err)
 	}

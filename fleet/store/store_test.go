@@ -165,7 +165,9 @@ func TestTokenUsedTwice(t *testing.T) {
 	results := make([]error, 16)
 	var all sync.WaitGroup
 	for i := range results {
-		all.Go(func() { results[i] = s.AddDevice(t.Context(), Device{ID: fmt.Sprintf("dev-%d", i), Group: "mine"}, token.Key) })
+		all.Go(func() {
+			results[i] = s.AddDevice(t.Context(), Device{ID: fmt.Sprintf("dev-%d", i), Group: "mine"}, token.Key)
+		})
 	}
 	all.Wait()
 	won := 0

@@ -1,0 +1,205 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/vision"
+)
+
+func results(t testing.TB, s *Store, q Query) []Row {
+	t.Helper()
+	all, _, err := s.Results(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func scanNumber(r *sql.Rows) (n int64, err error) {
+	err = r.Scan(&n)
+	return n, err
+}
+
+func totals(t testing.TB, s *Store, device string, want Totals) {
+	t.Helper()
+	if got, err := s.Totals(t.Context(), device); err != nil || got != want {
+		t.Errorf("totals of %q: %+v, %v, want %+v", device, got, err, want)
+	}
+}
+
+func TestWatermark(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a", "dev-b")
+	const epoch = math.MaxUint64
+	ten := func(first uint64) (items []wire.Item) {
+		for seq := first; seq < first+10; seq++ {
+			items = append(items, record(seq, vision.Pass))
+		}
+		return items
+	}
+	marks := take(t, s, []uint64{0, 10, 20, 10, 0, 20, 10},
+		batch("dev-a", epoch, ten(2)...), batch("dev-a", epoch, ten(1)...), batch("dev-a", epoch, ten(11)...), // a gap, and two that go on
+		batch("dev-b", epoch, ten(1)...), batch("dev-b", 7, ten(11)...), // another device, another epoch
+		batch("dev-a", epoch, ten(6)...), batch("dev-b", epoch, ten(1)...)) // what came before
+	for i, want := range []Took{{Gap: true}, {}, {}, {}, {Gap: true}, {Duplicates: 10}, {Duplicates: 10}} {
+		if diff := cmp.Diff(want, marks[i].Took, cmpopts.IgnoreFields(Took{}, "Rows")); diff != "" {
+			t.Errorf("batch %d: %s", i, diff)
+		}
+	}
+	take(t, s, []uint64{25, 0}, batch("dev-a", epoch, ten(16)...), batch("dev-a", 0))
+	totals(t, s, "dev-a", Totals{Results: 25, Pass: 25})
+	totals(t, s, "", Totals{Results: 35, Pass: 35})
+	for _, want := range []Mark{
+		{Device: "dev-a", Epoch: epoch, Watermark: 25, Known: true}, {Device: "dev-a", Epoch: 8, Known: true}, {Device: "dev-x", Epoch: epoch},
+	} {
+		if got, err := s.Watermark(t.Context(), want.Device, want.Epoch); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	}
+	rows := results(t, s, Query{Device: "dev-a"})
+	if len(rows) != 25 || rows[0].Seq != 25 || rows[0].Epoch != epoch || rows[0].Part != "part-25" || rows[0].Record.GetPartId() != "part-25" {
+		t.Errorf("%d rows, the first is %+v", len(rows), rows[0])
+	}
+	one, err := s.Result(t.Context(), rows[0].ID)
+	if diff := cmp.Diff(&rows[0], one, protocmp.Transform()); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	if _, err := s.Result(t.Context(), 1000); !errors.Is(err, ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestStranger: nothing is stored of a device that isn't enrolled, or was
+// revoked, and others in the same transaction don't notice.
+func TestStranger(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a", "dev-b")
+	if err := s.Revoke(t.Context(), "dev-b", s.Now()); err != nil {
+		t.Fatal(err)
+	}
+	marks := take(t, s, []uint64{0, 0, 1}, batch("dev-x", 1, record(1, vision.Pass)), batch("dev-b", 1, record(1, vision.Pass)), batch("dev-a", 1, record(1, vision.Pass)))
+	if marks[0].Known || marks[1].Known || !marks[2].Known {
+		t.Errorf("got %+v", marks)
+	}
+	totals(t, s, "", Totals{Results: 1, Pass: 1})
+}
+
+// TestPoison: what can't be read is set aside, and holds nothing up.
+func TestPoison(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a")
+	odd := func(r *wire.Result) { r.PartId, r.Station, r.Verdict = "a\x00b", "", 77 }
+	items := []wire.Item{
+		record(1, vision.Pass), {First: 2, Last: 2, Body: []byte("\xff\xff no record")}, {First: 3, Last: 3}, // of no kind
+		{First: 4, Last: 4, Body: []byte{0x7a, 1, 'x'}}, // of a kind to come
+		{First: 5, Last: 9, Body: record(5, vision.Pass).Body}, record(10, vision.Fail, odd),
+	}
+	marks := take(t, s, []uint64{10}, batch("dev-a", 1, items...))
+	if took := marks[0].Took; took.Unreadable != 4 || len(took.Rows) != 2 {
+		t.Errorf("got %+v", took)
+	}
+	totals(t, s, "dev-a", Totals{Results: 2, Pass: 1, None: 1, Unreadable: 4})
+	if rows := results(t, s, Query{Part: "a\x00b"}); len(rows) != 1 || rows[0].Verdict != vision.None || rows[0].Part != "a\x00b" {
+		t.Errorf("got %+v", rows)
+	}
+	type aside struct {
+		seq       int64
+		why, body string
+	}
+	bad, err := rows(t.Context(), s, func(r *sql.Rows) (a aside, err error) {
+		err = r.Scan(&a.seq, &a.why, &a.body)
+		return a, err
+	}, `SELECT seq, why, body FROM unreadable ORDER BY seq`)
+	if err != nil || len(bad) != 4 || bad[0].body != string(items[1].Body) || bad[3].seq != 5 || !strings.Contains(bad[3].why, "5 to 9") {
+		t.Errorf("got %+v, %v", bad, err)
+	}
+}
+
+// TestRange: numbers that SQLite can't have are refused, whatever else comes
+// with them; those just below are stored.
+func TestRange(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a", "dev-b")
+	span := func(first, last uint64) wire.Item {
+		return hole(&wire.Hole{First: first, Last: last, Pass: math.MaxUint64, Fail: math.MaxUint64, None: math.MaxUint64, Other: math.MaxUint64})
+	}
+	for epoch := range uint64(8) { // more than fits into 63 bits
+		take(t, s, []uint64{maxSeq}, batch("dev-a", epoch, span(1, maxSeq)))
+	}
+	marks := take(t, s, []uint64{0, 0, 1, maxSeq, maxSeq}, batch("dev-b", 1, span(1, maxSeq+1)), batch("dev-b", 1, span(1, math.MaxUint64-1)),
+		batch("dev-b", 1, record(1, vision.Pass)), batch("dev-a", 1, record(maxSeq+1, vision.Pass)), batch("dev-a", 1, record(maxSeq, vision.Pass)))
+	for i, want := range []error{ErrRange, ErrRange, nil, ErrRange, nil} {
+		if !errors.Is(marks[i].Took.Err, want) {
+			t.Errorf("batch %d: %v", i, marks[i].Took.Err)
+		}
+	}
+	totals(t, s, "dev-a", Totals{Holes: math.MaxUint64})
+	totals(t, s, "", Totals{Results: 1, Pass: 1, Holes: math.MaxUint64})
+	take(t, s, []uint64{2}, batch("dev-b", 1, told(2, math.MaxUint64, vision.Fail, "of nothing")))
+}
+
+// TestTold: an amendment changes what its result was told, wherever it comes;
+// one without a result is kept.
+func TestTold(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a")
+	late := func(r *wire.Result) {
+		r.Told = &wire.Answer{Verdict: wire.Verdict_VERDICT_NONE, Reason: vision.ReasonNotRecorded}
+	}
+	marks := take(t, s, []uint64{5}, batch("dev-a", 1, record(1, vision.Pass), record(2, vision.Pass), told(3, 2, vision.None, "late"),
+		hole(&wire.Hole{First: 4, Last: 4, Pass: 1, Reason: wire.HoleRetention}), record(5, vision.Fail, late)))
+	if r := marks[0].Took.Rows; len(r) != 3 || r[1].Verdict != vision.None || r[1].Reason != "late" || r[2].Verdict != vision.None || marks[0].Took.Amended != 1 {
+		t.Errorf("got %+v", marks[0].Took)
+	}
+	totals(t, s, "", Totals{Results: 3, Pass: 1, None: 2, Holes: 1})
+	take(t, s, []uint64{10}, batch("dev-a", 1, told(6, 1, vision.Fail, "first"), told(7, 1, vision.None, "then"), told(8, 4, vision.Fail, "of the hole"),
+		told(9, 10, vision.Fail, "of what comes"), record(10, vision.Pass)))
+	totals(t, s, "", Totals{Results: 4, Pass: 1, None: 3, Holes: 1})
+	all := results(t, s, Query{})
+	if r := all[3]; r.Seq != 1 || r.Verdict != vision.None || r.Reason != "then" || r.Told.GetAnswer().GetReason() != "then" || r.Record.GetReason() != "pass" {
+		t.Errorf("got %+v", r)
+	}
+	if r := all[0]; r.Seq != 10 || r.Verdict != vision.Pass || r.Told != nil {
+		t.Errorf("got %+v", r)
+	}
+	kept, err := rows(t.Context(), s, scanNumber, `SELECT seq FROM amendment ORDER BY seq`)
+	if diff := cmp.Diff([]int64{8, 9}, kept); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+// TestHoleOverRecords: records that had come are not counted again by a hole
+// that covers them too.
+func TestHoleOverRecords(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a")
+	late := func(r *wire.Result) { r.Told = &wire.Answer{Verdict: wire.Verdict_VERDICT_NONE} }
+	take(t, s, []uint64{5}, batch("dev-a", 1, record(1, vision.Pass), record(2, vision.Pass, late), record(3, vision.Fail), told(4, 3, vision.Pass, "x"), record(5, vision.None)))
+	for i, h := range []*wire.Hole{
+		{First: 2, Last: 10, Pass: 3, Fail: 2, None: 1, Other: 3}, // 1 pass, 1 fail, 1 none, 1 other are here
+		{First: 2, Last: 20, Pass: 7, Fail: 4, None: 2, Other: 6}, // and what the first hole said
+		{First: 21, Last: 21, Pass: 9, Fail: 9},                   // a lie
+		{First: 9, Last: 15, Pass: 7},                             // nothing new
+	} {
+		take(t, s, []uint64{[]uint64{10, 20, 21, 21}[i]}, batch("dev-a", 1, hole(h)))
+	}
+	holes, err := s.Holes(t.Context(), "dev-a", 10)
+	want := []Hole{
+		{Device: "dev-a", Epoch: 1, First: 21, Last: 21, Pass: 1},
+		{Device: "dev-a", Epoch: 1, First: 11, Last: 20, Pass: 4, Fail: 2, None: 1, Other: 3},
+		{Device: "dev-a", Epoch: 1, First: 6, Last: 10, Pass: 2, Fail: 1, Other: 2},
+	}
+	if diff := cmp.Diff(want, holes, cmpopts.IgnoreFields(Hole{}, "Received")); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	totals(t, s, "", Totals{Results: 4, Pass: 2, None: 2, Holes: 16})
+}

@@ -12,20 +12,20 @@ import (
 // name, or from an address, must wait twice as long as the one before. It is
 // kept in memory, bounded, and is new after a restart.
 type Backoff struct {
+	freeName, freeAddress int
+
 	mu      sync.Mutex // protects what follows
 	failed  map[guess]*failures
 	friends map[guess]time.Time // name and address that logged in, and when
 }
 
-// Pace of the back-off. Many people may share an address, so it has more free
-// attempts than a name.
+// Pace of the back-off.
 const (
-	freeName, freeAddress = 5, 20
-	capName, capAddress   = 5 * time.Minute, 15 * time.Minute
-	forgetAfter           = time.Hour           // without a failure
-	friendFor             = 30 * 24 * time.Hour // without a login
-	maxGuesses            = 8192                // remembered, about 1 MiB
-	maxFriends            = 1024
+	capName, capAddress = 5 * time.Minute, 15 * time.Minute
+	forgetAfter         = time.Hour           // without a failure
+	friendFor           = 30 * 24 * time.Hour // without a login
+	maxGuesses          = 8192                // remembered, about 1 MiB
+	maxFriends          = 1024
 )
 
 // guess is the hash of a name, an address or both.
@@ -37,9 +37,10 @@ type failures struct {
 	until time.Time // the next attempt may be made then
 }
 
-// NewBackoff is one that knows of no failure.
-func NewBackoff() *Backoff {
-	return &Backoff{failed: map[guess]*failures{}, friends: map[guess]time.Time{}}
+// NewBackoff is one that knows of no failure, and lets so many pass on a name
+// and from an address before anyone must wait. Many may share an address.
+func NewBackoff(freeName, freeAddress int) *Backoff {
+	return &Backoff{freeName: freeName, freeAddress: freeAddress, failed: map[guess]*failures{}, friends: map[guess]time.Time{}}
 }
 
 // Begin asks for an attempt on a name from an address; an empty name asks for
@@ -65,9 +66,9 @@ func (b *Backoff) Begin(name string, from netip.Addr) time.Duration {
 	if wait > 0 {
 		return wait
 	}
-	b.failLocked(address, now, freeAddress, capAddress)
+	b.failLocked(address, now, b.freeAddress, capAddress)
 	if byName {
-		b.failLocked(nameGuess(name), now, freeName, capName)
+		b.failLocked(nameGuess(name), now, b.freeName, capName)
 	}
 	return 0
 }

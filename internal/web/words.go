@@ -99,3 +99,19 @@ func Word(verdict fmt.Stringer) string {
 	}
 	return "NO DECISION – REJECTED"
 }
+
+// Size is so many bytes in units of a thousand, to a tenth below ten: 512 B,
+// 1.5 GB.
+func Size(bytes uint64) string {
+	v, unit := float64(bytes), "B"
+	for _, next := range []string{"kB", "MB", "GB", "TB"} {
+		if v < 999.5 {
+			break
+		}
+		v, unit = v/1000, next
+	}
+	if v < 9.95 && unit != "B" {
+		return fmt.Sprintf("%.1f %s", v, unit)
+	}
+	return fmt.Sprintf("%.0f %s", v, unit)
+}

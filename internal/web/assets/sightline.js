@@ -40,6 +40,7 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw new Error(answer.statusText);
+    if (answer.redirected) { location.href = answer.url; return; } // to the login
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("[data-fresh]")) {
       const next = page.getElementById(part.id);
@@ -60,7 +61,7 @@ function told(gone) {
   banner.hidden = !gone;
   if (gone) {
     const s = Math.round((Date.now() - lastGood) / 1000);
-    const text = `The device doesn't answer. This is what it said ${s < 120 ? s + " s" : Math.round(s / 60) + " min"} ago; trying again.`;
+    const text = `${document.body.dataset.who ?? "The device"} doesn't answer. This is what it said ${s < 120 ? s + " s" : Math.round(s / 60) + " min"} ago; trying again.`;
     if (banner.firstChild.textContent !== text) banner.firstChild.textContent = text;
   }
 }
@@ -70,8 +71,8 @@ let events = null;
 
 function listen() {
   if (events || hidden() || !document.querySelector("[data-fresh]")) return;
-  events = new EventSource("/v1/events");
-  for (const kind of ["result", "health"]) events.addEventListener(kind, () => {
+  events = new EventSource(document.body.dataset.events ?? "/v1/events");
+  for (const kind of ["result", "health", "wake"]) events.addEventListener(kind, () => {
     if (busy) { again = true; return; }
     clearTimeout(timer);
     timer = setTimeout(refresh, Math.max(50, 500 - (Date.now() - lastGood)));
@@ -212,7 +213,7 @@ function svg(name, attributes, text) {
 
 // Keys.
 function step(by) {
-  const parts = [...document.querySelectorAll(".part > a")];
+  const parts = [...document.querySelectorAll(".part > a, a[data-step]")];
   if (parts.length === 0) return;
   const at = parts.indexOf(document.activeElement);
   parts[at < 0 ? 0 : Math.min(parts.length - 1, Math.max(0, at + by))].focus();
@@ -232,8 +233,8 @@ document.addEventListener("keydown", (e) => {
 });
 
 const keys = document.querySelector(".keys");
-keys.hidden = false;
-keys.addEventListener("click", () => byId("keys").showModal());
+if (keys) keys.hidden = false;
+keys?.addEventListener("click", () => byId("keys").showModal());
 
 const stages = [...document.querySelectorAll("[data-live]")].map((s) => new Live(s));
 

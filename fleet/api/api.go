@@ -1,0 +1,169 @@
+// Package api answers for the fleet: enrolment, REST with its OpenAPI
+// description, events, metrics and pages, all behind a login.
+package api
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/sightline-edge/sightline/fleet/enroll"
+	"github.com/sightline-edge/sightline/fleet/store"
+	"github.com/sightline-edge/sightline/internal/auth"
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/internal/web"
+)
+
+//go:generate go test -run ^TestOpenAPI$ . -update
+
+//go:embed pages
+var pageFiles embed.FS
+
+// Limits of a connection.
+const (
+	headerTime = 5 * time.Second
+	answerTime = 30 * time.Second // streams set their own
+	idleTime   = 2 * time.Minute
+	graceTime  = 500 * time.Millisecond
+)
+
+// maxReaders is how many streams of events may be open.
+const maxReaders = 256
+
+// Config says what a Server serves. Store, Enroll and Log must be given.
+type Config struct {
+	Store   *store.Store
+	Enroll  *enroll.Service
+	Log     *slog.Logger
+	Version string   // of the program
+	Hosts   []string // names, in lower case, by which the fleet may be asked, besides numbers and localhost
+
+	Health  func() []health.Raised // of the service itself, the worst first; may be nil
+	Figures func() []Figure        // of the service's other parts, for /metrics; may be nil
+}
+
+// Figure is one number of another part of the service, for /metrics. The names
+// are fixed by the program.
+type Figure struct {
+	Name, Help string
+	Total      bool // only ever grows; its name ends in _total
+	Value      float64
+}
+
+// Server serves the fleet's pages and interfaces.
+type Server struct {
+	cfg     Config
+	store   *store.Store
+	log     *slog.Logger
+	began   time.Time
+	pages   *web.Pages
+	routes  []route
+	handler http.Handler
+
+	logins, enrols *auth.Backoff
+	devices        devices
+	hub            hub
+	hour           hour
+	readers        atomic.Int64 // open streams
+}
+
+// New makes a server; Run starts it.
+func New(cfg Config) (*Server, error) {
+	s := &Server{
+		cfg: cfg, store: cfg.Store, log: cfg.Log, began: time.Now(),
+		logins: auth.NewBackoff(5, 20), enrols: auth.NewBackoff(0, 200), // a factory's devices may come all at once
+	}
+	s.devices.store, s.hour.began = cfg.Store, s.began
+	sub, err := fs.Sub(pageFiles, "pages")
+	if err != nil {
+		return nil, fmt.Errorf("open the pages: %w", err)
+	}
+	if s.pages, err = web.Parse(sub); err != nil {
+		return nil, err
+	}
+	assets, err := web.Assets()
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{server: s, mux: http.NewServeMux()}
+	g.HandleFunc("GET /assets/", assets.ServeHTTP)
+	g.HandleFunc("GET /healthz", s.healthz)
+	g.HandleFunc("GET /metrics", s.metrics().ServeHTTP)
+	s.addPages(g)
+	s.addV1(g)
+	if err := g.check(); err != nil {
+		return nil, err
+	}
+	s.routes = g.routes
+	s.handler = web.Guard(sameOrigin(g.mux), cfg.Hosts...)
+	return s, nil
+}
+
+// Handler is the whole interface, for tests and for servers of one's own.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Told takes results that were newly committed, for pages and events. It
+// doesn't wait for anybody.
+func (s *Server) Told(rows []store.Row) {
+	s.hour.add(rows)
+	s.hub.tell(rows)
+}
+
+// Run serves on the listener, which it closes, until the context ends; open
+// streams end then too. Devices renew their certificates only over a TLS
+// listener that asks for the client's.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       answerTime,
+		WriteTimeout:      answerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	watched := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() { cancel(); <-watched }()
+	go func() { defer close(watched); s.watch(ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	defer stop()
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	<-ended
+	if err != nil {
+		return fmt.Errorf("stop serving %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// healthz is for machines that only ask whether all is well: 200, or 503 if the
+// store doesn't answer. It says no more, for it knows no login.
+func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if _, err := s.devices.list(r.Context()); err != nil {
+		s.log.Warn("read devices", "err", err)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "the store doesn't answer, the log says why")
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}

@@ -1,0 +1,338 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/sightline-edge/sightline/fleet/store"
+)
+
+const eventsDoc = "Server-sent events. `result`: a result as it was committed; its id is its number at the fleet, so that a reader that comes back " +
+	"with Last-Event-ID gets what it missed, up to 2,000 results; if it missed more, `gap` comes first, with the numbers that must be asked for at " +
+	"/v1/results. `device`: a device's presence or its warnings have changed. A reader that doesn't keep up is cut, and comes back so. " +
+	"With wake, nothing but `wake` is sent, at most twice a second: something happened."
+
+// Pace of streams.
+const (
+	lookEvery   = time.Second            // at the devices
+	wakeEvery   = 500 * time.Millisecond // of wake
+	beatEvery   = 15 * time.Second       // something is sent, so that a dead peer is noticed
+	writeTime   = 10 * time.Second       // for each piece of a stream
+	replayChunk = 500                    // results read at a time
+	replayMost  = 2000                   // results
+	queueLength = 512                    // events that a reader may be behind
+)
+
+// event is one as it is sent.
+type event struct {
+	id     int64 // of a result
+	device string
+	text   []byte
+}
+
+// hub hands events to readers.
+type hub struct {
+	mu      sync.Mutex // protects what follows
+	readers map[*reader]struct{}
+}
+
+// reader is one that listens. Its queue is closed when it is cut.
+type reader struct {
+	device string // "" for all
+	wake   bool
+	queue  chan event
+}
+
+func (h *hub) enter(r *reader) (leave func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.readers == nil {
+		h.readers = map[*reader]struct{}{}
+	}
+	h.readers[r] = struct{}{}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.readers, r)
+	}
+}
+
+// heard reports whether anybody listens.
+func (h *hub) heard() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.readers) > 0
+}
+
+func (h *hub) tell(rows []store.Row) {
+	if !h.heard() {
+		return
+	}
+	list := make([]event, 0, len(rows))
+	for i := range rows {
+		list = append(list, resultEvent(&rows[i]))
+	}
+	h.send(list)
+}
+
+func (h *hub) send(list []event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for r := range h.readers {
+		for _, e := range list {
+			if r.device != "" && r.device != e.device {
+				continue
+			}
+			select {
+			case r.queue <- e:
+				continue
+			default:
+			}
+			if r.wake { // one is waiting already
+				break
+			}
+			close(r.queue)
+			delete(h.readers, r)
+			break
+		}
+	}
+}
+
+func resultEvent(r *store.Row) event {
+	out := newResult(r)
+	return event{id: r.ID, device: r.Device, text: encode(fmt.Sprintf("id: %d\nevent: result\n", r.ID), &out)}
+}
+
+func encode(head string, data any) []byte {
+	b, err := json.Marshal(data)
+	if err != nil { // a number that JSON doesn't have; the rest of the stream is still good
+		b = []byte("null")
+	}
+	return fmt.Appendf(nil, "%sdata: %s\n\n", head, b)
+}
+
+// deviceEvent is what changed about a device.
+type deviceEvent struct {
+	ID       string         `json:"id"`
+	Presence store.Presence `json:"presence"`
+	Since    time.Time      `json:"since"`
+	Worst    string         `json:"worst"`
+}
+
+// watch looks at the devices while anybody listens, tells what has changed,
+// and ends with its context.
+func (s *Server) watch(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var known map[string]string // nil while nobody listens
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !s.hub.heard() {
+			known = nil
+			continue
+		}
+		all, err := s.devices.list(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("read devices", "err", err)
+			}
+			continue
+		}
+		known = s.tellDevices(all, known)
+	}
+}
+
+// tellDevices sends what differs from what was known, and gives what is.
+func (s *Server) tellDevices(all []store.Device, known map[string]string) map[string]string {
+	first, now := known == nil, s.store.Now()
+	next := make(map[string]string, len(all))
+	var list []event
+	for i := range all {
+		d := newDevice(&all[i], now)
+		looks := string(d.Presence) + d.Worst
+		for _, w := range d.Warnings {
+			looks += "\x00" + w.Code + "\x00" + w.Subject
+		}
+		for _, st := range d.Stations {
+			looks += "\x00" + st.State
+		}
+		next[d.ID] = looks
+		if known[d.ID] != looks && !first {
+			e := deviceEvent{d.ID, d.Presence, d.Since, d.Worst}
+			list = append(list, event{device: d.ID, text: encode("event: device\n", &e)})
+		}
+	}
+	if !first && len(next) != len(known) {
+		for _, id := range slices.Sorted(maps.Keys(known)) {
+			if _, ok := next[id]; !ok {
+				list = append(list, event{device: id, text: []byte("event: device\ndata: null\n\n")})
+			}
+		}
+	}
+	s.hub.send(list)
+	return next
+}
+
+type eventsInput struct {
+	LastID string `header:"Last-Event-ID" maxLength:"32" doc:"number of the newest result that the reader has; without: from now on"`
+	Device string `query:"device" maxLength:"64" doc:"only this device's"`
+	Wake   bool   `query:"wake" doc:"only that something happened"`
+}
+
+func (s *Server) events(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
+	var last int64
+	if in.LastID != "" {
+		n, err := strconv.ParseInt(in.LastID, 10, 64)
+		if err != nil || n < 0 {
+			return nil, huma.Error422UnprocessableEntity("Last-Event-ID must be the number of a result, got " + strconv.Quote(in.LastID))
+		}
+		last = n
+	}
+	p := who(ctx)
+	if s.readers.Add(1) > maxReaders {
+		s.readers.Add(-1)
+		return nil, huma.ErrorWithHeaders(
+			huma.Error503ServiceUnavailable(fmt.Sprintf("%d streams of events are open, that is all this service serves: close one, or try again later", maxReaders)),
+			http.Header{"Retry-After": {"5"}})
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer s.readers.Add(-1)
+		r := &reader{device: in.Device, wake: in.Wake, queue: make(chan event, queueLength)}
+		if in.Wake {
+			r.queue = make(chan event, 1)
+		}
+		leave := s.hub.enter(r) // before the replay, so that nothing falls between
+		defer leave()
+		out := newPieces(hc)
+		if in.LastID != "" && !in.Wake {
+			if last, err := s.replay(hc.Context(), out, in.Device, last); err == nil {
+				s.stream(hc.Context(), out, r, last, p)
+			}
+			return
+		}
+		s.stream(hc.Context(), out, r, 0, p)
+	}}, nil
+}
+
+// stream sends what comes until the reader goes, is cut, or isn't let in any
+// more.
+func (s *Server) stream(ctx context.Context, out *pieces, r *reader, last int64, p *principal) {
+	beat := time.NewTicker(beatEvery)
+	defer beat.Stop()
+	for out.err == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-r.queue:
+			switch {
+			case !ok:
+				return
+			case r.wake:
+				out.write([]byte("event: wake\ndata: {}\n\n"))
+				select {
+				case <-ctx.Done():
+				case <-time.After(wakeEvery):
+				}
+			case e.id == 0 || e.id > last:
+				out.write(e.text)
+			}
+		case <-beat.C:
+			if !s.still(ctx, p) {
+				return
+			}
+			out.write([]byte(": still here\n\n"))
+		}
+	}
+}
+
+// still reports whether the login that a stream began with holds.
+func (s *Server) still(ctx context.Context, p *principal) bool {
+	var err error
+	if p.page {
+		_, err = s.store.Session(ctx, p.key, s.store.Now())
+	} else {
+		_, err = s.store.APIToken(ctx, p.key, s.store.Now())
+	}
+	return err == nil
+}
+
+// replay sends the results after number last, oldest first, and gives the
+// newest number.
+func (s *Server) replay(ctx context.Context, out *pieces, device string, last int64) (int64, error) {
+	var rows []store.Row
+	q, more := store.Query{Device: device, Limit: replayChunk}, true
+	for more && len(rows) < replayMost {
+		var page []store.Row
+		var err error
+		if page, more, err = s.store.Results(ctx, q); err != nil {
+			s.log.Warn("replay results", "err", err)
+			return 0, err
+		}
+		for i := range page {
+			if page[i].ID <= last {
+				page, more = page[:i], false
+				break
+			}
+		}
+		rows = append(rows, page...)
+		if len(page) > 0 {
+			q.Before = page[len(page)-1].ID
+		}
+	}
+	if more && len(rows) > 0 {
+		gap := struct {
+			After  int64 `json:"after"`
+			Before int64 `json:"before"`
+		}{last, rows[len(rows)-1].ID}
+		out.write(encode("event: gap\n", &gap))
+	}
+	for i := range slices.Backward(rows) {
+		last = rows[i].ID
+		out.write(resultEvent(&rows[i]).text)
+	}
+	return last, out.err
+}
+
+// pieces writes a stream piece by piece. A reader that doesn't take a piece
+// in writeTime is cut off.
+type pieces struct {
+	w   http.ResponseWriter
+	c   *http.ResponseController
+	err error
+}
+
+func newPieces(hc huma.Context) *pieces {
+	_, w := humago.Unwrap(hc)
+	p := &pieces{w: w, c: http.NewResponseController(w)}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not gather it
+	_ = p.c.SetReadDeadline(time.Time{})      // a test's writer has none, which is as good
+	w.WriteHeader(http.StatusOK)
+	p.write([]byte(": welcome\n\n"))
+	return p
+}
+
+func (p *pieces) write(b []byte) {
+	if p.err != nil {
+		return
+	}
+	_ = p.c.SetWriteDeadline(time.Now().Add(writeTime)) // a test's writer has none, which is as good
+	if _, p.err = p.w.Write(b); p.err == nil {
+		p.err = p.c.Flush()
+	}
+}

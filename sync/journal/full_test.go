@@ -77,6 +77,76 @@ func TestDiskFull(t *testing.T) {
 	t.Logf("%d records fitted, %d more with room again", before, count-before)
 }
 
+// TestDiskFullAtTheLimit: a journal whose limit fits the disk goes on for
+// ever on a disk that is full. One that filled the disk below its limit
+// refuses records and drops none; told a lower limit there, it drops down to
+// it and goes on.
+func TestDiskFullAtTheLimit(t *testing.T) {
+	dir := smallDisk(t, 8<<20)
+	data := filepath.Join(dir, "data")
+	j := stepped(t, data, 2<<20)
+	appended := uint64(0)
+	fill := func(records, size int) (refused int) {
+		t.Helper()
+		for n := range records {
+			p := j.Append(resultBody(t, verdictOf(uint64(n)), "x", size))
+			step(t, j)
+			if seq, err := p.Result(); errors.Is(err, ErrFull) {
+				refused++
+			} else if appended++; err != nil || seq != appended {
+				t.Fatalf("record %d: %d, %v", appended, seq, err)
+			}
+		}
+		return refused
+	}
+	check := func(when string) {
+		t.Helper()
+		s := j.Stats()
+		items := whole(t, j, 0, 500, 1<<20)
+		if s.Last != appended || items[len(items)-1].Last != appended || s.Dropped != s.First-1 || s.Bad != 0 {
+			t.Errorf("%s: %d were appended, stats %+v", when, appended, s)
+		}
+	}
+	fill(500, 10000) // to the limit and beyond, with room
+	ballast, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ballast.Write(make([]byte, 16<<20)); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk isn't full: %v", err)
+	}
+	for _, size := range []int{10000, 300, 30000} {
+		if refused := fill(1000, size); refused > 0 {
+			t.Errorf("at its limit on a full disk the journal refused %d of 1000 records of %d bytes, stats %+v", refused, size, j.Stats())
+		}
+	}
+	check("at the limit")
+
+	j.Retain(1 << 40)
+	if refused := fill(1000, 1000); refused == 0 {
+		t.Error("a full disk refused nothing")
+	}
+	before := j.Stats()
+	if refused := fill(50, 10000); refused != 50 || j.Stats().First != before.First {
+		t.Errorf("below its limit on a full disk it refused %d of 50, stats %+v", refused, j.Stats())
+	}
+	check("below the limit")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = stepped(t, data, 1<<20)
+	if refused := fill(2000, 3000); refused > 0 {
+		t.Errorf("with a lower limit it refused %d records", refused)
+	}
+	check("at a lower limit")
+	if s := j.Stats(); s.Used > 1<<20 {
+		t.Errorf("stats %+v", s)
+	}
+	if err := errors.Join(j.Close(), ballast.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestNoRoomToBegin(t *testing.T) {
 	dir := smallDisk(t, 64<<10)
 	if err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 60<<10), 0o600); err != nil {

@@ -21,11 +21,16 @@ func running(t testing.TB, dir string) (*Journal, func()) {
 	if opened.Quarantined != "" {
 		t.Fatalf("quarantined: %s", opened.Reason)
 	}
+	return j, run(t, j)
+}
+
+// run runs an open journal until the test's end or stop, which closes it.
+func run(t testing.TB, j *Journal) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- j.Run(ctx) }()
 	stopped := false
-	stop := func() {
+	stop = func() {
 		if stopped {
 			return
 		}
@@ -36,7 +41,7 @@ func running(t testing.TB, dir string) (*Journal, func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return j, stop
+	return stop
 }
 
 func all(uint64, []byte) bool { return true }

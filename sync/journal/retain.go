@@ -14,7 +14,7 @@ const (
 	elementBytes = 8 + elementSize // of a leaf for each record, besides its value
 	dropLeast    = 64 << 10        // bytes dropped at once when anything must be, so that most commits drop nothing
 	dropMost     = 256 << 10       // and at most, unless twice the bytes that come are more
-	dropTight    = 16 << 10        // on a full disk, where deleting needs pages too
+	dropTight    = 16 << 10        // at first on a full disk, where deleting needs pages too
 )
 
 // Retain keeps the file's data under so many bytes by dropping the oldest
@@ -30,9 +30,9 @@ func (j *Journal) Retain(bytes int64) {
 }
 
 // used is how many bytes of the file's pages hold data: all but the free ones
-// and those that only older readers still see. It is exact in a writing
-// transaction, before it changes anything, and after a crash, because bbolt
-// finds the free pages when it opens the file.
+// and those that only older readers still see. It is exact while nobody
+// writes, and after a crash, because bbolt finds the free pages when it opens
+// the file.
 func (j *Journal) used(tx *bbolt.Tx) int64 {
 	s := j.db.Stats()
 	free := int64(s.FreePageN+s.PendingPageN) * int64(j.db.Info().PageSize)
@@ -41,17 +41,28 @@ func (j *Journal) used(tx *bbolt.Tx) int64 {
 
 // excess is how many bytes to drop so that those coming fit under the limit,
 // and some more; 0 if they fit.
-func (j *Journal) excess(tx *bbolt.Tx, limit int64, coming int) int {
-	over := j.used(tx) + int64(coming) - limit
-	if limit == 0 || over <= 0 {
+func (j *Journal) excess(coming int) int {
+	s := j.Stats()
+	over := s.Used + int64(coming) - s.Limit
+	if s.Limit == 0 || over <= 0 {
 		return 0
 	}
-	return int(over + min(dropLeast, limit/16))
+	return int(over + min(dropLeast, s.Limit/16))
 }
 
-// drop removes the oldest records, about so many bytes of them and at least
-// one, and counts them in m. Those above m.acked become a hole.
+// grown reports whether the file holds as much as the limit allows, with what
+// is coming and free pages among it.
+func (j *Journal) grown(coming int) bool {
+	s := j.Stats()
+	return s.Limit > 0 && s.Bytes+int64(coming) > s.Limit
+}
+
+// drop removes the oldest records, so many bytes of them and what is left of
+// the last one, and counts them in m. Those above m.acked become a hole.
 func drop(tx *bbolt.Tx, m *marks, bytes int) (n int, err error) {
+	if bytes <= 0 {
+		return 0, nil
+	}
 	records := tx.Bucket(bucketRecords)
 	keys, holes := oldest(tx, m, bytes)
 	for _, h := range holes {

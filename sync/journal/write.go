@@ -114,12 +114,11 @@ func (j *Journal) commit(batch []*Pending) (more bool, err error) {
 	for _, p := range batch {
 		coming += headerSize + amendmentExtra + len(p.body) + elementBytes
 	}
-	o, err := j.write(batch, coming, max(dropMost, 2*coming))
+	want := j.excess(coming)
+	most := max(dropMost, 2*coming)
+	o, err := j.write(batch, min(want, most))
 	if full(err) {
-		var some bool
-		if some, err = j.makeRoom(coming, err); some {
-			o, err = j.write(batch, coming, dropTight)
-		}
+		o, err = j.makeRoom(batch, coming, err)
 	}
 	switch {
 	case errors.Is(err, errNothing):
@@ -145,30 +144,40 @@ func (j *Journal) commit(batch []*Pending) (more bool, err error) {
 	for _, p := range batch {
 		close(p.done)
 	}
-	return o.more, nil
+	return o.trimmed && want > most, nil
 }
 
-// makeRoom drops what the limit wants dropped by itself, in small steps,
-// because a transaction can't use the pages that it frees. Some says that
-// something was dropped, so that another try is worth it. The error is the one
-// given, of the full disk, unless a worse one came.
-func (j *Journal) makeRoom(coming int, why error) (some bool, err error) {
-	for step := dropTight; ; step = min(2*step, dropMost) {
-		o, err := j.write(nil, coming, step)
-		switch {
-		case err != nil && !full(err) && !errors.Is(err, errNothing):
-			return false, err
-		case err != nil:
-			return some, why
+// makeRoom is for a full disk, for the reason given. A journal whose file has
+// grown to its limit drops records and tries again: what is free in the file
+// may be too scattered, because bbolt writes a page of long records in one
+// piece, and no transaction can use the pages that it frees itself. Below its
+// limit a journal drops nothing.
+func (j *Journal) makeRoom(batch []*Pending, coming int, why error) (o outcome, err error) {
+	if !j.grown(coming) {
+		return outcome{}, why
+	}
+	for step := dropTight; step <= max(2*dropMost, 4*coming); step += step / 2 {
+		o, err = j.write(nil, step)
+		if full(err) {
+			continue // another cut may need less room: emptied pages go whole, and one that keeps something is written anew
+		}
+		if errors.Is(err, errNothing) {
+			return outcome{}, why
+		}
+		if err != nil {
+			return outcome{}, err
 		}
 		j.mu.Lock()
 		j.told(o)
 		j.mu.Unlock()
-		if !o.trimmed {
-			return some, why
+		if step < coming {
+			continue
 		}
-		some = true
+		if o, err = j.write(batch, 0); !full(err) {
+			return o, err
+		}
 	}
+	return outcome{}, why
 }
 
 // outcome is what a transaction did.
@@ -200,11 +209,11 @@ func (j *Journal) fail(batch []*Pending, err error) {
 
 var errNothing = errors.New("there is nothing to write")
 
-// write is the transaction: it drops up to most bytes if those coming don't
-// fit under the limit, appends, and notes both.
-func (j *Journal) write(batch []*Pending, coming, most int) (o outcome, err error) {
+// write is the transaction: it drops about so many bytes of records, appends,
+// and notes both.
+func (j *Journal) write(batch []*Pending, bytes int) (o outcome, err error) {
 	j.mu.Lock()
-	acked, limit := j.stats.Acknowledged, j.stats.Limit
+	acked := j.stats.Acknowledged
 	j.mu.Unlock()
 	err = j.update(func(tx *bbolt.Tx) error {
 		m, ok := loadMarks(tx)
@@ -217,13 +226,11 @@ func (j *Journal) write(batch []*Pending, coming, most int) (o outcome, err erro
 		}
 		records := tx.Bucket(bucketRecords)
 		records.FillPercent = 1 // keys only grow, so a page that is split is never filled again
-		if want := j.excess(tx, limit, coming); want > 0 {
-			n, err := drop(tx, &m, min(want, most))
-			if err != nil {
-				return err
-			}
-			o.trimmed, o.more = n > 0, n > 0 && want > most
+		n, err := drop(tx, &m, bytes)
+		if err != nil {
+			return err
 		}
+		o.trimmed = n > 0
 		for _, p := range batch {
 			p.seq, p.err = 0, nil
 			if err := put(tx, records, p); err != nil {

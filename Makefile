@@ -29,7 +29,7 @@ endif
 
 SOURCES := $(shell find agent board cmd fleet internal sync updater vision -type f \
 	-not -name '*_test.go' -not -path '*/testdata/*' -not -path '*/__pycache__/*' 2>/dev/null)
-BINARIES := bin/sightline-agent bin/sightline $(if $(OPENCV),bin/sightline-capture)
+BINARIES := bin/sightline-agent bin/sightline bin/sightline-fleet $(if $(OPENCV),bin/sightline-capture)
 
 .PHONY: help setup build demo test check bench faults fuzz fmt clean fetch tested checked
 
@@ -91,6 +91,10 @@ bin/sightline-agent: $(SOURCES) go.mod go.sum
 bin/sightline: $(SOURCES) go.mod go.sum
 	@echo "==> building $@"
 	@CGO_ENABLED=0 go build $(BUILD) -o $@ ./cmd/sightline
+
+bin/sightline-fleet: $(SOURCES) go.mod go.sum
+	@echo "==> building $@"
+	@CGO_ENABLED=0 go build $(BUILD) -o $@ ./cmd/sightline-fleet
 
 bin/sightline-capture: $(SOURCES) go.mod go.sum
 	@echo "==> building $@ (with OpenCV; the first time takes half a minute)"

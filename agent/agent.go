@@ -45,12 +45,13 @@ type Agent struct {
 	events   events
 	alive    liveness
 	board    sampler
+	changed  chan struct{} // see Changed
 	began    time.Time
 }
 
 // New makes an agent; Run starts it.
 func New(cfg Config) *Agent {
-	a := &Agent{cfg: cfg, log: cfg.Log, began: time.Now()}
+	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now()}
 	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell)
 	return a
 }

@@ -51,7 +51,7 @@ func (a *Agent) watchFleet(now time.Time) {
 // connection and the journal is the uplink's to add.
 func (a *Agent) State() *wire.State {
 	n := a.Now()
-	s := &wire.State{Clock: time.Now().UnixNano(), UptimeMs: uint64(time.Since(n.Began).Milliseconds())}
+	s := &wire.State{Clock: time.Now().UnixNano(), UptimeMs: uint64(time.Since(n.Began).Milliseconds()), Board: a.Board()}
 	for i := range n.Stations {
 		st := &n.Stations[i]
 		s.Stations = append(s.Stations, &wire.StationState{
@@ -67,4 +67,28 @@ func (a *Agent) State() *wire.State {
 		})
 	}
 	return s
+}
+
+// Changed gets one token when a station's state, or a warning, is another than
+// the fleet was told last.
+func (a *Agent) Changed() <-chan struct{} { return a.changed }
+
+// note compares what a person would want to know at once with what it was.
+func (a *Agent) note(before *string) {
+	n := a.Now()
+	now := ""
+	for i := range n.Stations {
+		now += n.Stations[i].ID + " " + string(n.Stations[i].State) + "\n"
+	}
+	for _, w := range n.Health {
+		now += w.Code + " " + w.Subject + "\n"
+	}
+	if now == *before {
+		return
+	}
+	*before = now
+	select {
+	case a.changed <- struct{}{}:
+	default: // a token is there already
+	}
 }

@@ -24,6 +24,7 @@ func (a *Agent) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	watched := make([]watchedStation, len(a.stations))
+	var noted string
 	for {
 		a.look(time.Now())
 		for n, s := range a.stations {
@@ -34,6 +35,7 @@ func (a *Agent) watch(ctx context.Context) error {
 		a.set(health.JournalFull, "", r.Full, fmt.Sprintf("%d records wait", r.Owed))
 		a.set(health.JournalSlow, "", r.Owed > 0 && !r.Full, fmt.Sprintf("%d records wait", r.Owed))
 		a.set(health.ClockImplausible, "", time.Now().Before(oldest), time.Now().UTC().Format(time.RFC3339))
+		a.note(&noted)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -35,9 +35,12 @@ Exit codes: 0 done, 1 failed, 2 wrong use.`,
 
   # a station for good
   sightline-agent check --config station.yaml
-  sightline-agent run --config station.yaml`,
+  sightline-agent run --config station.yaml
+
+  # send its results to a fleet
+  sightline-agent enroll --fleet https://fleet.example:8443 --token sle1-…`,
 		Version: version,
 	}
-	root.AddCommand(newTry(), newPredict(), newRun(), newCheck(), newWorker())
+	root.AddCommand(newTry(), newPredict(), newRun(), newCheck(), newEnroll(), newWorker())
 	return root
 }

@@ -159,13 +159,18 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if opened.Quarantined != "" {
 		log.Error("journal was damaged and put aside", "file", opened.Quarantined, "err", opened.Reason)
 	}
+	j.Retain(int64(cfg.Journal.LimitMB) * 1e6)
+	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, log: log}
 	hardware := board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true})
-	a := agent.New(agent.Config{Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen), Board: hardware})
+	a := agent.New(agent.Config{
+		Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen),
+		Board: hardware, Fleet: link.now,
+	})
 	for _, s := range stations {
 		a.Add(s)
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	return serving(ctx, cfg.Listen, a, log, say)
+	return serving(ctx, cfg.Listen, a, link, log, say)
 }
 
 // fault places what is wrong with the station i at its lines of the file. Key

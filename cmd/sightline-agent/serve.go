@@ -15,8 +15,8 @@ import (
 )
 
 // serving runs the agent and answers for it at addr meanwhile; without an
-// address it only runs the agent.
-func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger, say func(string, ...any)) error {
+// address it only runs the agent. A link sends to the fleet meanwhile; it may be nil.
+func serving(ctx context.Context, addr string, a *agent.Agent, link *fleetLink, log *slog.Logger, say func(string, ...any)) error {
 	if addr == "" {
 		return a.Run(ctx)
 	}
@@ -36,6 +36,9 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Run(ctx, l) })
 	g.Go(func() error { return managed(ctx, a, log) })
+	if link != nil {
+		g.Go(func() error { return link.run(ctx, a) })
+	}
 	g.Go(func() error {
 		defer stop()
 		return a.Run(ctx)

@@ -2,7 +2,7 @@ package health
 
 //go:generate go test -run ^TestReferenceIsFresh$ . -update
 
-// What a device can warn about. A new kind is declared here and listed in All.
+// What a device, or the fleet, can warn about. A new kind is declared here and listed in All.
 var (
 	CameraSilent = Warning{
 		Code: "camera_silent", Severity: Error,
@@ -84,6 +84,21 @@ var (
 		Title: "the device's clock can't be right",
 		Do:    "Set the clock, or let it be set over the network. Results keep their order, but their times can't be trusted.",
 	}
+	BrokerAway = Warning{
+		Code: "broker_away", Severity: Error,
+		Title: "the MQTT broker can't be reached, devices' results wait on the devices",
+		Do:    "Check that the broker runs and that its address and certificates are right. Nothing is lost meanwhile.",
+	}
+	StoreFailing = Warning{
+		Code: "store_failing", Severity: Error,
+		Title: "results can't be stored, they wait on the devices",
+		Do:    "Make room on the disk that holds the fleet's data directory; the log says what the database answered. Nothing is lost meanwhile.",
+	}
+	ClockBehind = Warning{
+		Code: "clock_behind", Severity: Warn,
+		Title: "the fleet's clock is behind a time that it has shown before",
+		Do:    "Set the clock, or let it be set over the network. Until then certificates are judged by the newest time that was seen.",
+	}
 	FramesDropped = Warning{
 		Code: "frames_dropped", Severity: Info,
 		Title: "some pictures aren't inspected, because newer ones came before their turn",
@@ -104,5 +119,6 @@ func All() []Warning {
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
 		ClockImplausible, FramesDropped, NetworkOpen,
+		BrokerAway, StoreFailing, ClockBehind,
 	}
 }

@@ -148,7 +148,7 @@ func TestReferenceIsFresh(t *testing.T) {
 	const file = "../../docs/health.md"
 	var b strings.Builder
 	b.WriteString("<!-- Made from internal/health/codes.go by go generate. -->\n# Health warnings\n\n" +
-		"What a device warns about, on its page and under `/v1/health`. The codes are stable.\n\n" +
+		"What a device, or the fleet, warns about, on its page and under `/v1/health`. The codes are stable.\n\n" +
 		"- **error**: parts are rejected, or not inspected, until a person acts\n" +
 		"- **warn**: inspection goes on, but not as it should\n" +
 		"- **info**: worth knowing, nothing to do now\n\n" +

@@ -1,0 +1,247 @@
+// Package fleet is the central service: it holds the store, the broker, the
+// certificate authority, the ingester and the interface together.
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sightline-edge/sightline/fleet/api"
+	"github.com/sightline-edge/sightline/fleet/broker"
+	"github.com/sightline-edge/sightline/fleet/enroll"
+	"github.com/sightline-edge/sightline/fleet/ingest"
+	"github.com/sightline-edge/sightline/fleet/store"
+	"github.com/sightline-edge/sightline/internal/health"
+)
+
+// Service is the name in the certificate of the fleet's own MQTT client, the
+// ingester. No device can be called so.
+const Service = "Sightline-fleet"
+
+// Files in the fleet's data directory.
+const (
+	DatabaseName = "fleet.db"
+	CAFolder     = "ca"
+	brokerFolder = "broker"
+)
+
+// Config says how a fleet is served. Dir, HTTPS and MQTT (or Broker) must be
+// given.
+type Config struct {
+	Dir    string // made by Init
+	HTTPS  string // address of pages, REST and enrolment
+	HTTP   string // the same without TLS, on loopback only; "" for none
+	MQTT   string // address of the embedded broker
+	Broker string // host:port of another broker; then none is embedded
+	// MQTTPublic is where devices reach the broker, as host:port, if it isn't
+	// MQTT or Broker; an empty host is the one that they enrolled at.
+	MQTTPublic string
+	Version    string
+	Log        *slog.Logger
+}
+
+// ErrNotInitialised is Open's error for a directory without a fleet.
+var ErrNotInitialised = errors.New("there is no fleet yet: make one with sightline-fleet init")
+
+// Fleet is a service that is open: its ports answer from Run on.
+type Fleet struct {
+	cfg      Config
+	store    *store.Store
+	ca       *enroll.CA
+	enroll   *enroll.Service
+	broker   *broker.Broker // nil with another broker
+	ingest   *ingest.Ingest
+	api      *api.Server
+	health   health.Set
+	https    net.Listener // plain TCP; TLS is put around it
+	http     net.Listener // nil without
+	identity *tls.Config
+	running  bool
+}
+
+// OpenStore opens the database of the fleet in the directory.
+func OpenStore(dir string) (*store.Store, error) {
+	path := filepath.Join(dir, DatabaseName)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open the fleet in %s: %w", dir, ErrNotInitialised)
+	}
+	return store.Open(path)
+}
+
+// OpenCA opens the certificate authority of the fleet in the directory.
+func OpenCA(dir string) (*enroll.CA, error) {
+	ca, err := enroll.OpenCA(filepath.Join(dir, CAFolder))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open the fleet in %s: %w", dir, ErrNotInitialised)
+	}
+	return ca, err
+}
+
+// Open opens everything and takes the ports. Close gives it back; Run does too.
+func Open(cfg Config) (f *Fleet, err error) {
+	f = &Fleet{cfg: cfg}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+			f = nil
+		}
+	}()
+	if cfg.HTTP != "" && !loopback(cfg.HTTP) {
+		return f, fmt.Errorf("answer at %s without TLS: only loopback addresses may, as 127.0.0.1:8082", cfg.HTTP)
+	}
+	if f.ca, err = OpenCA(cfg.Dir); err != nil {
+		return f, err
+	}
+	if f.store, err = OpenStore(cfg.Dir); err != nil {
+		return f, err
+	}
+	if f.identity, err = f.ca.Server(f.store.Now()); err != nil {
+		return f, err
+	}
+	if err = f.openBroker(); err != nil {
+		return f, err
+	}
+	if err = f.openAPI(); err != nil {
+		return f, err
+	}
+	if f.https, err = listen(cfg.HTTPS); err != nil {
+		return f, err
+	}
+	if cfg.HTTP != "" {
+		f.http, err = listen(cfg.HTTP)
+	}
+	return f, err
+}
+
+// openBroker opens the embedded broker if there is to be one, and what talks
+// to devices over it.
+func (f *Fleet) openBroker() error {
+	address, told := f.cfg.Broker, f.cfg.Broker
+	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{}) // for Who, until the port is known
+	if address == "" {
+		var err error
+		f.broker, err = broker.Open(broker.Config{
+			Listen: f.cfg.MQTT, Dir: filepath.Join(f.cfg.Dir, brokerFolder), TLS: f.identity, Who: f.enroll.Who, Log: f.cfg.Log,
+		})
+		if err != nil {
+			return err
+		}
+		_, port, err := net.SplitHostPort(f.broker.Addr().String())
+		if err != nil {
+			return fmt.Errorf("tell devices where the broker is: %w", err)
+		}
+		address, told = net.JoinHostPort("127.0.0.1", port), ":"+port
+	}
+	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{MQTT: cmp.Or(f.cfg.MQTTPublic, told), Revoked: f.cut})
+	client := f.ca.ClientTLS(Service, f.store.Now)
+	client.ServerName = f.ca.Names()[0]
+	f.ingest = ingest.New(ingest.Config{Store: f.store, Broker: address, TLS: client, Log: f.cfg.Log, Told: f.told})
+	return nil
+}
+
+// told passes results on to pages once there are pages.
+func (f *Fleet) told(rows []store.Row) { f.api.Told(rows) }
+
+// cut ends a device's connection now. Another broker can't be told; there the
+// ingester takes nothing of it any more.
+func (f *Fleet) cut(device string) {
+	if f.broker != nil {
+		f.broker.Cut(device)
+	}
+}
+
+func (f *Fleet) openAPI() (err error) {
+	f.api, err = api.New(api.Config{
+		Store: f.store, Enroll: f.enroll, Log: f.cfg.Log, Version: f.cfg.Version, Hosts: f.ca.Names(),
+		Health: f.health.List, Figures: f.figures,
+	})
+	return err
+}
+
+// Addr is where pages and REST answer, as host:port.
+func (f *Fleet) Addr() string { return f.https.Addr().String() }
+
+// HTTPAddr is the address without TLS, "" if there is none.
+func (f *Fleet) HTTPAddr() string {
+	if f.http == nil {
+		return ""
+	}
+	return f.http.Addr().String()
+}
+
+// MQTTAddr is the embedded broker's address, "" if there is none.
+func (f *Fleet) MQTTAddr() string {
+	if f.broker == nil {
+		return ""
+	}
+	return f.broker.Addr().String()
+}
+
+// Run serves until ctx ends or a part of it can't go on, then closes all.
+func (f *Fleet) Run(ctx context.Context) error {
+	f.running = true // each part closes what it was given
+	g, ctx := errgroup.WithContext(ctx)
+	if f.broker != nil {
+		g.Go(func() error { return f.broker.Run(ctx) })
+		g.Go(func() error { return f.watchRevoked(ctx) })
+	}
+	g.Go(func() error { return f.ingest.Run(ctx) })
+	g.Go(func() error { return f.watch(ctx) })
+	https := f.identity.Clone()
+	https.NextProtos = []string{"h2", "http/1.1"}
+	g.Go(func() error { return f.api.Run(ctx, tls.NewListener(f.https, https)) })
+	if f.http != nil {
+		g.Go(func() error { return f.api.Run(ctx, f.http) })
+	}
+	return errors.Join(g.Wait(), f.Close())
+}
+
+// Close gives back what Run hasn't.
+func (f *Fleet) Close() error {
+	var errs []error
+	if !f.running {
+		for _, l := range []net.Listener{f.https, f.http} {
+			if l != nil {
+				errs = append(errs, l.Close())
+			}
+		}
+		if f.broker != nil {
+			errs = append(errs, f.broker.Close())
+		}
+	}
+	if f.store != nil {
+		errs = append(errs, f.store.Close())
+		f.store = nil
+	}
+	return errors.Join(errs...)
+}
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("answer at %s: another program does already: stop that one, or choose another port", addr)
+	} else if err != nil {
+		return nil, fmt.Errorf("answer at %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+// loopback tells whether an address can only be reached from this machine.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,104 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/sightline-edge/sightline/fleet/api"
+	"github.com/sightline-edge/sightline/internal/health"
+)
+
+const (
+	watchEvery  = 2 * time.Second
+	revokeEvery = 5 * time.Second // a device revoked by another process is cut after so long at most
+	brokerAway  = 15 * time.Second
+)
+
+// watch keeps the service's own warnings true.
+func (f *Fleet) watch(ctx context.Context) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var away time.Time
+	failed := f.ingest.Stats().Failed
+	for {
+		s := f.ingest.Stats()
+		switch {
+		case s.Connected:
+			away = time.Time{}
+		case away.IsZero():
+			away = time.Now()
+		}
+		f.set(health.BrokerAway, !away.IsZero() && time.Since(away) > brokerAway)
+		f.set(health.StoreFailing, s.Failed > failed)
+		failed = s.Failed
+		// The store's clock is the newest time that it ever saw.
+		f.set(health.ClockBehind, f.store.Now().Sub(time.Now()) > time.Minute)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *Fleet) set(w health.Warning, on bool) {
+	if on {
+		f.health.Raise(w, "", "")
+		return
+	}
+	f.health.Clear(w, "")
+}
+
+// watchRevoked cuts devices that the command revoked, which is another process.
+func (f *Fleet) watchRevoked(ctx context.Context) error {
+	tick := time.NewTicker(revokeEvery)
+	defer tick.Stop()
+	for {
+		for name := range f.broker.Connected() {
+			d, err := f.store.Device(ctx, name)
+			if err == nil && !d.Revoked.IsZero() {
+				f.broker.Cut(name)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Alive reports whether the service makes progress: whether its database
+// answers. What lies outside, as a broker that is away, isn't for a restart to mend.
+func (f *Fleet) Alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := f.store.Users(ctx)
+	return err == nil || ctx.Err() == nil
+}
+
+// figures are the ingester's, for /metrics.
+func (f *Fleet) figures() []api.Figure {
+	s := f.ingest.Stats()
+	connected := 0.0
+	if s.Connected {
+		connected = 1
+	}
+	total := func(name, help string, n uint64) api.Figure {
+		return api.Figure{Name: "sightline_ingest_" + name + "_total", Help: help, Total: true, Value: float64(n)}
+	}
+	return []api.Figure{
+		{Name: "sightline_ingest_connected", Help: "1 while the ingester is connected to the broker.", Value: connected},
+		{Name: "sightline_ingest_queued_messages", Help: "Messages that wait to be stored.", Value: float64(s.Queued)},
+		total("batches", "Batches taken from the queue.", s.Batches),
+		total("records", "Results stored.", s.Records),
+		total("duplicates", "Records that had come before.", s.Duplicates),
+		total("gaps", "Batches of which nothing could be stored yet.", s.Gaps),
+		total("holes", "Holes stored.", s.Holes),
+		total("unreadable", "Messages and records that couldn't be read.", s.Unreadable),
+		total("dropped", "Messages for which the queue had no room; devices send again.", s.Dropped),
+		total("refused", "Answers that refuse a message.", s.Refused),
+		total("transactions", "Transactions with batches.", s.Transactions),
+		total("failed", "Transactions that the database couldn't take.", s.Failed),
+	}
+}

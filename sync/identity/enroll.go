@@ -66,12 +66,15 @@ func enroll(ctx context.Context, c Config) (*Identity, error) {
 	if err := os.Mkdir(work.path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
-	lock, err := work.lock()
-	if err != nil {
+	lock, busy := work.lock()
+	if busy == nil {
+		defer lock.Close()
+	}
+	if err := free(c.Dir); err != nil { // another process may just have done it
 		return nil, err
 	}
-	defer lock.Close()
-	if err := free(c.Dir); err != nil { // another process may just have done it
+	// The key must be found again after a power cut that costs the answer.
+	if err := errors.Join(busy, syncDir(c.Dir)); err != nil {
 		return nil, err
 	}
 	key, err := work.key()

@@ -26,11 +26,12 @@ type modelFleet struct {
 	hellos   []*wire.Hello
 	states   []*wire.State
 	lives    []*wire.Life
-	gaps     int // batches that didn't follow
-	repeated int // items that were there already
-	silent   func(wire.Kind) bool
-	refuse   *wire.Refusal // instead of every answer
-	before   func(b *wire.Batch)
+	batches  int
+	gaps     int                  // batches that didn't follow
+	repeated int                  // items that were there already
+	silent   func(wire.Kind) bool // neither stores nor answers
+	mute     bool                 // doesn't acknowledge batches
+	refuse   *wire.Refusal        // instead of every answer
 }
 
 // told is what came of one epoch.
@@ -83,6 +84,7 @@ func (f *modelFleet) heard(c mqtt.Client, m mqtt.Message) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	silent := f.silent != nil && f.silent(kind)
 	var ack *wire.Ack
 	switch kind {
 	case wire.KindHello:
@@ -96,11 +98,12 @@ func (f *modelFleet) heard(c mqtt.Client, m mqtt.Message) {
 			f.t.Error(err)
 			return
 		}
-		if f.before != nil {
-			f.before(b)
-		}
-		if f.refuse == nil && (f.silent == nil || !f.silent(kind)) {
+		f.batches++
+		if f.refuse == nil && !silent {
 			f.store(b)
+		}
+		if f.mute {
+			return
 		}
 		ack = &wire.Ack{Epoch: b.Epoch, Watermark: f.epoch(b.Epoch).watermark}
 	case wire.KindState:
@@ -114,7 +117,7 @@ func (f *modelFleet) heard(c mqtt.Client, m mqtt.Message) {
 		f.lives = append(f.lives, l)
 		return
 	}
-	if f.silent != nil && f.silent(kind) {
+	if silent {
 		return
 	}
 	if f.refuse != nil {

@@ -115,6 +115,11 @@ func openJournal(t testing.TB, dir string) (j *journal.Journal, stop func()) {
 	if err != nil || opened.Quarantined != "" {
 		t.Fatal(err, opened)
 	}
+	return j, runJournal(t, j)
+}
+
+func runJournal(t testing.TB, j *journal.Journal) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- j.Run(ctx) }()
@@ -130,7 +135,7 @@ func openJournal(t testing.TB, dir string) (j *journal.Journal, stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return j, stop
+	return stop
 }
 
 // fill appends records that continue the journal and waits for the disk.

@@ -125,8 +125,8 @@ func (p *pipes) copy(dst, src net.Conn, drip, up bool) {
 	}
 }
 
-// cut ends all connections: with a reset, by passing nothing any more (half),
-// or in the middle of a packet (short).
+// cut ends all connections: with a reset, in order (end), by passing nothing
+// any more (half), or in the middle of a packet (short).
 func (p *proxy) cut(how string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,6 +135,9 @@ func (p *proxy) cut(how string) {
 		case "rst":
 			_ = pair.device.(*net.TCPConn).SetLinger(0)
 			_ = pair.broker.(*net.TCPConn).SetLinger(0)
+			_ = pair.device.Close()
+			_ = pair.broker.Close()
+		case "end":
 			_ = pair.device.Close()
 			_ = pair.broker.Close()
 		case "half":

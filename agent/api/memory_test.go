@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -33,6 +34,7 @@ type memory struct {
 	recorder Recorder
 	journal  Journal
 	fleet    *Fleet
+	board    *board.Reading
 	shot     *Shot
 	turn     chan struct{} // closed when shot changes
 	broken   error         // of Results and Since
@@ -50,7 +52,7 @@ func (m *memory) Now() Now {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Now{
-		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet,
+		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board,
 	}
 }
 

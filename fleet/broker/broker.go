@@ -10,6 +10,7 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -71,9 +72,10 @@ type Broker struct {
 	srv  *server.Server
 	addr *net.TCPAddr
 
-	closing sync.Once
-	closed  chan struct{}
-	err     error // of closing; valid once closed is closed
+	admitting, closing sync.Once
+
+	closed chan struct{}
+	err    error // of closing; valid once closed is closed
 }
 
 // Open starts the broker; clients may connect when it returns. Errors are
@@ -99,7 +101,7 @@ func Open(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, lock: lock, log: &logger{log: cfg.Log}, closed: make(chan struct{}),
 	}
-	b.gate = &gate{who: cfg.Who, clientID: b.clientID, refused: b.refused}
+	b.gate = &gate{who: cfg.Who, clientID: b.clientID, refused: b.refused, secret: rand.Text(), ready: make(chan struct{})}
 	if err := b.start(host, port); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the broker on %s: %w", cfg.Listen, err), b.Close())
 	}
@@ -126,9 +128,16 @@ func (b *Broker) start(host string, port int) error {
 	if !srv.ReadyForConnections(startTime) {
 		return fmt.Errorf("it wasn't ready after %s", startTime)
 	}
+	if err := b.limit(); err != nil {
+		return err
+	}
+	b.admit()
 	b.addr = &net.TCPAddr{IP: net.ParseIP(opts.MQTT.Host), Port: opts.MQTT.Port}
 	return nil
 }
+
+// admit lets clients in that have come since NATS listens.
+func (b *Broker) admit() { b.admitting.Do(func() { close(b.gate.ready) }) }
 
 // listenAddress takes host:port apart, and tries it, so that a port in use is
 // told before anything is started.
@@ -173,6 +182,7 @@ func (b *Broker) Run(ctx context.Context) error {
 func (b *Broker) Close() error {
 	b.closing.Do(func() {
 		defer close(b.closed)
+		b.admit() // who still waits would hold up the end
 		if b.srv != nil {
 			ended := make(chan struct{})
 			go func() {

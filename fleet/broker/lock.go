@@ -28,3 +28,17 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// storeName is the broker's store in its directory.
+const storeName = "transient"
+
+// emptyStore is the path of a store with nothing in it. What an earlier broker
+// left is removed: nothing rests on it, and NATS, given a store that was damaged
+// or is another version's, may grant subscriptions that it never serves.
+func emptyStore(dir string) (string, error) {
+	store := filepath.Join(dir, storeName)
+	if err := os.RemoveAll(store); err != nil {
+		return "", fmt.Errorf("empty the broker's store: %w", err)
+	}
+	return store, nil
+}

@@ -8,10 +8,11 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Bytes that the broker may store; limits.go shares them out.
 const (
-	maxStore  = 256 << 20
-	maxMemory = 32 << 20
+	// Bytes of memory for what waits and what is remembered, shared out by
+	// streams. Nothing is stored on disk.
+	maxMemory = 100 << 20
+	maxStore  = 1 << 20
 	// A subscription with QoS 1 counts twice, one that ends with # twice again.
 	maxSubscriptions = 1024
 )
@@ -21,6 +22,10 @@ const (
 const mqttRules = "mqtt { reject_qos2_publish: true, downgrade_qos2_subscribe: true }"
 
 func (b *Broker) options(host string, port int) (*server.Options, error) {
+	store, err := emptyStore(b.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
 	o := &server.Options{}
 	if err := o.ProcessConfigString(mqttRules); err != nil {
 		return nil, fmt.Errorf("the broker's MQTT rules: %w", err)
@@ -41,7 +46,7 @@ func (b *Broker) options(host string, port int) (*server.Options, error) {
 	o.MaxClosedClients = 64 // remembered for monitoring, which nobody asks for
 
 	o.JetStream = true
-	o.StoreDir = b.cfg.Dir
+	o.StoreDir = store
 	o.JetStreamMaxMemory = maxMemory
 	o.JetStreamMaxStore = maxStore
 	o.JetStreamLimits.DefaultMaxConsumers = -1 // else QoS 1 subscriptions end at a number

@@ -61,7 +61,7 @@ func (s *Store) open(ctx context.Context) error {
 	if s.reader, err = database(path, readers, "query_only(1)", "cache_size(-8000)"); err != nil {
 		return err
 	}
-	if err := s.migrate(ctx); err != nil {
+	if err := alone(path+".lock", func() error { return s.migrate(ctx) }); err != nil {
 		return err
 	}
 	if err := s.prepare(ctx); err != nil {
@@ -74,6 +74,20 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	s.startClock(newest)
 	return nil
+}
+
+// alone does what only one program may do at a time.
+func alone(lock string, do func() error) error {
+	f, err := os.OpenFile(lock, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		err = fmt.Errorf("lock %s: %w", lock, err)
+	} else {
+		err = do()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // makeFile makes the folder and an empty file, on disk and for its owner's
@@ -143,7 +157,12 @@ func (s *Store) migrate(ctx context.Context) error {
 // explain makes SQLite's errors the store's own, with what to do.
 func (s *Store) explain(err error) error {
 	var e *sqlite.Error
-	if !errors.As(err, &e) || errors.Is(err, ErrFull) || errors.Is(err, ErrDamaged) {
+	switch {
+	case errors.Is(err, ErrFull) || errors.Is(err, ErrDamaged):
+		return err
+	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	case !errors.As(err, &e):
 		return err
 	}
 	switch e.Code() & 0xff {

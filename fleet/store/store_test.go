@@ -155,6 +155,37 @@ func TestNotOurs(t *testing.T) {
 	}
 }
 
+// TestDamaged: what a disk made of the file is told as such, with what to do.
+func TestDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fleet.db")
+	with(t, path, func(s *Store) {
+		enrol(t, s, "dev-a")
+		b := batch("dev-a", 1)
+		for seq := range uint64(500) {
+			b.Batch.Items = append(b.Batch.Items, record(seq+1, vision.Pass))
+		}
+		take(t, s, []uint64{500}, b)
+	})
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 1 << 16; at < len(text); at++ {
+		text[at] ^= 0x55
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path)
+	_, _, err = s.Results(t.Context(), Query{})
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "move "+path) {
+		t.Errorf("got %v", err)
+	}
+	if _, err = s.Ingest(t.Context(), []Batch{batch("dev-a", 1, record(501, vision.Pass))}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestTokenUsedTwice: of many that enrol with one token at once, one does.
 func TestTokenUsedTwice(t *testing.T) {
 	s := fresh(t)

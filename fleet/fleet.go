@@ -25,8 +25,8 @@ import (
 )
 
 // Service is the name in the certificate of the fleet's own MQTT client, the
-// ingester. No device can be called so.
-const Service = "Sightline-fleet"
+// ingester. Devices are given ids of another form.
+const Service = "sightline-fleet"
 
 // Files in the fleet's data directory.
 const (

@@ -69,6 +69,7 @@ var packages = map[string]rule{
 	"cmd/sightline":         {imports: []string{"*"}, program: true},
 	"cmd/sightline-bench":   {imports: []string{"*"}, program: true},
 	"cmd/internal/cli":      {},
+	"cmd/internal/cable":    {},
 	"cmd/e2e":               {imports: []string{"*"}},
 }
 

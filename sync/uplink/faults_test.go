@@ -15,6 +15,7 @@ import (
 // TestCuts: the network is cut again and again while records are written and
 // drained. None is lost, none twice, all in order.
 func TestCuts(t *testing.T) {
+	t.Parallel()
 	records, cuts := 10_000, 20
 	if full() {
 		records, cuts = 200_000, 100
@@ -65,6 +66,7 @@ func TestCuts(t *testing.T) {
 
 // TestBrokerRestarts: what was in the broker is lost with it.
 func TestBrokerRestarts(t *testing.T) {
+	t.Parallel()
 	m := newMosquitto(t)
 	f := newFleet(t, m.addr)
 	j, _ := openJournal(t, t.TempDir())
@@ -82,6 +84,7 @@ func TestBrokerRestarts(t *testing.T) {
 // TestFleetSetBack: the fleet comes back from a backup, with less than it had
 // acknowledged, or with nothing.
 func TestFleetSetBack(t *testing.T) {
+	t.Parallel()
 	m := newMosquitto(t)
 	f := newFleet(t, m.addr)
 	p := newProxy(t, m.addr)
@@ -106,6 +109,7 @@ func TestFleetSetBack(t *testing.T) {
 // TestLostAcknowledgements: without an answer the device asks where the fleet
 // is, so that nothing which arrived is sent twice.
 func TestLostAcknowledgements(t *testing.T) {
+	t.Parallel()
 	m := newMosquitto(t)
 	f := newFleet(t, m.addr)
 	f.silent = func(wire.Kind) bool { return true }
@@ -132,6 +136,7 @@ func TestLostAcknowledgements(t *testing.T) {
 
 // TestLostBatches: a broker may take a batch and lose it.
 func TestLostBatches(t *testing.T) {
+	t.Parallel()
 	m := newMosquitto(t)
 	f := newFleet(t, m.addr)
 	n := 0

@@ -166,7 +166,12 @@ func (s *session) subscribe(ctx context.Context) error {
 		return fmt.Errorf("subscribe: %w", context.DeadlineExceeded)
 	}
 	if err := token.Error(); err != nil {
-		return fmt.Errorf("subscribe: %w", err)
+		select {
+		case why := <-s.lost: // it says more, and comes a little later
+			return why
+		case <-time.After(handoverLimit):
+			return fmt.Errorf("subscribe: %w", err)
+		}
 	}
 	for topic, granted := range token.(*mqtt.SubscribeToken).Result() {
 		if granted != 0 {

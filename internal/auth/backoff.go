@@ -131,23 +131,27 @@ func (b *Backoff) failLocked(g guess, now time.Time, free int, most time.Duratio
 	}
 }
 
-// forgetLocked makes room: all that is old, else what failed least, the oldest
-// of those; so a flood of new names doesn't wash out the one under attack.
+// forgetLocked makes room: of some, which the map's order picks, the one that
+// failed least, the oldest of those; so a flood of new names doesn't wash out
+// the one that is guessed at, and costs no more than it should.
 func (b *Backoff) forgetLocked(now time.Time) {
+	const some = 16
 	var least guess
 	var found *failures
+	looked := 0
 	for g, f := range b.failed {
 		if now.Sub(f.last) > forgetAfter {
 			delete(b.failed, g)
-			continue
+			return
 		}
 		if found == nil || f.count < found.count || f.count == found.count && f.last.Before(found.last) {
 			least, found = g, f
 		}
+		if looked++; looked == some {
+			break
+		}
 	}
-	if len(b.failed) >= maxGuesses {
-		delete(b.failed, least)
-	}
+	delete(b.failed, least)
 }
 
 func nameGuess(name string) guess { return sha256.Sum256([]byte("name\x00" + strings.ToLower(name))) }

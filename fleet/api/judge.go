@@ -48,10 +48,9 @@ var (
 )
 
 const (
-	neverAfter  = 15 * time.Minute // an enrolled device should have connected
-	certSoon    = 48 * time.Hour   // renewal begins long before
-	clockOff    = time.Minute
-	revokedNews = 7 * 24 * time.Hour // so long a revocation is news
+	neverAfter = 15 * time.Minute // an enrolled device should have connected
+	certSoon   = 48 * time.Hour   // renewal begins long before
+	clockOff   = time.Minute
 )
 
 // judge is all that a person should know of the device: its own warnings and

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	pageDevices = 50  // rows of well devices
+	pageDevices = 40  // rows of well devices
 	pageNeeds   = 30  // rows of those that need a person
 	maxQueries  = 200 // length of a filter, bytes
 )
@@ -146,7 +146,7 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 	for i := range all {
 		views = append(views, viewDevice(&all[i], now))
 	}
-	data.count(views, now)
+	data.count(views)
 	data.Figures = s.figures(views)
 	if own := s.own(); len(own) > 0 {
 		data.Own = viewWarnings(own)
@@ -160,7 +160,7 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 		v := views[i]
 		switch {
 		case !fits.fits(&all[i], now):
-		case v.needs(now):
+		case v.needs():
 			needs = append(needs, v)
 		case f.State == stateNeeds:
 		case v.Presence == store.Revoked:
@@ -218,7 +218,7 @@ func turn(list []deviceView, f overviewFilter, size int) (page []deviceView, new
 }
 
 // count finds the band's words and the filter's choices, over all devices.
-func (o *overview) count(views []deviceView, now time.Time) {
+func (o *overview) count(views []deviceView) {
 	needs, bad := 0, 0
 	states, groups := map[store.Presence]int{}, map[string]bool{}
 	var last *deviceView
@@ -226,7 +226,7 @@ func (o *overview) count(views []deviceView, now time.Time) {
 		v := &views[i]
 		states[v.Presence]++
 		groups[v.Group] = true
-		if v.needs(now) && v.Presence != store.Revoked {
+		if v.needs() {
 			needs++
 			if v.Class == "bad" {
 				bad++
@@ -301,9 +301,9 @@ func (s *Server) figures(views []deviceView) []figure {
 	if age := time.Since(since); age < time.Hour-time.Minute {
 		span = "since " + since.Format("15:04")
 	}
-	rejected, rest := "–", "no results yet"
+	rejected, unit, rest := "–", "", "no results yet"
 	if sum.results > 0 {
-		rejected = web.Percent(float64(sum.fails+sum.none) / float64(sum.results))
+		rejected, unit = web.Percent(float64(sum.fails+sum.none)/float64(sum.results)), "%"
 		rest = fmt.Sprintf("%s fail + %s no decision", web.Count(sum.fails), web.Count(sum.none))
 	}
 	waiting := "nothing waits"
@@ -311,9 +311,9 @@ func (s *Server) figures(views []deviceView) []figure {
 		waiting = "on " + plural(behind, "device", "devices")
 	}
 	return []figure{
-		{"Online", web.Count(online), "of " + web.Count(of), plural(of, "device", "devices")},
+		{"Online", web.Count(online), "of " + web.Count(of), "devices"},
 		{"Results, " + span, web.Count(sum.results), "", "received"},
-		{"Rejected, " + span, rejected, "%", rest},
+		{"Rejected, " + span, rejected, unit, rest},
 		{"Backlog", web.Count(backlog), "", waiting},
 	}
 }

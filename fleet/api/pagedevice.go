@@ -18,6 +18,7 @@ const deviceParts = 12 // newest results on the page of a device
 type devicePageData struct {
 	head
 	Device    deviceView
+	Word      string // its state
 	Line      string // under the name
 	Figures   []figure
 	Warnings  []needView
@@ -34,7 +35,18 @@ type devicePageData struct {
 type stationRow struct {
 	chip
 	Station
-	Yield string
+	Yield, Told, Pictures string
+}
+
+func viewStationRow(st *Station) stationRow {
+	n := func(v uint64) string { return web.Count(int(v)) }
+	row := stationRow{chip: viewStation(st), Station: *st, Yield: "–"}
+	if all := st.Pass + st.Fail + st.None; all > 0 {
+		row.Yield = web.Percent(float64(st.Pass) / float64(all))
+	}
+	row.Told = n(st.Pass) + " pass, " + n(st.Fail) + " fail, " + n(st.None) + " no decision"
+	row.Pictures = fmt.Sprintf("%.0f /s, %s of %s inspected", st.Rate, n(st.Inferred), n(st.Frames))
+	return row
 }
 
 func (s *Server) devicePage(w http.ResponseWriter, r *http.Request) {
@@ -74,13 +86,13 @@ func (s *Server) showDevice(w http.ResponseWriter, r *http.Request, status int, 
 	if data.Line = "group " + v.Group; v.Label != "" {
 		data.Line = v.ID + " · " + data.Line
 	}
+	if data.Word = v.Word; v.Presence == store.Online && v.Class == "bad" {
+		data.Word += ", with errors"
+	} else if v.Presence == store.Online && v.Class == "warn" {
+		data.Word += ", needs you"
+	}
 	for i := range v.Stations {
-		st := v.Stations[i]
-		row := stationRow{viewStation(&st), st, "–"}
-		if all := st.Pass + st.Fail + st.None; all > 0 {
-			row.Yield = web.Percent(float64(st.Pass) / float64(all))
-		}
-		data.Stations = append(data.Stations, row)
+		data.Stations = append(data.Stations, viewStationRow(&v.Stations[i]))
 	}
 	for i := range rows {
 		data.Results = append(data.Results, viewResult(&rows[i], nil))
@@ -89,13 +101,13 @@ func (s *Server) showDevice(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 func deviceFigures(v *deviceView, t store.Totals) []figure {
-	rejected := "–"
+	rejected, unit := "–", ""
 	if t.Results > 0 {
-		rejected = web.Percent(float64(t.Fail+t.None) / float64(t.Results))
+		rejected, unit = web.Percent(float64(t.Fail+t.None)/float64(t.Results)), "%"
 	}
 	list := []figure{
 		{"Results", web.Count(int(t.Results)), "", "at the fleet"},
-		{"Rejected", rejected, "%", fmt.Sprintf("%s fail + %s no decision", web.Count(int(t.Fail)), web.Count(int(t.None)))},
+		{"Rejected", rejected, unit, fmt.Sprintf("%s fail + %s no decision", web.Count(int(t.Fail)), web.Count(int(t.None)))},
 	}
 	if v.Journal != nil {
 		list = append(list, figure{"Backlog", v.Backlog, "", "records to come"})
@@ -137,7 +149,7 @@ func linkFacts(d *store.Device, v *deviceView, now time.Time) []fact {
 	if j := v.Journal; j != nil {
 		add("Journal", "record "+web.Count(int(j.Last)), size(j.Bytes), "epoch "+j.Epoch)
 		add("Acknowledged", "up to "+web.Count(int(j.Watermark)), "", "")
-		add("Dropped before", web.Count(int(j.Dropped)), "", "records that the device had to drop before the fleet had them")
+		add("Dropped unsent", web.Count(int(j.Dropped)), "", "records that the device had to drop before the fleet had them")
 	}
 	moment("Enrolled", d.Enrolled)
 	if d.CertSerial != "" {

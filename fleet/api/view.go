@@ -18,6 +18,7 @@ type deviceView struct {
 	*Device
 	Name, URL            string // its label, or its id without one
 	Class, Mark          string // good, bad, warn or idle, and the mark that goes with it
+	Old                  bool   // what it told isn't of now
 	Word, For            string // its presence, and how long or since when
 	Reason, Do, About    string // the worst that needs a person, and of which station it is
 	More                 int    // other things that do
@@ -43,6 +44,7 @@ func viewDevice(d *store.Device, now time.Time) deviceView {
 	if v.Name == "" {
 		v.Name = full.ID
 	}
+	v.Old = full.Presence != store.Online
 	v.say(now)
 	v.Model, v.Digest = running(full.Stations)
 	for i, st := range full.Stations {
@@ -54,6 +56,11 @@ func viewDevice(d *store.Device, now time.Time) deviceView {
 	}
 	if j := full.Journal; j != nil {
 		v.Backlog, v.Behind = web.Count(int(j.Backlog)), j.Backlog > 0
+		if v.Old && v.Behind {
+			v.Backlog = "≥ " + v.Backlog
+		} else if v.Old {
+			v.Backlog = "" // it goes on inspecting, nobody knows how much
+		}
 	}
 	if end := d.CertNotAfter; !end.IsZero() {
 		v.CertTitle = "certificate " + d.CertSerial + " until " + web.Stamp(end)
@@ -111,19 +118,13 @@ func (v *deviceView) say(now time.Time) {
 	}
 }
 
-// needs reports whether a person should look at the device.
-func (v *deviceView) needs(now time.Time) bool {
-	if v.Presence == store.Revoked {
-		return now.Sub(v.Since) < revokedNews
-	}
-	return v.Reason != ""
-}
+// needs reports whether a person should look at the device. A revoked one
+// needs nobody.
+func (v *deviceView) needs() bool { return v.Reason != "" && v.Presence != store.Revoked }
 
 // rank orders devices that need a person, the worst first.
 func (v *deviceView) rank() int {
 	switch {
-	case v.Presence == store.Revoked:
-		return 4
 	case v.Class == "bad":
 		return 0
 	case v.Presence == store.Offline:

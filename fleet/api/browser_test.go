@@ -1,0 +1,274 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/sightline-edge/sightline/internal/auth"
+	"github.com/sightline-edge/sightline/sync/wire"
+)
+
+// tab is a page in a browser.
+type tab struct {
+	testing.TB
+	ctx context.Context
+}
+
+// browser starts Chromium, or skips the test and says so. What the browser's
+// console complains about is an error of the test.
+func browser(t testing.TB) tab {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("left out: the page in a browser; install chromium to have it tested")
+	}
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-dev-shm-usage", true))...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	var mu sync.Mutex
+	var list []string
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range list {
+			t.Errorf("the browser complains: %s", c)
+		}
+	})
+	err := chromedp.Listen(ctx, func(ev any) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch e := ev.(type) {
+		case *cdpruntime.EventExceptionThrown:
+			list = append(list, fmt.Sprintf("%s %+v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception))
+		case *log.EventEntryAdded:
+			if e.Entry.Level == "error" && !strings.Contains(e.Entry.Text, "net::ERR_") {
+				list = append(list, e.Entry.Text+" "+e.Entry.URL)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tab{t, ctx}
+}
+
+func (b tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b tab) open(url string) { b.Helper(); b.do(chromedp.Navigate(url)) }
+func (b tab) key(k string)    { b.Helper(); b.do(chromedp.KeyEvent(k)) }
+func (b tab) run(js string)   { b.Helper(); b.do(chromedp.Evaluate[chromedp.Void](js)) }
+
+// click follows a link or presses a button.
+func (b tab) click(selector string) {
+	b.Helper()
+	b.run(fmt.Sprintf(`document.querySelector(%q).click()`, selector))
+}
+
+// shows waits until each expression of JavaScript is true.
+func (b tab) shows(expressions ...string) {
+	b.Helper()
+	for _, e := range expressions {
+		until(b, e, func() bool {
+			ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+e+")"))
+			return err == nil && ok // between two pages there is nothing to ask
+		})
+	}
+}
+
+func (b tab) window(width, height int64, scheme string) {
+	b.Helper()
+	if _, err := chromedp.Call(b.ctx, emulation.SetDeviceMetricsOverride,
+		emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1, Mobile: width < 500}); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia,
+		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// shoot keeps a picture of the page where SIGHTLINE_SCREENSHOTS says, if it does.
+func (b tab) shoot(name string) {
+	b.Helper()
+	dir := os.Getenv("SIGHTLINE_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+const noScroll = `document.documentElement.scrollWidth <= innerWidth`
+
+// factory is a fleet with devices in all states.
+func factory(t testing.TB, change ...func(*Config)) *fleet {
+	f := newFleet(t, change...)
+	for i := range 7 {
+		id := fmt.Sprintf("dwell%05d", i)
+		f.add(id, []string{"line-a", "line-b"}[i%2], fmt.Sprintf("Hall %d, press %d", 1+i%2, 1+i))
+		var list []*wire.Result
+		for j := range 20 + 3*i {
+			list = append(list, inspected("station1", j))
+		}
+		f.send(id, list...)
+		f.connect(id, 2*time.Second, wellState("station1"))
+	}
+	bad := wellState("cap-left", "cap-right")
+	bad.Stations[1].State, bad.Stations[1].Text = "stalled", "no picture for 14 s"
+	bad.Warnings = []*wire.Warning{
+		{Code: "camera_silent", Severity: 3, Subject: "cap-right", Text: "the camera is connected but sends no pictures: nothing for 14 s",
+			Act: "Check the camera's power and its cable. Sightline tries again by itself.", Since: time.Now().Add(-14 * time.Second).UnixNano()},
+		{Code: "frames_dropped", Severity: 1, Subject: "cap-left", Text: "some pictures aren't inspected: 600 of 108,000", Act: "Nothing."},
+	}
+	f.add("dbad000001", "line-a", "Hall 1, filler")
+	f.send("dbad000001", inspected("cap-left", 4))
+	f.connect("dbad000001", time.Second, bad)
+	f.add("dstale0001", "line-b", "Hall 2, labeller")
+	f.send("dstale0001", inspected("station1", 7))
+	f.connect("dstale0001", 52*time.Second, wellState("station1"))
+	f.add("doff000001", "line-b", "")
+	f.send("doff000001", inspected("station1", 1))
+	f.connect("doff000001", 3*time.Minute, wellState("station1"))
+	f.hangUp("doff000001", 2*time.Minute)
+	behind := wellState("station1")
+	behind.Journal = &wire.JournalState{Last: 1_204, Bytes: 12_000_000}
+	f.add("dbehind001", "line-a", "检测站三号 – 灌装线末端")
+	f.send("dbehind001", inspected("station1", 2))
+	f.connect("dbehind001", time.Second, behind)
+	clock := wellState("station1")
+	clock.Clock = time.Now().Add(-10 * 365 * 24 * time.Hour).UnixNano()
+	f.add("dclock0001", "line-a", strings.Repeat("a label that somebody made long ", 2))
+	f.connect("dclock0001", time.Second, clock)
+	f.add("dnever0001", "line-c", "Hall 3, spare")
+	f.add("drevoked01", "line-c", "Hall 3, stolen")
+	f.must(f.enroll.Revoke(t.Context(), "drevoked01"))
+	f.devices.forget()
+	return f
+}
+
+// serve runs the fleet as its program does, so that its events come.
+func serve(f *fleet) string {
+	f.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	f.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx, l) }()
+	f.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			f.Error(err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+// logIn is as a person does it, and waits for where it leads.
+func (b tab) logIn(url, user string) {
+	b.Helper()
+	b.open(url)
+	b.shows(`location.pathname === "/login"`, noScroll)
+	b.run(fmt.Sprintf(`document.querySelector("[name=user]").value = %q; document.querySelector("[name=password]").value = %q`, user, password))
+	b.click(`.login button`)
+	b.shows(`location.pathname !== "/login"`)
+}
+
+func TestLook(t *testing.T) {
+	f := factory(t)
+	b := browser(t)
+	url := serve(f)
+	b.window(1280, 900, "light")
+	b.open(url)
+	b.shows(noScroll)
+	b.shoot("login")
+	b.logIn(url, "admin")
+	for _, v := range []struct {
+		name          string
+		width, height int64
+		scheme        string
+	}{{"light", 1280, 1100, "light"}, {"dark", 1280, 1100, "dark"}, {"phone", 390, 2400, "light"}, {"phonedark", 390, 2400, "dark"}, {"wide", 2560, 1300, "light"}} {
+		b.window(v.width, v.height, v.scheme)
+		for page, path := range map[string]string{"overview": "/", "device": "/devices/dbad000001", "well": "/devices/dwell00003", "results": "/results", "result": "/results/5", "dstale": "/devices/dstale0001", "dclock": "/devices/dclock0001"} {
+			b.open(url + path)
+			b.shows(noScroll)
+			b.shoot(page + "-" + v.name)
+		}
+	}
+}
+
+func TestManyAndNone(t *testing.T) {
+	f := newFleet(t)
+	b := browser(t)
+	url := serve(f)
+	b.window(1280, 900, "light")
+	b.logIn(url, "viewer")
+	b.shows(`document.querySelector("h1").textContent === "No devices yet"`, noScroll)
+	b.shoot("none")
+	b.open(url + "/results")
+	b.shoot("none-results")
+	for i := range 500 {
+		id := fmt.Sprintf("dmany%05d", i)
+		f.add(id, fmt.Sprintf("line-%c", 'a'+i%7), fmt.Sprintf("Hall %d, press %d", 1+i%7, 1+i))
+		f.send(id, inspected("station1", i%20))
+		switch state := wellState("station1"); {
+		case i%90 == 7:
+			f.connect(id, 2*time.Minute, state)
+		case i%111 == 3:
+			state.Stations[0].State = "failed"
+			f.connect(id, time.Second, state)
+		default:
+			f.connect(id, time.Second, state)
+		}
+	}
+	for _, v := range []struct {
+		name          string
+		width, height int64
+		scheme        string
+	}{{"light", 1280, 1500, "light"}, {"dark", 1280, 1500, "dark"}, {"phone", 390, 2400, "light"}} {
+		b.window(v.width, v.height, v.scheme)
+		b.open(url)
+		b.shows(`document.querySelectorAll(".dots a").length > 400`, noScroll)
+		b.shoot("many-" + v.name)
+	}
+	w := f.ask(auth.Viewer, "GET", "/")
+	t.Logf("the overview of 500 devices has %d bytes", w.Body.Len())
+	begin := time.Now()
+	for range 20 {
+		f.devices.forget()
+		f.ask(auth.Viewer, "GET", "/")
+	}
+	t.Logf("%v each", time.Since(begin)/20)
+}

@@ -209,7 +209,7 @@ func (in *ingest) result(e *epoch, it wire.Item, r *wire.Result, m *Mark) error 
 func (in *ingest) told(e *epoch, it wire.Item, t *wire.Told, m *Mark) error {
 	var id, before int64
 	err := sql.ErrNoRows
-	if t.GetSeq() < it.First && t.GetAnswer() != nil {
+	if t.GetAnswer() != nil {
 		err = in.stmt(in.s.on.findResult).QueryRowContext(in.ctx, e.key, int64(t.GetSeq())).Scan(&id, &before)
 	}
 	if errors.Is(err, sql.ErrNoRows) {

@@ -108,7 +108,7 @@ func (i *Identity) renew(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.about, i.cert, i.spread = a, cert, spread()
-	i.ahead = a.Issued.Sub(time.Now())
+	i.ahead = time.Until(a.Issued)
 	return nil
 }
 

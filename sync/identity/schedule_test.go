@@ -124,7 +124,7 @@ func TestWrongClocks(t *testing.T) {
 				tries := renewals(t, i, 7*day, func(time.Duration) error {
 					i.certify(fleet())
 					i.mu.Lock()
-					i.ahead = fleet().Sub(time.Now())
+					i.ahead = time.Until(fleet())
 					i.mu.Unlock()
 					return nil
 				})

@@ -284,3 +284,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Pipelines and devices stay as they are written, also while the device is unplugged.
+func TestPipelinesAndDevicesAreSources(t *testing.T) {
+	inFolder(t)
+	for _, source := range []string{"gst: videotestsrc ! appsink", "v4l2src ! appsink", "/dev/video77"} {
+		c, err := Parse("s.yaml", []byte("stations: [{id: a, camera: {source: \""+source+"\"}, model: m.onnx, rule: r.wasm}]"))
+		if err != nil {
+			t.Errorf("%s: %v", source, err)
+		} else if got := c.Stations[0].Camera.Source; got != source {
+			t.Errorf("%s became %s", source, got)
+		}
+	}
+}

@@ -141,6 +141,9 @@ func (v *validator) source(key, source string) string {
 		v.fault(key, "is missing: rtsp://…, http://…, a video file or a folder of pictures")
 		return ""
 	}
+	if strings.HasPrefix(source, "gst:") || strings.Contains(source, " ! ") || strings.HasPrefix(source, "/dev/video") {
+		return source // a pipeline or a device: the capture process tells what is wrong with it
+	}
 	scheme, _, isURL := strings.Cut(source, "://")
 	if !isURL {
 		return v.file(key, source)

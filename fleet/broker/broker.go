@@ -5,7 +5,8 @@
 // keeps the same rules there.
 //
 // Nothing rests on this broker: not its queues, not its acknowledgements, not
-// retained messages. It may lose everything that it stores.
+// retained messages. It keeps them in memory, so a full disk is nothing to it,
+// and forgets them when it ends.
 package broker
 
 import (
@@ -48,8 +49,8 @@ type Config struct {
 	// Listen is where MQTT clients connect, as host:port. An empty host is all
 	// addresses, port 0 one that is free.
 	Listen string
-	// Dir holds what the broker stores. It is made if need be; no other
-	// process may use it.
+	// Dir is the broker's own, and is made if need be. Nothing in it is worth
+	// keeping.
 	Dir string
 	// TLS is the server's identity. What concerns clients in it is replaced.
 	TLS *tls.Config
@@ -79,7 +80,7 @@ type Broker struct {
 }
 
 // Open starts the broker; clients may connect when it returns. Errors are
-// ErrPort, ErrInUse, and what is wrong with the store or the configuration.
+// ErrPort, ErrInUse, and what is wrong with the directory or the configuration.
 func Open(cfg Config) (*Broker, error) {
 	if cfg.TLS == nil || cfg.Who == nil {
 		return nil, errors.New("open the broker: it needs a server's identity and somebody who knows the clients' certificates")
@@ -131,13 +132,13 @@ func (b *Broker) start(host string, port int) error {
 	if err := b.limit(); err != nil {
 		return err
 	}
-	b.admit()
+	b.letIn()
 	b.addr = &net.TCPAddr{IP: net.ParseIP(opts.MQTT.Host), Port: opts.MQTT.Port}
 	return nil
 }
 
-// admit lets clients in that have come since NATS listens.
-func (b *Broker) admit() { b.admitting.Do(func() { close(b.gate.ready) }) }
+// letIn lets clients in that have come since NATS listens.
+func (b *Broker) letIn() { b.admitting.Do(func() { close(b.gate.ready) }) }
 
 // listenAddress takes host:port apart, and tries it, so that a port in use is
 // told before anything is started.
@@ -182,7 +183,7 @@ func (b *Broker) Run(ctx context.Context) error {
 func (b *Broker) Close() error {
 	b.closing.Do(func() {
 		defer close(b.closed)
-		b.admit() // who still waits would hold up the end
+		b.letIn() // who still waits would hold up the end
 		if b.srv != nil {
 			ended := make(chan struct{})
 			go func() {

@@ -3,17 +3,21 @@ package broker
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
 	"net"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sightline-edge/sightline/sync/wire"
 )
 
 // line is a TLS connection with a certificate, and no MQTT on it yet.
@@ -40,7 +44,7 @@ func TestGarbage(t *testing.T) {
 		"ones":              strings.Repeat("\xff", 1000),
 		"http":              "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"nats":              "CONNECT {}\r\n" + strings.Repeat("SUB > 1\r\n", 20),
-		"short name":        "\x10\x0c\x00\x04MQTT\x04\x02\x00\x1e\x00\x00",
+		"id cut off":        "\x10\x0c\x00\x04MQTT\x04\x02\x00\x1e\x00\x09",
 		"other version":     "\x10\x13\x00\x04MQTT\x05\x02\x00\x1e\x00\x07" + deviceA,
 		"endless length":    "\x10\xff\xff\xff\xff\xff",
 		"publish first":     "\x30\x05\x00\x01a\x00\x00",
@@ -92,12 +96,10 @@ func TestOversize(t *testing.T) {
 	})
 }
 
-// TestSilence: who connects and says nothing, before TLS or after it, is cut,
-// and takes little memory meanwhile.
+// TestSilence: who connects and says nothing, before TLS or after it, is cut.
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	s := startNATS(t, Config{})
-	before := memory()
 	var silent []net.Conn
 	for range 200 {
 		c, err := net.Dial("tcp", s.addr)
@@ -107,7 +109,6 @@ func TestSilence(t *testing.T) {
 		defer c.Close()
 		silent = append(silent, c)
 	}
-	t.Logf("200 silent connections take %d KiB each", (int64(memory())-int64(before))/200>>10)
 	silent = append(silent, s.line(t, deviceA))
 	s.connect(t, deviceB) // isn't kept out by them
 	for _, c := range silent {
@@ -119,14 +120,6 @@ func TestSilence(t *testing.T) {
 		}
 	}
 	until(t, "they are forgotten", func() bool { return s.nats.srv.NumClients() == 1 })
-}
-
-// memory is what is in use, after a collection.
-func memory() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapInuse + m.StackInuse
 }
 
 // TestFullHouse: more connections than there may be are refused, and room is
@@ -192,6 +185,54 @@ func TestStreamsHaveLimits(t *testing.T) {
 	}
 	if found != len(streams) || total > maxMemory {
 		t.Errorf("%d streams with %d bytes in all, want %d with at most %d", found, total, len(streams), maxMemory)
+	}
+}
+
+// TestNothingGrows: a service that went away with a subscription leaves a
+// queue. It is bounded, holds up nobody, and the newest is what remains.
+func TestNothingGrows(t *testing.T) {
+	t.Parallel()
+	count := 20_000 // of 4 KiB: more than may wait
+	if full() {
+		count = 200_000
+	}
+	dir := t.TempDir()
+	s := startNATS(t, Config{Dir: dir})
+	cert := s.client(t, service, time.Now().Add(time.Hour))
+	gone := s.dial(t, s.options(t, service, cert).SetCleanSession(false))
+	gone.subscribe(t, wire.AllUp("ev"), 1)
+	gone.Disconnect(100)
+
+	a := s.connect(t, deviceA)
+	body := make([]byte, 4<<10)
+	var window []mqtt.Token
+	for i := range count {
+		binary.BigEndian.PutUint64(body, uint64(i))
+		window = append(window, a.Publish(up(deviceA, "ev"), 1, false, slices.Clone(body)))
+		if len(window) < 64 && i+1 < count {
+			continue
+		}
+		for _, token := range window {
+			if !token.WaitTimeout(patient) || token.Error() != nil {
+				t.Fatalf("message %d: %v", i, token.Error())
+			}
+		}
+		window = window[:0]
+	}
+	used := s.nats.srv.GlobalAccount().JetStreamUsage()
+	t.Logf("after %d messages: %d bytes in memory, %d in files", count, used.Memory, diskUse(t, dir))
+	if used.Memory > maxMemory || diskUse(t, dir) > 4<<10 {
+		t.Errorf("%d bytes in memory, %d in files", used.Memory, diskUse(t, dir))
+	}
+
+	back := s.dial(t, s.options(t, service, cert).SetCleanSession(false))
+	for last := uint64(0); last != uint64(count-1); {
+		select {
+		case m := <-back.got:
+			last = binary.BigEndian.Uint64(m.Payload())
+		case <-time.After(patient):
+			t.Fatalf("the last that came was %d", last)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"io"
+	"strings"
 	"testing"
 	"time"
 )
@@ -29,10 +31,11 @@ func TestStrangersAreRefused(t *testing.T) {
 			"stolen certificate": {Certificate: s.client(t, deviceA, inAnHour).Certificate, PrivateKey: s.key},
 		}
 		for name, cert := range strangers {
-			if _, err := s.try(t, s.options(t, deviceA, cert)); err == nil {
+			_, err := s.try(t, s.options(t, deviceA, cert))
+			if err == nil {
 				t.Errorf("%s: it was let in", name)
-			} else {
-				t.Logf("%s: %v", name, err)
+			} else if s.nats != nil && !strings.Contains(err.Error(), "remote error: tls:") {
+				t.Errorf("%s: refused after the handshake: %v", name, err)
 			}
 		}
 		s.connect(t, deviceA) // the right one is let in after all that
@@ -108,8 +111,39 @@ func TestTakeOver(t *testing.T) {
 // TestConnectionEndsWithItsCertificate: an open connection isn't a way around
 // the certificate's end. (Mosquitto keeps it.)
 func TestConnectionEndsWithItsCertificate(t *testing.T) {
+	t.Parallel()
 	s := startNATS(t, Config{})
 	s.dial(t, s.options(t, deviceA, s.client(t, deviceA, time.Now().Add(2*time.Second)))).ended(t)
+}
+
+// TestRevokedWhileConnecting: between the handshake and CONNECT nobody slips
+// through a cut that found no name to cut.
+func TestRevokedWhileConnecting(t *testing.T) {
+	s := startNATS(t, Config{})
+	c := s.line(t, deviceA)
+	// A first byte comes back once the server has finished its handshake too.
+	if _, err := c.Write([]byte("\x10")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the server has seen the certificate", func() bool { return s.asked.Load() > 0 })
+	s.revoke(deviceA)
+	s.nats.Cut(deviceA)
+	if _, err := c.Write([]byte("\x13\x00\x04MQTT\x04\x02\x00\x1e\x00\x07" + deviceA)); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if string(answer) != "\x20\x02\x00\x05" {
+		t.Errorf("the answer is %q, %v, want CONNACK that says not authorized", answer, err)
+	}
+}
+
+// TestRevocationList: Mosquitto refuses whom the list names, and nobody else.
+func TestRevocationList(t *testing.T) {
+	s := startMosquitto(t, deviceA)
+	if _, err := s.try(t, s.options(t, deviceA, s.known[deviceA])); err == nil {
+		t.Error("a revoked device was let in")
+	}
+	s.connect(t, deviceB)
 }
 
 // TestCut: a revoked device is out within a second and doesn't come back.

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +39,9 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
 
-	mu      sync.Mutex
+	asked   atomic.Int64               // how often who was
+	known   map[string]tls.Certificate // revoked by a list
+	mu      sync.Mutex                 // protects what follows
 	revoked []string
 }
 
@@ -47,7 +50,7 @@ func newAuthority(t testing.TB) *authority {
 	a := &authority{}
 	a.key, a.cert = certify(t, nil, &x509.Certificate{
 		Subject: pkix.Name{CommonName: "fleet"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}, NotAfter: time.Now().Add(24 * time.Hour),
 	})
 	return a
 }
@@ -105,6 +108,7 @@ func (a *authority) server(t testing.TB) tls.Certificate {
 }
 
 func (a *authority) who(certs []*x509.Certificate) (string, bool, error) {
+	defer a.asked.Add(1)
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
 	leaf := certs[0]
@@ -143,6 +147,25 @@ func (a *authority) write(t testing.TB, dir string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// list makes a revocation list of devices, with certificates that it makes for
+// them.
+func (a *authority) list(t testing.TB, names ...string) []byte {
+	t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour)}
+	a.known = map[string]tls.Certificate{}
+	for _, name := range names {
+		a.known[name] = a.client(t, name, time.Now().Add(time.Hour))
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{
+			SerialNumber: a.known[name].Leaf.SerialNumber, RevocationTime: l.ThisUpdate,
+		})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, l, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 }
 
 // subject is a running broker of either make.
@@ -233,7 +256,7 @@ func (s *subject) dial(t testing.TB, o *mqtt.ClientOptions) *peer {
 
 func (s *subject) try(t testing.TB, o *mqtt.ClientOptions) (*peer, error) {
 	t.Helper()
-	p := &peer{got: make(chan mqtt.Message, 1<<16), lost: make(chan error, 16)}
+	p := &peer{got: make(chan mqtt.Message, 1<<12), lost: make(chan error, 16)}
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { p.got <- m })
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { p.lost <- err })
 	p.Client = mqtt.NewClient(o)

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -49,7 +48,7 @@ func (l *logger) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended == nil {
-		l.ended = errors.New(fmt.Sprintf(format, v...))
+		l.ended = fmt.Errorf(format, v...)
 	}
 }
 

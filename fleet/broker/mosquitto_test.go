@@ -67,8 +67,9 @@ func TestMosquittoRefusesWrongConfigs(t *testing.T) {
 	}
 }
 
-// startMosquitto runs the real one with the configuration that is made here.
-func startMosquitto(t testing.TB) *subject {
+// startMosquitto runs the real one with the configuration that is made here. If
+// devices are revoked there is a revocation list.
+func startMosquitto(t testing.TB, revoked ...string) *subject {
 	t.Helper()
 	const program = "/usr/sbin/mosquitto"
 	if _, err := os.Stat(program); err != nil {
@@ -77,7 +78,14 @@ func startMosquitto(t testing.TB) *subject {
 	s := &subject{authority: newAuthority(t), addr: freePort(t)}
 	dir := t.TempDir()
 	s.write(t, dir)
-	files, err := Mosquitto(MosquittoConfig{Dir: dir, Listen: s.addr, Services: []string{service}})
+	cfg := MosquittoConfig{Dir: dir, Listen: s.addr, Services: []string{service}}
+	if len(revoked) > 0 {
+		cfg.CRL = "revoked.pem"
+		if err := os.WriteFile(filepath.Join(dir, cfg.CRL), s.list(t, revoked...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := Mosquitto(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

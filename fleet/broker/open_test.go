@@ -81,6 +81,25 @@ func TestOpenAgain(t *testing.T) {
 	}
 }
 
+// TestAllAddresses: an empty host is both families.
+func TestAllAddresses(t *testing.T) {
+	s := startNATS(t, Config{Listen: ":0"})
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = "127.0.0.1:" + port
+	s.connect(t, deviceA)
+	if l, err := net.Listen("tcp", "[::1]:0"); err == nil { // there is IPv6 here
+		defer l.Close()
+		c, err := net.Dial("tcp", "[::1]:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
 // TestWhatIsInTheDirectoryDoesNotMatter: garbage, a store of another version
 // or somebody's files are neither read nor, outside its own folder, touched.
 func TestWhatIsInTheDirectoryDoesNotMatter(t *testing.T) {

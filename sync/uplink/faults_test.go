@@ -30,26 +30,16 @@ func TestCuts(t *testing.T) {
 		fill(t, j, records/2/cuts)
 		to := uint64(i+1) * uint64(records) / uint64(cuts+10)
 		eventually(t, 2*time.Minute, "the drain goes on", func() bool { return f.watermark(j.Epoch()) >= to && u.Stats().Connected })
-		switch how := []string{"rst", "short", "half", "drip"}[i%4]; {
-		case how == "half" && full():
-			p.set(true, false)
-			p.cut("half")
-			eventually(t, 2*time.Minute, "the half-open connection is found", func() bool { return !u.Stats().Connected })
-			p.set(false, false)
-		case how == "half":
+		switch how := []string{"rst", "short", "half", "deaf"}[i%4]; how {
+		case "half":
 			p.cut("half")
 			<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond)
 			p.cut("rst")
-		case how == "drip" && full():
-			p.set(false, true)
-			p.cut("rst")
-			<-time.After(15 * time.Second)
-			p.set(false, false)
-		case how == "drip":
-			p.set(true, false)
+		case "deaf":
+			p.set(true)
 			p.cut("rst")
 			<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond)
-			p.set(false, false)
+			p.set(false)
 			p.cut("rst")
 		default:
 			p.cut(how)
@@ -62,6 +52,33 @@ func TestCuts(t *testing.T) {
 		t.Errorf("it connected %d times in %d cuts", s.Connects, cuts)
 	}
 	f.with(func() { t.Logf("%+v; gaps %d, repeated %d", s, f.gaps, f.repeated) })
+}
+
+// TestDeadPeers: a connection that passes nothing any more, or a byte a second,
+// is given up in time, and the rest goes over the next one.
+func TestDeadPeers(t *testing.T) {
+	if !full() {
+		t.Skip("it takes a minute: set SIGHTLINE_FAULTS=full")
+	}
+	for _, how := range []string{"half", "drip"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			m := newMosquitto(t)
+			f := newFleet(t, m.addr)
+			p := newProxy(t, m.addr)
+			j, _ := openJournal(t, t.TempDir())
+			fill(t, j, 100)
+			u := start(t, quick(p.addr, j))
+			u.drained(patient)
+			p.cut(how)
+			fill(t, j, 5000)
+			began := time.Now()
+			eventually(t, 42*time.Second, "the dead connection is found", func() bool { return u.Stats().Connects == 2 })
+			t.Logf("found after %s: %s", time.Since(began), u.Stats().LastError)
+			u.drained(patient)
+			f.has(j)
+		})
+	}
 }
 
 // TestBrokerRestarts: what was in the broker is lost with it.

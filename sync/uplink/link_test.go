@@ -52,12 +52,12 @@ func TestLife(t *testing.T) {
 	changed <- struct{}{}
 	eventually(t, patient, "another when it changes", func() (ok bool) { f.with(func() { ok = len(f.states) == 2 }); return ok })
 	p.cut("rst")
-	lives := f.heardLives(3)
+	f.heardLives(3)
 	u.drained(patient)
 	if took := u.stop(); took > time.Second {
 		t.Errorf("it took %s to stop", took)
 	}
-	lives = f.heardLives(4)
+	lives := f.heardLives(4)
 	first, second := lives[0].GetConnection(), lives[3].GetConnection()
 	if first == second || first == 0 || second == 0 {
 		t.Errorf("connections are called %d and %d", first, second)
@@ -92,7 +92,7 @@ func TestStop(t *testing.T) {
 	}{
 		{"while it drains", func(*proxy) {}, func(*proxy) {}, func(s Stats) bool { return s.Sent > 1000 }},
 		{"while nothing passes", func(*proxy) {}, func(p *proxy) { p.cut("half") }, func(s Stats) bool { return s.Sent > 1000 }},
-		{"while the broker doesn't answer", func(p *proxy) { p.set(true, false) }, func(*proxy) {}, nil},
+		{"while the broker doesn't answer", func(p *proxy) { p.set(true) }, func(*proxy) {}, nil},
 		{"while there is no broker", func(p *proxy) { _ = p.l.Close() }, func(*proxy) {}, func(s Stats) bool { return s.LastError != "" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -18,7 +19,6 @@ type proxy struct {
 	mu    sync.Mutex
 	pairs map[*pipes]bool
 	deaf  bool // takes connections and passes nothing
-	drip  bool // passes a byte a second
 	made  int
 }
 
@@ -26,6 +26,7 @@ type proxy struct {
 type pipes struct {
 	device, broker net.Conn
 	stuck          chan struct{} // closed: nothing passes any more, and nobody is told
+	slow           atomic.Bool   // a byte a second passes
 	quota          chan int      // so many bytes more to the broker, then the end
 	once           sync.Once
 }
@@ -68,14 +69,13 @@ func (p *proxy) serve(c net.Conn) {
 	p.mu.Lock()
 	p.pairs[pair] = true
 	p.made++
-	drip := p.drip
 	if p.deaf {
 		pair.stick()
 	}
 	p.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { pair.copy(b, c, drip, true) })
-	both.Go(func() { pair.copy(c, b, drip, false) })
+	both.Go(func() { pair.copy(b, c, true) })
+	both.Go(func() { pair.copy(c, b, false) })
 	both.Wait()
 	p.mu.Lock()
 	delete(p.pairs, pair)
@@ -84,7 +84,7 @@ func (p *proxy) serve(c net.Conn) {
 
 func (p *pipes) stick() { p.once.Do(func() { close(p.stuck) }) }
 
-func (p *pipes) copy(dst, src net.Conn, drip, up bool) {
+func (p *pipes) copy(dst, src net.Conn, up bool) {
 	defer func() {
 		_ = dst.Close()
 		_ = src.Close()
@@ -108,16 +108,16 @@ func (p *pipes) copy(dst, src net.Conn, drip, up bool) {
 			return
 		default:
 		}
-		for i := 0; drip && i < n; i++ {
+		out := b[:n]
+		for p.slow.Load() && len(out) > 0 {
 			<-time.After(time.Second)
-			if _, err := dst.Write(b[i : i+1]); err != nil {
+			if _, err := dst.Write(out[:1]); err != nil {
 				return
 			}
+			out = out[1:]
 		}
-		if !drip {
-			if _, err := dst.Write(b[:n]); err != nil {
-				return
-			}
+		if _, err := dst.Write(out); err != nil {
+			return
 		}
 		if err != nil || left == 0 {
 			return
@@ -126,7 +126,7 @@ func (p *pipes) copy(dst, src net.Conn, drip, up bool) {
 }
 
 // cut ends all connections: with a reset, in order (end), by passing nothing
-// any more (half), or in the middle of a packet (short).
+// any more (half) or a byte a second (drip), or in the middle of a packet (short).
 func (p *proxy) cut(how string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,6 +142,8 @@ func (p *proxy) cut(how string) {
 			_ = pair.broker.Close()
 		case "half":
 			pair.stick()
+		case "drip":
+			pair.slow.Store(true)
 		case "short":
 			select {
 			case pair.quota <- 700:
@@ -151,10 +153,10 @@ func (p *proxy) cut(how string) {
 	}
 }
 
-func (p *proxy) set(deaf, drip bool) {
+func (p *proxy) set(deaf bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deaf, p.drip = deaf, drip
+	p.deaf = deaf
 }
 
 func (p *proxy) connections() int {

@@ -85,6 +85,9 @@ func TestNothingGoesBeforeTheAnswer(t *testing.T) {
 	a.ack(10, 99)
 	a.tell(wire.KindAck, &wire.Ack{Epoch: 1, Watermark: 10, Connection: 7})
 	a.expect("after answers to others", a.step(time.Millisecond), "")
+	if s := a.u.Stats(); s.Ignored != 1 {
+		t.Errorf("what an earlier connection's batches were answered with is no nonsense, another epoch's is: %+v", s)
+	}
 	a.expect("later", a.step(2*time.Second), "hello")
 	a.ack(100, 7)
 	a.expect("after the answer", a.step(time.Millisecond), "ev")
@@ -93,6 +96,8 @@ func TestNothingGoesBeforeTheAnswer(t *testing.T) {
 	if s := a.u.Stats(); s.Sent != 200 || s.Backlog != 0 || a.j.Stats().Acknowledged != 300 {
 		t.Errorf("%+v", s)
 	}
+	a.ack(100, 7)
+	a.expect("after the answer came once more", a.step(0), "")
 	a.expect("with nothing to do", a.step(time.Hour), "")
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -53,7 +54,8 @@ func broker(t testing.TB, lines ...string) *mosquitto {
 		t.Fatal(err)
 	}
 	m := &mosquitto{addr: l.Addr().String(), config: filepath.Join(t.TempDir(), "mosquitto.conf")}
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n", l.Addr().(*net.TCPAddr).Port)
+	// As root it would otherwise be a user that may not read the test's files.
+	text := fmt.Sprintf("listener %d 127.0.0.1\nuser root\nallow_anonymous true\nmax_queued_messages 0\n", l.Addr().(*net.TCPAddr).Port)
 	for _, line := range lines {
 		text += line + "\n"
 	}
@@ -102,8 +104,17 @@ type device struct {
 
 func connect(t testing.TB, m *mosquitto, id string) *device {
 	t.Helper()
+	return connectTLS(t, m, id, nil)
+}
+
+func connectTLS(t testing.TB, m *mosquitto, id string, c *tls.Config) *device {
+	t.Helper()
+	scheme := "tcp://"
+	if c != nil {
+		scheme = "ssl://"
+	}
 	d := &device{id: id, acks: make(chan *wire.Ack, 10000), errs: make(chan *wire.Refusal, 10000)}
-	o := mqtt.NewClientOptions().AddBroker("tcp://" + m.addr).SetClientID(id).SetCleanSession(true).SetAutoReconnect(false).SetWriteTimeout(time.Second)
+	o := mqtt.NewClientOptions().AddBroker(scheme + m.addr).SetTLSConfig(c).SetClientID(id).SetCleanSession(true).SetAutoReconnect(false).SetWriteTimeout(time.Second)
 	d.client = mqtt.NewClient(o)
 	done(t, d.client.Connect())
 	t.Cleanup(func() { d.client.Disconnect(10) })
@@ -199,6 +210,11 @@ type fleet struct {
 
 func start(t testing.TB, path, addr string, told func([]store.Row), devices ...string) *fleet {
 	t.Helper()
+	return startTLS(t, path, addr, nil, told, devices...)
+}
+
+func startTLS(t testing.TB, path, addr string, c *tls.Config, told func([]store.Row), devices ...string) *fleet {
+	t.Helper()
 	s, err := store.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +229,7 @@ func start(t testing.TB, path, addr string, told func([]store.Row), devices ...s
 		}
 	}
 	f := &fleet{store: s, log: new(lines)}
-	f.in = New(Config{Store: s, Broker: addr, Log: slog.New(slog.NewTextHandler(f.log, nil)), Told: told})
+	f.in = New(Config{Store: s, Broker: addr, TLS: c, Log: slog.New(slog.NewTextHandler(f.log, nil)), Told: told})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- f.in.Run(ctx) }()

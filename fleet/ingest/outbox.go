@@ -2,9 +2,7 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -109,58 +107,4 @@ func (in *Ingest) answer(ctx context.Context) error {
 func (in *Ingest) ack(device string, epoch, watermark, connection uint64) {
 	in.out.put(answerTo{wire.Topic(device, wire.Down, wire.KindAck), epoch, connection},
 		&wire.Ack{Epoch: epoch, Watermark: watermark, Connection: connection})
-}
-
-// retryAfter is when a device may try again what the fleet couldn't store.
-const retryAfter = 5 * time.Second
-
-// refuse tells a device why nothing is taken of it, once a second at most.
-func (in *Ingest) refuse(device string, code wire.Refusal_Code, text string) {
-	in.count.refused.Add(1)
-	if !in.limit.allow(device, code) {
-		return
-	}
-	r := &wire.Refusal{Code: code, Text: text}
-	if code == wire.Refusal_CODE_UNAVAILABLE {
-		r.RetryMs = uint32(retryAfter.Milliseconds())
-	}
-	in.out.put(answerTo{topic: wire.Topic(device, wire.Down, wire.KindError), about: uint64(code)}, r)
-}
-
-func (in *Ingest) refuseUnknown(device string) {
-	in.refuse(device, wire.Refusal_CODE_REVOKED, fmt.Sprintf("device %s isn't enrolled, or was revoked: enrol it again", device))
-}
-
-// limiter lets a refusal to a device through once a second. Only the writer
-// uses it.
-type limiter struct{ last map[limited]time.Time }
-
-type limited struct {
-	device string
-	code   wire.Refusal_Code
-}
-
-const (
-	refuseEvery = time.Second
-	maxLimited  = 1 << 14
-)
-
-func (l *limiter) allow(device string, code wire.Refusal_Code) bool {
-	now := time.Now()
-	if len(l.last) >= maxLimited {
-		for k, at := range l.last {
-			if now.Sub(at) >= refuseEvery {
-				delete(l.last, k)
-			}
-		}
-	}
-	if l.last == nil {
-		l.last = map[limited]time.Time{}
-	}
-	k := limited{device, code}
-	if at, ok := l.last[k]; ok && now.Sub(at) < refuseEvery || len(l.last) >= maxLimited {
-		return false
-	}
-	l.last[k] = now
-	return true
 }

@@ -1,48 +1,52 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
-	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/scene"
-	"github.com/sightline-edge/sightline/vision/scene/ipcam"
 )
 
-// settle is how long after the last part that counts the camera goes on, so
-// that the agent sees it leave and decides it.
-const settle = 2500 * time.Millisecond
+const (
+	// settle is how long after the last part that counts the cameras go on, so
+	// that the agents see it leave and decide it.
+	settle = 2500 * time.Millisecond
+	// decided is how long after its camera's end an agent has decided what was
+	// still in view.
+	decided = 4 * time.Second
+	// drainLimit is how long the last records may take to the fleet.
+	drainLimit = time.Minute
+	// firstOutage is when the network is cut in a demo without an end.
+	firstOutage = 20 * time.Second
+)
 
 // demoDefects is the share of bad parts: more than a line has, so that a short
 // look shows some.
 const demoDefects = 0.2
 
-// stopLimit is how long the agent may take to end before it is killed.
-const stopLimit = 5 * time.Second
+// demoDevices is how many devices there are, each with a belt of its own.
+const demoDevices = 2
+
+// seedApart makes the second belt's parts others than the first one's.
+const seedApart = 1000
 
 // demoOptions are the flags of demo.
 type demoOptions struct {
 	seconds float64
 	seed    uint64
 	speed   float64
+	outage  time.Duration
 	json    bool
 	listen  string
 	agent   string
@@ -52,15 +56,20 @@ func newDemo() *cobra.Command {
 	o := demoOptions{}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "inspect drawn parts on a belt, shown in the browser",
-		Long: `demo draws parts on a belt, some of them bad, as an IP camera; starts an agent
-with the shipped model on it, in a scratch directory; and prints the address of
-the agent's page. At Ctrl-C, or after --seconds, it ends both and compares the
-verdicts with the truth, over the parts that entered and left the picture
-meanwhile. Defects too faint to be counted on (under the visibility floor of
-docs/scene.md) are told apart.
+		Short: "inspect drawn parts on two belts and see the results at a fleet, in the browser",
+		Long: `demo draws parts on two belts, some of them bad, each seen by an IP camera; starts
+a fleet service and two agents with the shipped model, in a scratch directory;
+enrols the agents with real tokens; and prints the addresses of the pages. In the
+middle it cuts the network between agents and fleet for a while: inspection goes
+on, the fleet shows the devices as stale, and what was decided meanwhile comes
+when the network is back.
 
-The agent knows nothing of the drawing: it sees an MJPEG camera.`,
+At Ctrl-C, or after --seconds, the belts stop, the last results go to the fleet,
+and all is compared: verdicts with the truth, over the parts that entered and left
+the picture meanwhile, and the fleet's results with the devices'. Defects too faint
+to be counted on (under the visibility floor of docs/scene.md) are told apart.
+
+The agents know nothing of the drawing: each sees an MJPEG camera.`,
 		Example: `  sightline demo
   sightline demo --seconds 60 --seed 7 --json`,
 		Args: cli.NoArgs,
@@ -70,9 +79,10 @@ The agent knows nothing of the drawing: it sees an MJPEG camera.`,
 	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at Ctrl-C")
 	f.Uint64Var(&o.seed, "seed", 6, "which parts are drawn")
 	f.Float64Var(&o.speed, "speed", 1, "times real time, 0.1 to 4")
+	f.DurationVar(&o.outage, "outage", 20*time.Second, "how long the network is cut in the middle, at most half of --seconds; 0: not at all")
 	f.BoolVar(&o.json, "json", false, "print the summary as one JSON object on the last line")
-	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the agent's page; a port in use gives way to a free one")
-	f.StringVar(&o.agent, "agent", "", "the sightline-agent to start; empty: the one beside this program, else of PATH")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the fleet's page; the agents take the next ports; a port in use gives way to a free one")
+	f.StringVar(&o.agent, "agent", "", "the sightline-agent to start, beside which sightline-fleet lies; empty: the one beside this program, else of PATH")
 	return cmd
 }
 
@@ -82,6 +92,8 @@ func (o *demoOptions) check() error {
 		return cli.Usage("--seconds %v: must not be negative", o.seconds)
 	case !(o.speed >= 0.1 && o.speed <= 4):
 		return cli.Usage("--speed %v: 0.1 to 4 are possible", o.speed)
+	case o.outage < 0:
+		return cli.Usage("--outage %v: must not be negative", o.outage)
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return cli.Usage("--listen %q: must be an address and a port, as 127.0.0.1:8080", o.listen)
@@ -93,231 +105,201 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	program, err := findAgent(o.agent)
+	agent, err := findAgent(o.agent)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "sightline-demo-")
+	service, err := findFleet(agent)
 	if err != nil {
-		return fmt.Errorf("make a scratch directory: %w: set TMPDIR to a folder with room", err)
+		return err
+	}
+	dir, err := scratch()
+	if err != nil {
+		return err
 	}
 	defer os.RemoveAll(dir)
-	s, err := scene.New(scene.Config{Seed: o.seed, DefectRate: demoDefects})
-	if err != nil {
+	d := &demonstration{options: o, out: cmd.OutOrStdout(), agent: agent, dir: dir}
+	if d.fleet, err = newDemoFleet(service, filepath.Join(dir, "fleet")); err != nil {
 		return err
 	}
-	play := &played{scene: s}
-	if err := o.inspect(cmd, program, dir, play); err != nil {
-		return err
-	}
-	results, err := readResults(dir)
-	if err != nil {
-		return err
-	}
-	sum := compare(play, results)
-	if o.json {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(sum)
-	}
-	return sum.print(cmd.OutOrStdout())
-}
-
-// findAgent is the agent's program: named, beside this one, or of PATH.
-func findAgent(named string) (string, error) {
-	if named != "" {
-		return named, nil
-	}
-	if self, err := os.Executable(); err == nil {
-		path := filepath.Join(filepath.Dir(self), "sightline-agent")
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-	}
-	path, err := exec.LookPath("sightline-agent")
-	if err != nil {
-		return "", errors.New("find sightline-agent: it is neither beside this program nor in PATH: run make build, or name it with --agent")
-	}
-	return path, nil
-}
-
-// inspect runs camera and agent until the demo's time is over.
-func (o *demoOptions) inspect(cmd *cobra.Command, program, dir string, play *played) error {
-	ctx, stop := context.WithCancel(cmd.Context())
-	defer stop()
-	camera, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("open the drawn camera's port: %w", err)
-	}
-	address, err := freeAddress(o.listen)
-	if err != nil {
-		return errors.Join(err, camera.Close())
-	}
-	a := &demoAgent{program: program, dir: dir, listen: address, source: "http://" + camera.Addr().String() + "/camera"}
-	if err := a.configure(); err != nil {
-		return errors.Join(err, camera.Close())
-	}
-	cfg := play.scene.Config()
-	mjpeg, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: play, Width: cfg.Width, Height: cfg.Height, Rate: cfg.Rate * o.speed})
-	if err != nil {
-		return errors.Join(err, camera.Close())
-	}
-	mjpeg.Wait, mjpeg.Quality = true, 90
-	// The camera outlives the agent, or its last parts would be cut off.
-	filmed, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	server := &http.Server{Handler: mjpeg, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return filmed }}
-	var g errgroup.Group
-	g.Go(func() error { return mjpeg.Run(filmed) })
-	g.Go(func() error {
-		if err := server.Serve(camera); !errors.Is(err, http.ErrServerClosed) {
+	for n := range demoDevices {
+		s, err := scene.New(scene.Config{Seed: o.seed + seedApart*uint64(n), DefectRate: demoDefects})
+		if err != nil {
 			return err
 		}
-		return nil
-	})
-	err = o.watch(ctx, cmd.OutOrStdout(), a, play)
-	cut()
-	return errors.Join(err, server.Close(), g.Wait())
-}
-
-// watch starts the agent and waits: for the end of the demo's time, Ctrl-C, or
-// the agent's own end, which is an error.
-func (o *demoOptions) watch(ctx context.Context, out io.Writer, a *demoAgent, play *played) error {
-	if err := a.start(); err != nil {
+		d.belts = append(d.belts, &belt{number: n + 1, dir: filepath.Join(dir, fmt.Sprintf("device%d", n+1)), play: &played{scene: s}})
+	}
+	sum, err := d.run(cmd.Context())
+	if err != nil {
 		return err
 	}
-	if !o.json {
-		fmt.Fprintf(out, "the agent inspects drawn parts: open http://%s\n", a.listen)
-		fmt.Fprintln(out, "Ctrl-C ends it and compares the verdicts with the truth")
+	if o.json {
+		return json.NewEncoder(d.out).Encode(sum)
 	}
+	return sum.print(d.out)
+}
+
+// scratch is a folder for the demo alone, by its full path.
+func scratch() (string, error) {
+	dir, err := os.MkdirTemp("", "sightline-demo-")
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a scratch directory: %w: set TMPDIR to a folder with room", err)
+	}
+	return dir, nil
+}
+
+// demonstration is one run of demo.
+type demonstration struct {
+	options *demoOptions
+	out     io.Writer
+	agent   string // program
+	dir     string
+	fleet   *demoFleet
+	belts   []*belt
+	network outage
+}
+
+// run starts everything, waits for the end, stops everything and compares.
+func (d *demonstration) run(ctx context.Context) (*demoSummary, error) {
+	// Cameras and cables outlive the signal: the last parts want to be seen and sent.
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	filmed, cut := context.WithCancel(lasting)
+	defer cut()
+	var g errgroup.Group
+	g.Go(func() error { return d.fleet.cables(lasting) })
+	err := d.start(ctx, filmed, &g)
+	if err == nil {
+		err = d.watch(ctx)
+	}
+	var sum *demoSummary
+	if err == nil {
+		sum, err = d.finish(lasting, cut)
+	}
+	cut()
+	err = errors.Join(err, d.stop())
+	end()
+	if err = errors.Join(err, g.Wait()); err != nil {
+		return nil, err
+	}
+	return sum, d.compare(sum)
+}
+
+// start brings up the fleet, the cameras and the agents, and enrols those.
+func (d *demonstration) start(ctx, filmed context.Context, g *errgroup.Group) error {
+	if err := d.fleet.start(ctx, d.options.listen); err != nil {
+		return err
+	}
+	for n, b := range d.belts {
+		if err := b.film(filmed, g, d.options.speed); err != nil {
+			return err
+		}
+		if err := b.start(d.agent, nextAddress(d.options.listen, n+1)); err != nil {
+			return err
+		}
+	}
+	for _, b := range d.belts {
+		if err := d.fleet.enroll(ctx, d.agent, b); err != nil {
+			return err
+		}
+	}
+	d.say("the fleet's page: http://%s  user %s, password %s", d.fleet.address, d.fleet.user, d.fleet.password)
+	for _, b := range d.belts {
+		d.say("device %d inspects drawn parts: http://%s", b.number, b.listen)
+	}
+	d.say("Ctrl-C ends it and compares the verdicts with the truth, and the fleet with the devices")
+	return nil
+}
+
+func (d *demonstration) say(format string, args ...any) {
+	if !d.options.json {
+		fmt.Fprintf(d.out, format+"\n", args...)
+	}
+}
+
+// watch waits for the end of the demo's time, or Ctrl-C, with the outage
+// between. A program that ends by itself is an error.
+func (d *demonstration) watch(ctx context.Context) error {
 	var over <-chan time.Time
-	if o.seconds > 0 {
-		over = time.After(time.Duration(o.seconds * float64(time.Second)))
+	start, length := firstOutage, d.options.outage
+	if d.options.seconds > 0 {
+		all := time.Duration(d.options.seconds * float64(time.Second))
+		over = time.After(all)
+		length = min(length, all/2)
+		start = (all - length) / 2
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	defer g.Wait() // gives no error
+	if length > 0 {
+		g.Go(func() error {
+			d.cutNetwork(ctx, start, length)
+			return nil
+		})
+	}
+	defer stop()
 	select {
 	case <-ctx.Done():
 	case <-over:
-	case <-a.done:
-		return a.failure()
+	case <-d.fleet.process.done:
+		return d.fleet.process.failure()
+	case <-d.belts[0].agent.done:
+		return d.belts[0].agent.failure()
+	case <-d.belts[1].agent.done:
+		return d.belts[1].agent.failure()
 	}
-	play.end()
-	select {
-	case <-time.After(settle):
-	case <-a.done:
-		return a.failure()
-	}
-	return a.stop()
+	return nil
 }
 
-// freeAddress is the address, or one with a free port where that one is taken.
-func freeAddress(address string) (string, error) {
-	ln, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		host, _, _ := net.SplitHostPort(address) // check has split it before
-		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+// finish stops the belts, lets what was on them be decided, and waits until
+// the fleet has it all.
+func (d *demonstration) finish(ctx context.Context, cut func()) (*demoSummary, error) {
+	d.say("the belts stop, the last results go to the fleet")
+	for _, b := range d.belts {
+		b.play.end()
 	}
+	time.Sleep(settle)
+	cut()
+	time.Sleep(decided)
+	sum := &demoSummary{Devices: len(d.belts), Pictures: "drawn", Outage: d.network.length().Seconds(), Stale: len(d.network.stale)}
+	began := time.Now()
+	for _, b := range d.belts {
+		if err := b.drained(ctx, drainLimit-time.Since(began)); err != nil {
+			return nil, err
+		}
+	}
+	sum.Drain = d.network.drained.Seconds()
+	fleet, err := d.fleet.results(ctx)
 	if err != nil {
-		return "", fmt.Errorf("find a port for the page: %w", err)
+		return nil, err
 	}
-	free := ln.Addr().String()
-	return free, ln.Close()
+	sum.fleet = fleet
+	return sum, nil
 }
 
-// demoAgent is the agent's process.
-type demoAgent struct {
-	program, dir, listen, source string
-
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	done   chan struct{}
-	err    error
-}
-
-func (a *demoAgent) data() string { return filepath.Join(a.dir, "data") }
-
-// configure writes the configuration that the agent is started with.
-func (a *demoAgent) configure() error {
-	text := strings.Join([]string{
-		"listen: " + strconv.Quote(a.listen),
-		"data: " + strconv.Quote(a.data()),
-		"stations:",
-		"  - id: demo",
-		"    line: drawn",
-		"    camera: {source: " + strconv.Quote(a.source) + "}",
-		"    model: drawn-parts",
-		"",
-	}, "\n")
-	return os.WriteFile(filepath.Join(a.dir, "station.yaml"), []byte(text), 0o600)
-}
-
-func (a *demoAgent) start() error {
-	a.cmd = exec.Command(a.program, "run", "--config", filepath.Join(a.dir, "station.yaml"))
-	a.cmd.Stderr = &a.stderr
-	// Ctrl-C is this program's to hear: it ends the agent when the last parts are decided.
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := a.cmd.Start(); err != nil {
-		return fmt.Errorf("start the agent: %w", err)
+// stop ends all programs: agents first.
+func (d *demonstration) stop() error {
+	var errs []error
+	for _, b := range d.belts {
+		errs = append(errs, b.agent.stop())
 	}
-	a.done = make(chan struct{})
-	go func() {
-		a.err = a.cmd.Wait()
-		close(a.done)
-	}()
+	return errors.Join(append(errs, d.fleet.process.stop())...)
+}
+
+// compare holds the devices' results against the truth and the fleet's.
+func (d *demonstration) compare(sum *demoSummary) error {
+	for _, b := range d.belts {
+		results, err := readResults(b.data())
+		if err != nil {
+			return err
+		}
+		sum.add(b.play, results)
+		sum.hold(b.device, results)
+	}
+	sum.finish()
 	return nil
-}
-
-// stop ends the agent and waits for it.
-func (a *demoAgent) stop() error {
-	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("end the agent: %w", err)
-	}
-	select {
-	case <-a.done:
-	case <-time.After(stopLimit):
-		_ = a.cmd.Process.Kill() // only fails for one that has ended
-		<-a.done
-		return fmt.Errorf("end the agent: it was still there after %v and was killed", stopLimit)
-	}
-	if a.err != nil {
-		return a.failure()
-	}
-	return nil
-}
-
-// failure is what the agent said at its end.
-func (a *demoAgent) failure() error {
-	how := "without an error"
-	if a.err != nil {
-		how = a.err.Error()
-	}
-	return fmt.Errorf("the agent ended by itself (%s): %s", how, strings.TrimSpace(a.stderr.String()))
-}
-
-// played draws the scene and remembers when it drew what.
-type played struct {
-	scene *scene.Scene
-
-	mu    sync.Mutex // protects all below
-	drawn []drawnAt
-	ended int // the last frame that counts, 0 before end
-}
-
-type drawnAt struct {
-	at time.Time
-	n  int
-}
-
-// Frame draws frame n now.
-func (p *played) Frame(n int, dst *vision.Frame) error {
-	p.mu.Lock()
-	p.drawn = append(p.drawn, drawnAt{time.Now(), n})
-	p.mu.Unlock()
-	return p.scene.Frame(n, dst)
-}
-
-// end says that parts which leave from now on don't count.
-func (p *played) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.drawn) > 0 {
-		p.ended = p.drawn[len(p.drawn)-1].n
-	}
 }

@@ -101,14 +101,20 @@ func TestDemoSummary(t *testing.T) {
 	if wrong(sum) > 0 {
 		t.Errorf("the verdicts are wrong")
 	}
+	if sum.Devices != 2 || sum.ResultsDevice < sum.PartsTrue || sum.ResultsFleet != sum.ResultsDevice || sum.Lost+sum.Twice+sum.Strange > 0 {
+		t.Errorf("the fleet hasn't what the devices have")
+	}
+	if sum.Outage < 5 || sum.Stale != 2 {
+		t.Errorf("the outage didn't show")
+	}
 }
 
 func wrong(s demoSummary) int { return s.Escapes + s.Overkill + s.Missed + s.Double + s.Phantoms }
 
-// demoSummaryOf runs the demo for 12 s and reads its last line.
+// demoSummaryOf runs the demo for 14 s and reads its last line.
 func demoSummaryOf(t *testing.T, agent string) (sum demoSummary) {
 	t.Helper()
-	d := startDemo(t, "--seconds", "12", "--seed", "13", "--json", "--listen", "127.0.0.1:0", "--agent", agent)
+	d := startDemo(t, "--seconds", "14", "--seed", "13", "--json", "--listen", "127.0.0.1:0", "--agent", agent)
 	lines := d.rest(t)
 	if len(lines) == 0 {
 		t.Fatal("the demo said nothing")
@@ -119,7 +125,7 @@ func demoSummaryOf(t *testing.T, agent string) (sum demoSummary) {
 	if err := json.Unmarshal(last, &fields); err != nil {
 		t.Fatalf("%s: %v", last, err)
 	}
-	for _, want := range []string{"parts_true", "parts", "escapes", "overkill", "missed", "double", "below_floor"} {
+	for _, want := range []string{"parts_true", "parts", "escapes", "overkill", "missed", "double", "below_floor", "devices", "results_device", "results_fleet", "lost", "twice", "outage_seconds"} {
 		if _, ok := fields[want].(float64); !ok {
 			t.Errorf("no number %q", want)
 		}
@@ -140,12 +146,16 @@ func TestDemoEndsAtCtrlC(t *testing.T) {
 	}
 	defer busy.Close()
 	d := startDemo(t, "--agent", agent, "--listen", busy.Addr().String())
-	if !d.lines.Scan() {
-		t.Fatalf("the demo said nothing: %v: %s", d.cmd.Wait(), d.stderr.String())
-	}
-	_, page, ok := strings.Cut(d.lines.Text(), "open ")
-	if !ok || strings.Contains(page, busy.Addr().String()) {
-		t.Fatalf("the page's address: %q", d.lines.Text())
+	var page string
+	for _, what := range []string{"the fleet's page: ", "device 1 inspects drawn parts: "} {
+		if !d.lines.Scan() {
+			t.Fatalf("the demo said nothing: %v: %s", d.cmd.Wait(), d.stderr.String())
+		}
+		var ok bool
+		page, ok = strings.CutPrefix(d.lines.Text(), what)
+		if !ok || strings.Contains(page, busy.Addr().String()) {
+			t.Fatalf("%q, want %q and an address that isn't in use", d.lines.Text(), what)
+		}
 	}
 	waitForVerdict(t, page)
 	told := time.Now()
@@ -154,7 +164,7 @@ func TestDemoEndsAtCtrlC(t *testing.T) {
 	}
 	lines := d.rest(t)
 	t.Logf("ended %.1f s after Ctrl-C", time.Since(told).Seconds())
-	if took := time.Since(told); took > settle+stopLimit {
+	if took := time.Since(told); took > settle+decided+2*stopLimit {
 		t.Errorf("the end took %v", took)
 	}
 	if !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "escapes (bad passed)") }) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -34,15 +33,28 @@ type demoSummary struct {
 	Rejected   int `json:"below_floor_rejected"`
 	None       int `json:"none"` // verdicts NONE among Parts
 
+	Devices       int     `json:"devices"`
+	ResultsDevice int     `json:"results_device"`  // on the devices' disks
+	ResultsFleet  int     `json:"results_fleet"`   // at the fleet
+	Lost          int     `json:"lost"`            // on a device and not at the fleet
+	Twice         int     `json:"twice"`           // at the fleet more than once
+	Strange       int     `json:"strange"`         // at the fleet and on no device
+	Outage        float64 `json:"outage_seconds"`  // how long the network was cut
+	Stale         int     `json:"stale_in_outage"` // devices that the fleet showed as stale meanwhile
+	Drain         float64 `json:"drain_seconds"`   // after the outage, until the fleet had all
+
 	EscapesBound  float64 `json:"escapes_bound"`  // upper 95 % bound of the share
 	OverkillBound float64 `json:"overkill_bound"` // the same
 	Pictures      string  `json:"pictures"`       // what the figures speak of
 
 	Wrong []string `json:"wrong,omitempty"` // the mistakes one by one, the first 20
+
+	fleet []fleetResult // what the fleet has, until hold takes it
 }
 
 // result is a verdict as the journal has it.
 type result struct {
+	seq         uint64
 	verdict     vision.Verdict
 	reason      string
 	box         vision.Box
@@ -52,8 +64,8 @@ type result struct {
 }
 
 // readResults reads every verdict that the agent told.
-func readResults(dir string) ([]result, error) {
-	j, opened, err := journal.Open(filepath.Join(dir, "data"))
+func readResults(data string) ([]result, error) {
+	j, opened, err := journal.Open(data)
 	if err != nil {
 		return nil, fmt.Errorf("read the agent's verdicts: %w", err)
 	}
@@ -85,6 +97,7 @@ func readResults(dir string) ([]result, error) {
 		}
 		verdict, reason := r.Answered(late)
 		out = append(out, result{
+			seq:     row.Seq,
 			verdict: verdict, reason: reason, box: r.GetBox().Vision(), best: wire.Time(r.GetBestCaptured()),
 			frames: int(r.GetFrames()), first: r.GetFirstSeq(), last: r.GetLastSeq(),
 		})
@@ -92,19 +105,20 @@ func readResults(dir string) ([]result, error) {
 	return out, nil
 }
 
-// compare finds the part that each verdict is about: the one whose place in
-// the frame that was drawn when the verdict's best view was taken is nearest.
-func compare(p *played, results []result) demoSummary {
-	sum := demoSummary{Pictures: "drawn", EscapesBound: 1, OverkillBound: 1}
+// add counts one device's verdicts: it finds the part that each is about, the
+// one whose place in the frame that was drawn when the verdict's best view was
+// taken is nearest.
+func (s *demoSummary) add(p *played, results []result) {
+	s.ResultsDevice += len(results)
 	if len(p.drawn) == 0 {
-		return sum
+		return
 	}
 	about := map[int][]result{}
 	for _, r := range results {
 		if i, ok := p.partAt(r); ok {
 			about[i] = append(about[i], r)
 		} else {
-			sum.Phantoms++
+			s.Phantoms++
 		}
 	}
 	from, to := p.scene.Time(p.drawn[0].n), p.scene.Time(p.ended)
@@ -112,24 +126,50 @@ func compare(p *played, results []result) demoSummary {
 		if part.Entered < from {
 			continue
 		}
-		sum.PartsTrue++
+		s.PartsTrue++
 		told := about[part.Index]
-		before := sum.mistakes()
+		before := s.mistakes()
 		switch {
 		case part.Bad():
-			sum.Bad++
+			s.Bad++
 		case part.BelowFloor():
-			sum.BelowFloor++
+			s.BelowFloor++
 		default:
-			sum.Good++
+			s.Good++
 		}
-		sum.judge(part.Bad(), part.BelowFloor(), told)
-		if sum.mistakes() > before && len(sum.Wrong) < maxWrong {
-			sum.Wrong = append(sum.Wrong, describe(part, told))
+		s.judge(part.Bad(), part.BelowFloor(), told)
+		if s.mistakes() > before && len(s.Wrong) < maxWrong {
+			s.Wrong = append(s.Wrong, describe(part, told))
 		}
 	}
-	sum.EscapesBound, sum.OverkillBound = upperBound(sum.Escapes, sum.Bad), upperBound(sum.Overkill, sum.Good)
-	return sum
+}
+
+// hold compares one device's results with what the fleet has of it.
+func (s *demoSummary) hold(device string, results []result) {
+	times := map[uint64]int{}
+	for _, r := range s.fleet {
+		if r.Device == device {
+			times[r.Seq]++
+			s.ResultsFleet++
+		}
+	}
+	for _, r := range results {
+		switch n := times[r.seq]; {
+		case n == 0:
+			s.Lost++
+		case n > 1:
+			s.Twice += n - 1
+		}
+		delete(times, r.seq)
+	}
+	for _, n := range times {
+		s.Strange += n
+	}
+}
+
+// finish adds the bounds, once all devices are counted.
+func (s *demoSummary) finish() {
+	s.EscapesBound, s.OverkillBound = upperBound(s.Escapes, s.Bad), upperBound(s.Overkill, s.Good)
 }
 
 // maxWrong is how many mistakes are told one by one.
@@ -245,6 +285,15 @@ func (s *demoSummary) print(w io.Writer) error {
 	line("  under the floor          %d parts, %d of them rejected: too faint to be counted on", s.BelowFloor, s.Rejected)
 	for _, w := range s.Wrong {
 		line("  wrong: %s", w)
+	}
+	line("%d results on %d devices, %d at the fleet", s.ResultsDevice, s.Devices, s.ResultsFleet)
+	line("  lost                     %s", of(s.Lost, s.ResultsDevice))
+	line("  twice                    %s", of(s.Twice, s.ResultsDevice))
+	if s.Strange > 0 {
+		line("  from nowhere             %d", s.Strange)
+	}
+	if s.Outage > 0 {
+		line("  the network was cut for %.0f s, when the fleet showed %d of %d devices as stale; it had all %.1f s after", s.Outage, s.Stale, s.Devices, s.Drain)
 	}
 	line("These are drawn pictures: the figures say that the machinery works, not how well it sees your parts.")
 	return errors.Join(errs...)

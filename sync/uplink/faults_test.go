@@ -137,7 +137,7 @@ func TestLostAcknowledgements(t *testing.T) {
 		f.with(func() { ok = len(f.hellos) >= 2 && len(f.epochs[j.Epoch()].items) == 0 })
 		return ok
 	})
-	if s := u.Stats(); s.Batches != 0 || s.Located {
+	if s := u.Stats(); s.Batches != 0 || s.Located || s.LastError != errMute.Error() {
 		t.Errorf("batches went before the fleet said where it is: %+v", s)
 	}
 	f.with(func() { f.silent = nil })

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -132,6 +133,8 @@ func (t *talk) say(kind wire.Kind, m proto.Message) bool {
 	return true
 }
 
+var errMute = errors.New("the broker is there, but the fleet behind it doesn't answer")
+
 // goBack asks the fleet where it is, and sends nothing until it has said so.
 // If it was only the acknowledgements that were lost, nothing is sent twice.
 func (t *talk) goBack(now time.Time) {
@@ -151,6 +154,9 @@ func (t *talk) lose(askAt time.Time) {
 func (t *talk) greet(now time.Time) time.Time {
 	if t.helloAt.IsZero() || now.Before(t.helloAt) {
 		return t.helloAt
+	}
+	if t.asked && !t.located && !t.u.silent {
+		t.u.note(errMute)
 	}
 	j := t.u.cfg.Journal.Stats()
 	if t.say(wire.KindHello, &wire.Hello{

@@ -2,149 +2,140 @@
 
 package board
 
-import (
-	"time"
+// #cgo LDFLAGS: -ldl
+// #include <stdlib.h>
+// #include "nvml.h"
+import "C"
 
-	"github.com/NVIDIA/go-nvml/pkg/nvml"
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unsafe"
 )
 
-// needed are the functions that are called in any case. Calling one that the
-// installed library doesn't have would end the program, so each is looked up.
-var needed = []string{"nvmlDeviceGetName"}
+// nvmlFile is where the loader finds NVIDIA's library, if it is installed.
+const nvmlFile = "libnvidia-ml.so.1"
 
-// driver is the state of the opened library. Only the goroutine that asks
-// touches it, and there is never more than one.
+// maxWatts is more than any card draws.
+const maxWatts = 10_000
+
+// driver is the state of the library. Only the goroutine that asks touches
+// it, and there is never more than one.
 type driver struct {
-	lib    nvml.Interface
-	up     bool
-	next   time.Time // of the next try to open it
-	why    string    // the last one failed; empty: there is no library
-	lookup map[string]bool
+	file string
+	lib  *C.nvml_library // nil until it was loaded; stays for good
+	up   bool            // initialised
+	next time.Time       // of the next try
+	why  string          // the last one failed; empty: there is no library
 }
 
-// askNVML gives what asks libnvidia-ml.so.1, which is opened at its first call.
+// askNVML gives what asks the library, which is loaded at the first call.
 // Where it isn't installed there are no GPUs and no problems.
-func askNVML() func() ([]GPU, []Problem) {
-	d := &driver{lib: nvml.New()}
-	return d.ask
-}
+func askNVML() func() ([]GPU, []Problem) { return (&driver{file: nvmlFile}).ask }
 
 func (d *driver) ask() ([]GPU, []Problem) {
-	if !d.up && !d.open() {
+	if !d.up && !d.open(time.Now()) {
 		if d.why == "" {
 			return nil, nil
 		}
 		return nil, []Problem{{"nvml", d.why}}
 	}
-	count, ret := d.lib.DeviceGetCount()
-	if ret != nvml.SUCCESS {
-		return nil, d.lost("count GPUs", ret)
+	var count C.uint
+	if code := C.nvml_count(d.lib, &count); code != C.NVML_SUCCESS {
+		d.shutdown("count the GPUs: " + d.text(code))
+		return nil, []Problem{{"nvml", d.why}}
 	}
 	var list []GPU
+	var problems []Problem
 	for i := range min(count, maxList) {
-		dev, ret := d.lib.DeviceGetHandleByIndex(i)
-		switch ret {
-		case nvml.SUCCESS:
-			list = append(list, d.gpu(dev))
-		case nvml.ERROR_NO_PERMISSION, nvml.ERROR_INSUFFICIENT_POWER, nvml.ERROR_IRQ_ISSUE:
-			return list, []Problem{{"nvml", "open a GPU: " + ret.Error()}}
-		default:
-			return list, d.lost("open a GPU", ret)
+		var g C.nvml_gpu
+		if code := C.nvml_read(d.lib, i, &g); code != C.NVML_SUCCESS {
+			problems = append(problems, Problem{"nvml", fmt.Sprintf("open GPU %d: %s", i, d.text(code))})
+			continue
 		}
+		list = append(list, d.gpu(&g))
 	}
-	return list, nil
+	if len(list) == 0 && len(problems) > 0 {
+		d.shutdown(problems[0].Why)
+	}
+	return list, problems
 }
 
 // open loads and initialises the library, at most once in nvmlRetry.
-func (d *driver) open() bool {
-	now := time.Now()
+func (d *driver) open(now time.Time) bool {
 	if now.Before(d.next) {
 		return false
 	}
 	d.next = now.Add(nvmlRetry)
-	switch ret := d.lib.Init(); ret {
-	case nvml.SUCCESS, nvml.ERROR_ALREADY_INITIALIZED:
-	case nvml.ERROR_LIBRARY_NOT_FOUND:
-		d.why = ""
-		return false
-	default:
-		d.why = "initialise: " + ret.Error()
-		return false
-	}
-	d.lookup = map[string]bool{}
-	for _, name := range needed {
-		if !d.has(name) {
-			d.why = "the library has no " + name
+	if d.lib == nil {
+		file := C.CString(d.file)
+		defer C.free(unsafe.Pointer(file))
+		var why *C.char
+		if d.lib = C.nvml_open(file, &why); d.lib == nil {
+			if d.why = C.GoString(why); strings.Contains(d.why, "cannot open shared object file") {
+				d.why = "" // it isn't installed
+			}
 			return false
 		}
 	}
-	d.up = true
-	return true
+	code := C.nvml_init(d.lib)
+	d.up = code == C.NVML_SUCCESS || code == C.NVML_ALREADY_INITIALIZED
+	if !d.up {
+		d.why = "initialise: " + d.text(code)
+	}
+	return d.up
 }
 
-// lost closes the library: after a driver was unloaded or a GPU fell off the
-// bus it must be opened anew.
-func (d *driver) lost(what string, ret nvml.Return) []Problem {
-	d.why = what + ": " + ret.Error()
-	d.up, d.next = false, time.Now().Add(nvmlRetry)
-	_ = d.lib.Shutdown() // what is wrong is told already
-	return []Problem{{"nvml", d.why}}
+// shutdown is for a library that answers no more: after a driver was unloaded
+// or the GPU fell off the bus it must be initialised anew.
+func (d *driver) shutdown(why string) {
+	d.up, d.why, d.next = false, why, time.Now().Add(nvmlRetry)
+	C.nvml_shutdown(d.lib)
 }
 
-func (d *driver) has(name string) bool {
-	known, asked := d.lookup[name]
-	if !asked {
-		known = d.lib.Extensions().LookupSymbol(name) == nil
-		d.lookup[name] = known
+func (d *driver) text(code C.int) string {
+	if s := C.nvml_text(d.lib, code); s != nil {
+		return clean([]byte(C.GoString(s)))
 	}
-	return known
+	return fmt.Sprintf("error %d", code)
 }
 
-// gpu asks for each value; what the card doesn't support is absent.
-func (d *driver) gpu(dev nvml.Device) GPU {
-	g := GPU{Name: "NVIDIA GPU"}
-	if name, ret := dev.GetName(); ret == nvml.SUCCESS && name != "" {
-		g.Name = clean([]byte(name))
+// gpu is what was answered and can be believed.
+func (d *driver) gpu(g *C.nvml_gpu) GPU {
+	out := GPU{Name: clean([]byte(C.GoString(&g.name[0])))}
+	if out.Name == "" {
+		out.Name = "NVIDIA GPU"
 	}
-	if d.has("nvmlDeviceGetUtilizationRates") {
-		if u, ret := dev.GetUtilizationRates(); ret == nvml.SUCCESS && u.Gpu <= 100 {
-			g.Load = ptr(float64(u.Gpu) / 100)
-		}
+	if g.has&C.NVML_HAS_LOAD != 0 && g.load <= 100 {
+		out.Load = ptr(float64(g.load) / 100)
 	}
-	if d.has("nvmlDeviceGetTemperature") {
-		if c, ret := dev.GetTemperature(nvml.TEMPERATURE_GPU); ret == nvml.SUCCESS && c <= hottest/1000 {
-			g.Celsius = ptr(float64(c))
-		}
+	if g.has&C.NVML_HAS_TEMPERATURE != 0 && g.celsius <= hottest/1000 {
+		out.Celsius = ptr(float64(g.celsius))
 	}
-	if d.has("nvmlDeviceGetMemoryInfo") {
-		if m, ret := dev.GetMemoryInfo(); ret == nvml.SUCCESS && m.Total > 0 && m.Used <= m.Total {
-			g.MemoryTotal, g.MemoryUsed = &m.Total, &m.Used
-		}
+	if g.has&C.NVML_HAS_MEMORY != 0 && g.memory_total > 0 && g.memory_used <= g.memory_total {
+		out.MemoryTotal, out.MemoryUsed = ptr(uint64(g.memory_total)), ptr(uint64(g.memory_used))
 	}
-	if d.has("nvmlDeviceGetPowerUsage") {
-		if mw, ret := dev.GetPowerUsage(); ret == nvml.SUCCESS && mw < 10_000_000 {
-			g.Power = ptr(float64(mw) * milli)
-		}
+	if g.has&C.NVML_HAS_POWER != 0 && g.milliwatts <= maxWatts*1000 {
+		out.Power = ptr(float64(g.milliwatts) * milli)
 	}
-	if d.has("nvmlDeviceGetClockInfo") {
-		g.Clock = hertz(dev.GetClockInfo(nvml.CLOCK_SM))
+	if g.has&C.NVML_HAS_CLOCK != 0 {
+		out.Clock = megahertz(g.mhz)
 	}
-	if d.has("nvmlDeviceGetMaxClockInfo") {
-		g.ClockMax = hertz(dev.GetMaxClockInfo(nvml.CLOCK_SM))
+	if g.has&C.NVML_HAS_CLOCK_MAX != 0 {
+		out.ClockMax = megahertz(g.max_mhz)
 	}
-	if d.has("nvmlDeviceGetCurrentClocksThrottleReasons") {
-		if mask, ret := dev.GetCurrentClocksThrottleReasons(); ret == nvml.SUCCESS {
-			g.Throttled = throttled(mask)
-		}
+	if g.has&C.NVML_HAS_THROTTLE != 0 {
+		out.Throttled = throttled(uint64(g.throttle))
 	}
-	return g
+	return out
 }
 
-func hertz(mhz uint32, ret nvml.Return) *uint64 {
-	if ret != nvml.SUCCESS || mhz == 0 {
+func megahertz(v C.uint) *uint64 {
+	if v == 0 || v > maxHertz/1_000_000 {
 		return nil
 	}
-	return ptr(uint64(mhz) * 1_000_000)
+	return ptr(uint64(v) * 1_000_000)
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -1,6 +1,7 @@
 package board
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +13,10 @@ import (
 // it is asked anew, and what it said meanwhile is not told as if it were new.
 func TestHungDriverIsLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls, hang := 0, make(chan struct{})
+		var calls atomic.Int32
+		hang := make(chan struct{})
 		l := &library{limit: nvmlLimit, ask: func() ([]GPU, []Problem) {
-			calls++
-			if calls == 1 {
+			if calls.Add(1) == 1 {
 				<-hang
 				return []GPU{{Name: "old"}}, nil
 			}
@@ -27,8 +28,8 @@ func TestHungDriverIsLeftBehind(t *testing.T) {
 				t.Errorf("of a hung driver: %v %v", gpus, problems)
 			}
 		}
-		if calls != 1 || time.Since(began) != nvmlLimit {
-			t.Errorf("asked %d times in %v", calls, time.Since(began))
+		if calls.Load() != 1 || time.Since(began) != nvmlLimit {
+			t.Errorf("asked %d times in %v", calls.Load(), time.Since(began))
 		}
 		close(hang)
 		synctest.Wait()

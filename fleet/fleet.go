@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -168,8 +169,9 @@ func (f *Fleet) openAPI() (err error) {
 	return err
 }
 
-// Addr is where pages and REST answer, as host:port.
-func (f *Fleet) Addr() string { return f.https.Addr().String() }
+// Addr is where pages and REST answer, as host:port; the host of one that is
+// every address of this machine is the fleet's first name.
+func (f *Fleet) Addr() string { return f.named(f.https.Addr()) }
 
 // HTTPAddr is the address without TLS, "" if there is none.
 func (f *Fleet) HTTPAddr() string {
@@ -184,7 +186,15 @@ func (f *Fleet) MQTTAddr() string {
 	if f.broker == nil {
 		return ""
 	}
-	return f.broker.Addr().String()
+	return f.named(f.broker.Addr())
+}
+
+func (f *Fleet) named(a net.Addr) string {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() {
+		return a.String()
+	}
+	return net.JoinHostPort(f.ca.Names()[0], strconv.Itoa(t.Port))
 }
 
 // Run serves until ctx ends or a part of it can't go on, then closes all.

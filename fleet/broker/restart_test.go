@@ -85,7 +85,7 @@ func TestMemory(t *testing.T) {
 	}
 	after := resident(t, pid)
 	t.Logf("%d KiB each for %d idle devices", (after-before)/count, count)
-	if each := (after - before) / count; each > 400 {
+	if each := (after - before) / count; each > 1024 { // several times what it is
 		t.Errorf("an idle device costs %d KiB", each)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"github.com/sightline-edge/sightline/internal/auth"
 	"github.com/sightline-edge/sightline/sync/wire"
 )
 
@@ -187,12 +186,13 @@ func serve(f *fleet) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx, l) }()
-	f.Cleanup(func() {
+	f.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			f.Error(err)
 		}
 	})
+	f.Cleanup(f.stop)
 	return "http://" + l.Addr().String()
 }
 
@@ -206,69 +206,117 @@ func (b tab) logIn(url, user string) {
 	b.shows(`location.pathname !== "/login"`)
 }
 
-func TestLook(t *testing.T) {
+// looks are how the pages are looked at.
+var looks = []struct {
+	name          string
+	width, height int64
+	scheme        string
+}{{"light", 1280, 1000, "light"}, {"dark", 1280, 1000, "dark"}, {"phone", 390, 1800, "light"}, {"phone-dark", 390, 1800, "dark"}}
+
+// The main way of operations: log in, see which device needs one, its page, its
+// results, one of them, and log out.
+func TestMainWayInABrowser(t *testing.T) {
 	f := factory(t)
 	b := browser(t)
-	url := serve(f)
-	b.window(1280, 900, "light")
-	b.open(url)
-	b.shows(noScroll)
-	b.shoot("login")
-	b.logIn(url, "admin")
-	for _, v := range []struct {
-		name          string
-		width, height int64
-		scheme        string
-	}{{"light", 1280, 1100, "light"}, {"dark", 1280, 1100, "dark"}, {"phone", 390, 2400, "light"}, {"phonedark", 390, 2400, "dark"}, {"wide", 2560, 1300, "light"}} {
+	address := serve(f)
+	b.window(1280, 1000, "light")
+	b.open(address + "/results?verdict=FAIL")
+	b.shows(`location.pathname === "/login"`, `document.activeElement.name === "user"`, noScroll)
+	b.shoot("fleet-login")
+	b.logIn(address+"/?state=", "admin")
+	b.shows(`location.pathname === "/" && document.querySelectorAll(".needs tbody tr").length === 4`)
+
+	until(t, "the page's events", func() bool { return f.readers.Load() == 1 })
+	b.run(`window.first = document.querySelector(".well tbody a"); first.focus()`)
+	f.connect("dwell00003", 0, &wire.State{Stations: []*wire.StationState{{Id: "station1", State: "failed", Text: "the model can't be read"}}})
+	f.send("dwell00003", inspected("station1", 4))
+	b.shows(`document.querySelectorAll(".needs tbody tr").length === 5`, `document.querySelector("#band h1").textContent === "5 devices need you"`,
+		`document.activeElement === first`) // focus stays
+	b.click(`.needs tr[data-key=dwell00003] a`)
+	b.shows(`location.pathname === "/devices/dwell00003"`, `document.querySelector(".state h1").textContent === "Online, with errors"`)
+	f.hangUp("dwell00003", 0)
+	b.shows(`document.querySelector(".state h1").textContent === "Offline"`)
+	b.click(`#results .head a`)
+	b.shows(`location.search === "?device=dwell00003" && document.querySelectorAll(".res tbody tr").length > 20`)
+	b.run(`document.querySelector("select[name=verdict]").value = "FAIL"`)
+	b.click(`form.filters button`)
+	b.shows(`new URLSearchParams(location.search).get("verdict") === "FAIL"`, `[...document.querySelectorAll(".res tbody .verdict")].every((v) => v.textContent === "FAIL")`)
+	b.key("/")
+	b.shows(`document.activeElement.name === "part"`)
+	b.run(`document.activeElement.blur()`)
+	b.key("j")
+	b.shows(`document.activeElement.matches(".res a[data-step]")`)
+	b.run(`document.activeElement.click()`)
+	b.shows(`/^.results.\d+$/.test(location.pathname)`, `document.body.textContent.includes("What the rule compared")`)
+	b.key("?")
+	b.shows(`document.getElementById("keys").open`)
+	b.click(`#keys button`)
+	b.click(`.me button`)
+	b.shows(`location.pathname === "/login"`)
+	b.run(`history.back()`)
+	b.shows(`document.querySelector(".login")`) // nothing of the fleet is shown again
+}
+
+// Every page in both themes and on a phone, with nothing that sticks out; the
+// pictures are kept where SIGHTLINE_SCREENSHOTS says.
+func TestLooks(t *testing.T) {
+	f := factory(t)
+	f.add("dlong00001", "line-a", strings.Repeat("标签", 32))
+	state := wellState(strings.Repeat("s", 64), "station2")
+	state.Stations[0].Text = strings.Repeat("why ", 100)
+	f.connect("dlong00001", time.Second, state)
+	long := inspected(strings.Repeat("s", 64), 4)
+	long.PartId, long.Label, long.Reason = strings.Repeat("P", 200), strings.Repeat("label", 40), strings.Repeat("reason", 40)
+	row := f.send("dlong00001", long)[0]
+	b := browser(t)
+	address := serve(f)
+	b.logIn(address, "admin")
+	for _, v := range looks {
+		if os.Getenv("SIGHTLINE_SCREENSHOTS") == "" && v.name != "phone" {
+			continue // the narrowest is enough to see what sticks out
+		}
 		b.window(v.width, v.height, v.scheme)
-		for page, path := range map[string]string{"overview": "/", "device": "/devices/dbad000001", "well": "/devices/dwell00003", "results": "/results", "result": "/results/5", "dstale": "/devices/dstale0001", "dclock": "/devices/dclock0001"} {
-			b.open(url + path)
+		for name, path := range map[string]string{
+			"overview": "/", "device": "/devices/dbad000001", "device-well": "/devices/dwell00003", "device-stale": "/devices/dstale0001",
+			"device-long": "/devices/dlong00001", "results": "/results", "result": "/results/5", "result-long": fmt.Sprintf("/results/%d", row.ID),
+		} {
+			b.open(address + path)
 			b.shows(noScroll)
-			b.shoot(page + "-" + v.name)
+			b.shoot("fleet-" + name + "-" + v.name)
 		}
 	}
 }
 
-func TestManyAndNone(t *testing.T) {
+// States that aren't the usual: no device, hundreds, a fleet that is gone, a
+// login that has ended.
+func TestUnusualStatesInABrowser(t *testing.T) {
 	f := newFleet(t)
 	b := browser(t)
-	url := serve(f)
-	b.window(1280, 900, "light")
-	b.logIn(url, "viewer")
+	address := serve(f)
+	b.window(1280, 1000, "light")
+	b.logIn(address, "viewer")
 	b.shows(`document.querySelector("h1").textContent === "No devices yet"`, noScroll)
-	b.shoot("none")
-	b.open(url + "/results")
-	b.shoot("none-results")
-	for i := range 500 {
+	b.shoot("fleet-none")
+	for i := range 120 {
 		id := fmt.Sprintf("dmany%05d", i)
 		f.add(id, fmt.Sprintf("line-%c", 'a'+i%7), fmt.Sprintf("Hall %d, press %d", 1+i%7, 1+i))
-		f.send(id, inspected("station1", i%20))
-		switch state := wellState("station1"); {
-		case i%90 == 7:
-			f.connect(id, 2*time.Minute, state)
-		case i%111 == 3:
-			state.Stations[0].State = "failed"
-			f.connect(id, time.Second, state)
-		default:
-			f.connect(id, time.Second, state)
+		ago := time.Second
+		if i%50 == 7 {
+			ago = 2 * time.Minute
 		}
+		f.connect(id, ago, wellState("station1"))
 	}
-	for _, v := range []struct {
-		name          string
-		width, height int64
-		scheme        string
-	}{{"light", 1280, 1500, "light"}, {"dark", 1280, 1500, "dark"}, {"phone", 390, 2400, "light"}} {
+	b.shows(`document.querySelectorAll(".dots .g").length === 117`, noScroll) // without being loaded anew
+	for _, v := range looks {
 		b.window(v.width, v.height, v.scheme)
-		b.open(url)
-		b.shows(`document.querySelectorAll(".dots a").length > 400`, noScroll)
-		b.shoot("many-" + v.name)
+		b.shows(noScroll)
+		b.shoot("fleet-many-" + v.name)
 	}
-	w := f.ask(auth.Viewer, "GET", "/")
-	t.Logf("the overview of 500 devices has %d bytes", w.Body.Len())
-	begin := time.Now()
-	for range 20 {
-		f.devices.forget()
-		f.ask(auth.Viewer, "GET", "/")
-	}
-	t.Logf("%v each", time.Since(begin)/20)
+	b.run(`window.before = performance.now()`)
+	f.must(f.store.SetPassword(t.Context(), "viewer", hashed()))
+	b.shows(`location.pathname === "/login" && window.before === undefined`) // the refresh leads there
+	b.logIn(address, "viewer")
+	f.stop()
+	b.shows(`!document.querySelector(".gone").hidden`, `document.querySelector(".gone").textContent.startsWith("The fleet doesn't answer.")`)
+	b.shoot("fleet-gone")
 }

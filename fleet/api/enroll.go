@@ -111,8 +111,8 @@ func (s *Server) enrollToken(ctx context.Context, in *tokenInput) (*tokenOutput,
 }
 
 type revokeInput struct {
-	deviceInput
-	Body struct {
+	Device string `path:"device" maxLength:"64" doc:"id of the device"`
+	Body   struct {
 		Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"why, for the log"`
 	}
 }
@@ -121,7 +121,7 @@ func (s *Server) revokeV1(ctx context.Context, in *revokeInput) (*deviceOutput, 
 	if err := s.revoke(ctx, in.Device, in.Body.Reason); err != nil {
 		return nil, err
 	}
-	return s.getDevice(ctx, &in.deviceInput)
+	return s.getDevice(ctx, &deviceInput{in.Device})
 }
 
 // revoke takes nothing more from a device. The error is a problem.

@@ -44,6 +44,8 @@ type fleet struct {
 	store  *store.Store
 	enroll *enroll.Service
 	tokens map[auth.Role]string
+	close  func()            // of the store
+	stop   func()            // of the server that serve started
 	seq    map[string]uint64 // the last record of each device
 }
 
@@ -54,16 +56,17 @@ func newFleet(t testing.TB, change ...func(*Config)) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	closed := sync.OnceFunc(func() {
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(closed)
 	ca, err := enroll.Init(filepath.Join(dir, "ca"), []string{"localhost", "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{TB: t, store: st, tokens: map[auth.Role]string{}, seq: map[string]uint64{}}
+	f := &fleet{TB: t, store: st, close: closed, tokens: map[auth.Role]string{}, seq: map[string]uint64{}}
 	f.enroll = enroll.NewService(ca, st, enroll.Config{})
 	cfg := Config{Store: st, Enroll: f.enroll, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "1.2.3"}
 	for _, c := range change {

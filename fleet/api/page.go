@@ -176,11 +176,9 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 // lay puts the devices on pages.
 func (o *overview) lay(needs, well []deviceView) {
 	slices.SortStableFunc(needs, func(a, b deviceView) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.Since.Compare(b.Since), strings.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.Since.Compare(b.Since), strings.Compare(a.order, b.order))
 	})
-	slices.SortStableFunc(well, func(a, b deviceView) int {
-		return cmp.Or(strings.Compare(a.Group, b.Group), strings.Compare(a.Name, b.Name))
-	})
+	slices.SortStableFunc(well, func(a, b deviceView) int { return strings.Compare(a.order, b.order) })
 	o.NeedCount, o.WellCount = len(needs), len(well)
 	f := o.Filter
 	if f.State == stateNeeds {

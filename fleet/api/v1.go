@@ -60,10 +60,13 @@ func (s *Server) addV1(g *gate) {
 	})
 }
 
+// maxBody is what a request may send, bytes; web.Guard allows more.
+const maxBody = 32 << 10
+
 // operation registers one whose answer is JSON.
 func operation[I, O any](api huma.API, method, id, path, summary string, handler func(context.Context, *I) (*O, error)) {
 	op := huma.Operation{
-		OperationID: id, Method: method, Path: path, Summary: summary,
+		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody,
 		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 	}
 	if accesses[method+" "+path] == open {

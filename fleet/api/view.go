@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -17,6 +18,7 @@ import (
 type deviceView struct {
 	*Device
 	Name, URL            string // its label, or its id without one
+	order                string // to sort by
 	Class, Mark          string // good, bad, warn or idle, and the mark that goes with it
 	Old                  bool   // what it told isn't of now
 	Word, For            string // its presence, and how long or since when
@@ -44,6 +46,7 @@ func viewDevice(d *store.Device, now time.Time) deviceView {
 	if v.Name == "" {
 		v.Name = full.ID
 	}
+	v.order = natural(v.Group) + "\x00" + natural(v.Name)
 	v.Old = full.Presence != store.Online
 	v.say(now)
 	v.Model, v.Digest = running(full.Stations)
@@ -74,6 +77,13 @@ func viewDevice(d *store.Device, now time.Time) deviceView {
 		v.LastWhere, v.LastTitle = l.Station, l.Part+", received "+web.Stamp(l.Received)
 	}
 	return v
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
+
+// natural is a name that sorts as people count: press 2 before press 10.
+func natural(name string) string {
+	return digits.ReplaceAllStringFunc(strings.ToLower(name), func(n string) string { return strings.Repeat("0", max(0, 12-len(n))) + n })
 }
 
 // say finds the words, the colour and the mark.

@@ -167,17 +167,6 @@ func (d *device) ack(t testing.TB) *wire.Ack {
 	}
 }
 
-func (d *device) refusal(t testing.TB) *wire.Refusal {
-	t.Helper()
-	select {
-	case r := <-d.errs:
-		return r
-	case <-time.After(20 * time.Second):
-		t.Fatalf("no refusal came to %s", d.id)
-		return nil
-	}
-}
-
 // batch is an encoded batch of results from first on.
 func batch(t testing.TB, epoch, first uint64, n int) []byte {
 	t.Helper()

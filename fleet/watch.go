@@ -32,7 +32,7 @@ func (f *Fleet) watch(ctx context.Context) error {
 		f.set(health.StoreFailing, s.Failed > failed)
 		failed = s.Failed
 		// The store's clock is the newest time that it ever saw.
-		f.set(health.ClockBehind, f.store.Now().Sub(time.Now()) > time.Minute)
+		f.set(health.ClockBehind, time.Until(f.store.Now()) > time.Minute)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/fleet"
+)
+
+// output is what a command printed so far.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func initFleet(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "fleet")
+	if code := run(t.Context(), []string{"init", "--data", dir, "--name", "127.0.0.1"}, io.Discard, io.Discard); code != 0 {
+		t.Fatal("init failed")
+	}
+	return dir
+}
+
+var address = regexp.MustCompile(`open (https?)://(\S+)`)
+
+// serve runs the service until the function that it gives is called.
+func serve(t *testing.T, dir string, args ...string) (addresses map[string]string, stop func() (int, string)) {
+	t.Helper()
+	var out, errs output
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"serve", "--data", dir, "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"}, args...), &out, &errs)
+	}()
+	limit := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(out.String(), "devices send to") {
+		select {
+		case code := <-ended:
+			t.Fatalf("serve ended with %d: %s", code, errs.String())
+		case <-limit:
+			t.Fatalf("serve said %q", out.String())
+		case <-tick.C:
+		}
+	}
+	addresses = map[string]string{}
+	for _, m := range address.FindAllStringSubmatch(out.String(), -1) {
+		addresses[m[1]] = m[2]
+	}
+	return addresses, func() (int, string) {
+		cancel()
+		return <-ended, errs.String()
+	}
+}
+
+// It answers on both addresses, ends when it is told to, and starts again on
+// what is there.
+func TestServe(t *testing.T) {
+	dir := initFleet(t)
+	for range 2 {
+		at, stop := serve(t, dir, "--http", "127.0.0.1:0")
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+		for scheme, addr := range at {
+			answer, err := client.Get(scheme + "://" + addr + "/healthz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.StatusCode != http.StatusOK {
+				t.Errorf("%s://%s/healthz: %s", scheme, addr, answer.Status)
+			}
+			_ = answer.Body.Close()
+		}
+		began := time.Now()
+		if code, said := stop(); code != 0 {
+			t.Errorf("it ended with %d: %s", code, said)
+		}
+		if took := time.Since(began); took > 8*time.Second {
+			t.Errorf("the end took %v", took)
+		}
+		if _, err := net.Dial("tcp", at["https"]); err == nil {
+			t.Error("it still answers")
+		}
+	}
+}
+
+func fails(t *testing.T, want string, args ...string) {
+	t.Helper()
+	var errs bytes.Buffer
+	if code := run(t.Context(), args, io.Discard, &errs); code != 1 || !strings.Contains(errs.String(), want) {
+		t.Errorf("%v: code %d, %q; want %q", args, code, errs.String(), want)
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	dir := initFleet(t)
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	addr := busy.Addr().String()
+	fails(t, "answer at "+addr+": another program does already", "serve", "--data", dir, "--https", addr, "--mqtt", "127.0.0.1:0")
+	fails(t, addr, "serve", "--data", dir, "--https", "127.0.0.1:0", "--mqtt", addr)
+}
+
+// A database that a newer program wrote is left alone.
+func TestNewerDatabase(t *testing.T) {
+	dir := initFleet(t)
+	db, err := sql.Open("sqlite", filepath.Join(dir, fleet.DatabaseName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "a newer version of this program wrote the database: run that one", "serve", "--data", dir, "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
+}
+
+// Two services never share a directory.
+func TestTwoServices(t *testing.T) {
+	dir := initFleet(t)
+	_, stop := serve(t, dir)
+	fails(t, "in use", "serve", "--data", dir, "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
+	if code, said := stop(); code != 0 {
+		t.Errorf("the first one ended with %d: %s", code, said)
+	}
+}

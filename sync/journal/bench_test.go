@@ -92,8 +92,9 @@ func BenchmarkRetention(b *testing.B) {
 				<-j.Changed(19999)
 				b.SetBytes(int64(len(body)))
 				b.ResetTimer()
+				var n atomic.Int64
 				appendAll(b, j, writers, func() *Pending {
-					if tt.acked {
+					if tt.acked && n.Add(1)%64 == 0 { // as for a batch
 						if err := j.Acknowledge(j.Epoch(), j.last()); err != nil {
 							b.Error(err)
 						}

@@ -131,10 +131,23 @@ func TestDiskFullAtTheLimit(t *testing.T) {
 		t.Errorf("below its limit on a full disk it refused %d of 50, stats %+v", refused, j.Stats())
 	}
 	check("below the limit")
+	before = j.Stats()
+	if err := j.Acknowledge(j.Epoch(), 1); err != nil {
+		t.Fatal(err)
+	}
+	j.Retain(before.Bytes - 1) // grown to it, but not over it
+	if err := j.save(); err != nil || j.Stats().First != before.First {
+		t.Errorf("saving an acknowledgement gave %v, first %d was %d", err, j.Stats().First, before.First)
+	}
+	j.Retain(1 << 40)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
 	j = stepped(t, data, 1<<20)
+	step(t, j)
+	if s := j.Stats(); s.Used > 1<<20 {
+		t.Errorf("told a lower limit it didn't drop to it: stats %+v", s)
+	}
 	if refused := fill(2000, 3000); refused > 0 {
 		t.Errorf("with a lower limit it refused %d records", refused)
 	}

@@ -288,6 +288,31 @@ func TestHoleAcrossEpochs(t *testing.T) {
 	}
 }
 
+// TestHoleIsForgotten once the fleet has passed its end, and not before.
+func TestHoleIsForgotten(t *testing.T) {
+	j := stepped(t, t.TempDir(), 0)
+	fill(t, j, 600, 50)
+	j.Retain(100 << 10)
+	step(t, j)
+	end := j.Stats().First - 1
+	j.Retain(0)
+	for _, tt := range []struct {
+		acked uint64
+		want  string
+	}{{end - 1, holeOf(1, end)}, {end, fmt.Sprintf("1-%d gone 0/0/0/0", end)}} {
+		if err := j.Acknowledge(j.Epoch(), tt.acked); err != nil {
+			t.Fatal(err)
+		}
+		step(t, j)
+		if diff := cmp.Diff([]string{tt.want}, replayed(t, j, 0, 1, 1)); diff != "" {
+			t.Errorf("acknowledged %d of the hole to %d (-want +got):\n%s", tt.acked, end, diff)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLongSilence: 50,000 records that no fleet takes stay under the limit,
 // no commit drops more than its share, and a journal that is suddenly far
 // over its limit gets there piece by piece.

@@ -117,7 +117,7 @@ func (j *Journal) commit(batch []*Pending) (more bool, err error) {
 	want := j.excess(coming)
 	most := max(dropMost, 2*coming)
 	o, err := j.write(batch, min(want, most))
-	if full(err) {
+	if full(err) && (len(batch) > 0 || want > 0) { // nothing is dropped for the sake of Acknowledged
 		o, err = j.makeRoom(batch, coming, err)
 	}
 	switch {
@@ -144,7 +144,7 @@ func (j *Journal) commit(batch []*Pending) (more bool, err error) {
 	for _, p := range batch {
 		close(p.done)
 	}
-	return o.trimmed && want > most, nil
+	return o.trimmed && (want > most || len(batch) == 0), nil
 }
 
 // makeRoom is for a full disk, for the reason given. A journal whose file has
@@ -170,6 +170,9 @@ func (j *Journal) makeRoom(batch []*Pending, coming int, why error) (o outcome, 
 		j.mu.Lock()
 		j.told(o)
 		j.mu.Unlock()
+		if len(batch) == 0 {
+			return o, nil
+		}
 		if step < coming {
 			continue
 		}

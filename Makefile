@@ -19,6 +19,10 @@ GOCV_ENV := PKG_CONFIG_PATH=$(CURDIR)/build/pc$(if $(PKG_CONFIG_PATH),:$(PKG_CON
 GOCV_PACKAGES := $(patsubst %,./%,$(wildcard vision/capture cmd/sightline-capture))
 OPENCV := $(shell command -v g++ >/dev/null && command -v pkg-config >/dev/null && ls /usr/include/opencv4/opencv2/videoio.hpp 2>/dev/null)
 
+# go-nvml's functions are bound when they are called, from the driver's own
+# library; a linker that binds all at the start, as Ubuntu's does, must be told.
+NVML_ENV := CGO_ENABLED=1 CGO_LDFLAGS='-O2 -g -Wl,-z,lazy' CGO_CFLAGS='-O2 -g -Wno-deprecated-declarations'
+
 # What the programs and the tests read; a value from outside wins.
 export SIGHTLINE_CACHE ?= $(CURDIR)/build/cache
 export SIGHTLINE_ONNXRUNTIME ?= $(CURDIR)/bin/libonnxruntime.so.1
@@ -52,6 +56,7 @@ test: setup ## run every test, with the built programs and OpenCV; 5 minutes on 
 
 tested: build
 	go test -vet=off ./...
+	$(NVML_ENV) go test -vet=off -tags nvml ./board
 	$(if $(and $(OPENCV),$(GOCV_PACKAGES)),$(GOCV_ENV) go test -vet=off -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES))
 
 check: setup ## formatting, vet, staticcheck, modules, generated files, scripts, licences, sizes
@@ -86,7 +91,7 @@ $(BINARIES): | fetch
 # Make builds a program when a file is newer than it; Go's own cache does the rest.
 bin/sightline-agent: $(SOURCES) go.mod go.sum
 	@echo "==> building $@"
-	@CGO_ENABLED=1 go build $(BUILD) -o $@ ./cmd/sightline-agent
+	@$(NVML_ENV) go build $(BUILD) -tags nvml -o $@ ./cmd/sightline-agent
 
 bin/sightline: $(SOURCES) go.mod go.sum
 	@echo "==> building $@"

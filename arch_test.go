@@ -49,7 +49,7 @@ var packages = map[string]rule{
 	"sync/uplink":    {imports: []string{"sync/wire", "sync/journal", "sync/identity"}},
 	"updater/bundle": {imports: []string{"vision"}},
 
-	"board":   {leaf: "it reads hardware for whoever asks", c: []string{"nvml_cgo.go"}},
+	"board":   {leaf: "it reads hardware for whoever asks"},
 	"systemd": {leaf: "it talks to the service manager alone"},
 
 	"fleet":        {imports: []string{"fleet/*", "sync/wire", "internal/*"}},
@@ -76,8 +76,9 @@ var packages = map[string]rule{
 // Modules that are C inside, and the packages that may import them. gocv also
 // needs the build tag.
 var native = map[string][]string{
-	"github.com/yalue/onnxruntime_go": {"vision/infer", "cmd/sightline-bench"},
-	"gocv.io/x/gocv":                  {"vision/capture", "cmd/sightline-capture"},
+	"github.com/yalue/onnxruntime_go":    {"vision/infer", "cmd/sightline-bench"},
+	"gocv.io/x/gocv":                     {"vision/capture", "cmd/sightline-capture"},
+	"github.com/NVIDIA/go-nvml/pkg/nvml": {"board"},
 }
 
 // What any test may use rather than a fake of it: drawn scenes, pictures, the

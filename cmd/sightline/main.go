@@ -34,5 +34,6 @@ func newRoot() *cobra.Command {
 		Version: version,
 	}
 	root.AddCommand(newDemo(), newSceneCommand())
+	root.AddCommand(newLogin(), newLogout(), newDevices(), newResults())
 	return root
 }

@@ -272,6 +272,9 @@ func (d *demonstration) finish(ctx context.Context, cut func()) (*demoSummary, e
 			return nil, err
 		}
 	}
+	if o := &d.network; o.drained == 0 && !o.to.IsZero() { // the end came before
+		o.drained = time.Since(o.to)
+	}
 	sum.Drain = d.network.drained.Seconds()
 	fleet, err := d.fleet.results(ctx)
 	if err != nil {

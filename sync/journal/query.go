@@ -83,12 +83,11 @@ func (j *Journal) older(before uint64, most int) (rows []Row, next uint64, err e
 	}
 	err = j.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketRecords).Cursor()
-		k, v := c.Seek(key(before))
-		if k == nil {
-			k, v = c.Last()
-		} else {
-			k, v = c.Prev()
+		step := c.Prev
+		if k, _ := c.Seek(key(before)); k == nil {
+			step = c.Last
 		}
+		k, v := step()
 		rows, next = j.gather(tx, k, v, c.Prev, most)
 		return nil
 	})

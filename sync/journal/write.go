@@ -188,7 +188,6 @@ type outcome struct {
 	marks
 	first, last uint64 // last is 0 if it appended nothing
 	trimmed     bool   // records were dropped
-	more        bool   // and more should be
 }
 
 // told takes over what is on disk now. The caller holds mu.

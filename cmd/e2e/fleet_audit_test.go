@@ -77,6 +77,7 @@ func stored(t testing.TB, db *sql.DB, device string) (n uint64) {
 func (c *central) has(device string) map[uint64]*held {
 	c.t.Helper()
 	db := c.database()
+	defer db.Close()
 	var sound string
 	if err := db.QueryRow(`PRAGMA integrity_check`).Scan(&sound); err != nil || sound != "ok" {
 		c.t.Fatalf("the fleet's database: %s, %v", sound, err)
@@ -217,6 +218,14 @@ func (r recipe) count(first, last uint64) (n verdicts) {
 		} else {
 			n.add(r.result(seq).GetVerdict())
 		}
+	}
+	return n
+}
+
+// countRows counts results as they were decided.
+func (r recipe) countRows(rows []heldRow) (n verdicts) {
+	for _, row := range rows {
+		n.add(r.result(row.seq).GetVerdict())
 	}
 	return n
 }

@@ -11,13 +11,13 @@ import (
 // network is two cables one behind the other, so that one end of a connection
 // can go without the other hearing of it.
 type network struct {
-	t          testing.TB
-	near, far  *cable.Cable
-	central    *central
-	device     *device
-	spare      *cable.Cable // takes far's place when that is left hanging
-	cuts       map[string]int
-	longOutage time.Duration
+	t         testing.TB
+	near, far *cable.Cable
+	central   *central
+	device    *device
+	spare     *cable.Cable // takes far's place when that is left hanging
+	cuts      map[string]int
+	long      bool // the next outage lasts for longer than a silence is borne
 }
 
 // TestFleetCut: the network between a device and the fleet is cut in every way
@@ -47,10 +47,7 @@ func TestFleetCut(t *testing.T) {
 		more(t, db, 1+rand.Uint64N(60))
 		moment(100 * time.Millisecond)
 		way := ways[i%len(ways)]
-		n.longOutage = 2 * time.Second
-		if full() && i%29 == 0 { // each way of waiting once: longer than a silence is borne
-			n.longOutage = 50 * time.Second
-		}
+		n.long = full() && i%27 == 0 // pulled, in a packet, one byte a second, half-open at the device
 		way.cut()
 		n.cuts[way.name]++
 		n.near.Set(cable.Whole)
@@ -72,14 +69,14 @@ func (n *network) lead() {
 
 func (n *network) pulled() {
 	n.near.Set(cable.Pulled)
-	moment(n.longOutage)
+	n.outage()
 }
 
 func (n *network) reset() { n.near.Reset() }
 
 func (n *network) refused() {
 	n.near.Set(cable.Refused)
-	moment(n.longOutage)
+	n.outage()
 }
 
 // inPacket lets some bytes of what is under way through, and then none.
@@ -106,12 +103,12 @@ func (n *network) halfOpenFleet() {
 func (n *network) halfOpenDevice() {
 	n.near.Set(cable.Pulled)
 	n.far.Reset()
-	moment(n.longOutage)
+	n.outage()
 }
 
 func (n *network) trickle() {
 	n.near.Set(cable.Trickle)
-	moment(n.longOutage)
+	n.outage()
 }
 
 func (n *network) pulledWhileConnecting() {
@@ -119,5 +116,14 @@ func (n *network) pulledWhileConnecting() {
 	passed := n.near.Passed()
 	eventually(n.t, "a handshake", func() bool { return n.near.Passed() > passed })
 	n.near.Set(cable.Pulled)
-	moment(n.longOutage)
+	n.outage()
+}
+
+// outage lasts for a while.
+func (n *network) outage() {
+	if n.long {
+		<-time.After(50 * time.Second)
+		return
+	}
+	moment(2 * time.Second)
 }

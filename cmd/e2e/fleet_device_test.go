@@ -140,19 +140,14 @@ func (s *settings) produce(ctx context.Context, j *journal.Journal, up *uplink.U
 		}
 		var last *journal.Pending
 		for due := int(time.Since(began).Seconds() * float64(s.Rate)); made < due; made++ {
-			body, amends := s.Make.record(next)
-			if amends > 0 {
-				last = j.Amend(amends, body)
-			} else {
-				last = j.Append(body)
-			}
+			last = s.Make.append(j, next)
 			next++
 		}
 		if last == nil {
 			continue
 		}
 		<-last.Done()
-		if seq, err := last.Result(); err != nil || seq != next-1 {
+		if seq, err := last.Result(); ctx.Err() == nil && (err != nil || seq != next-1) {
 			return fmt.Errorf("record %d became %d: %w", next-1, seq, err)
 		}
 	}
@@ -195,10 +190,15 @@ func tell(ctx context.Context, j *journal.Journal, up *uplink.Uplink, id *identi
 type recipe struct {
 	Name  string // of its parts
 	Clock int64  // when record 0 was decided, nanoseconds since 1970
+	Until uint64 // if not 0: of records after that, Then tells
+	Then  *recipe
 }
 
 // record is the one of that number; each eleventh amends the one before.
 func (r recipe) record(seq uint64) (body []byte, amends uint64) {
+	if r.Until > 0 && seq > r.Until {
+		return r.Then.record(seq)
+	}
 	var err error
 	if seq%11 == 0 {
 		body, err = wire.EncodeTold(&wire.Told{
@@ -212,6 +212,15 @@ func (r recipe) record(seq uint64) (body []byte, amends uint64) {
 		panic("BUG: " + err.Error())
 	}
 	return body, amends
+}
+
+// append puts the record of that number, which must be the next, into the journal.
+func (r recipe) append(j *journal.Journal, seq uint64) *journal.Pending {
+	body, amends := r.record(seq)
+	if amends > 0 {
+		return j.Amend(amends, body)
+	}
+	return j.Append(body)
 }
 
 func (r recipe) at(seq uint64) int64 { return r.Clock + int64(seq)*700_000_000 }
@@ -254,6 +263,15 @@ func newDevice(t testing.TB, c *central, name string) *device {
 	return &device{t: t, id: c.enrol(data), set: settings{
 		Data: data, Make: recipe{Name: name, Clock: clock}, Rate: 200, Spread: 300 * time.Millisecond,
 	}}
+}
+
+// anew enrols it again, which makes another device of it.
+func (d *device) anew(c *central) {
+	d.t.Helper()
+	if err := os.RemoveAll(filepath.Join(d.set.Data, identity.FolderName)); err != nil {
+		d.t.Fatal(err)
+	}
+	d.id = c.enrol(d.set.Data)
 }
 
 func (d *device) start() {

@@ -27,6 +27,9 @@ func testKills(t *testing.T, outside bool) {
 	db := c.database()
 	devices := []*device{newDevice(t, c, "first"), newDevice(t, c, "second")}
 	for _, d := range devices {
+		if full() {
+			d.set.Rate = 800
+		}
 		d.start()
 	}
 	fleet := func() {
@@ -94,12 +97,18 @@ type enrolledStation struct {
 
 func newEnrolledStation(t *testing.T, c *central) *enrolledStation {
 	t.Helper()
+	e := enrolStation(t, c)
+	e.process = e.run(t)
+	return e
+}
+
+// enrolStation enrols one and doesn't run it.
+func enrolStation(t *testing.T, c *central) *enrolledStation {
+	t.Helper()
 	s := newFolderStation(t, filepath.Join(t.TempDir(), "agent"), "")
 	s.moveTo(t, lowAddress(t))
 	printed(t, s.agent, "enroll", "--fleet", "https://"+c.https.Addr(), "--token", c.enrolToken(), "--config", s.config, "--station-label", "drawn")
-	e := &enrolledStation{folderStation: s, t: t, id: deviceOf(t, s.data)}
-	e.process = s.run(t)
-	return e
+	return &enrolledStation{folderStation: s, t: t, id: deviceOf(t, s.data)}
 }
 
 func (e *enrolledStation) killed() {

@@ -182,6 +182,12 @@ var addresses = regexp.MustCompile(`open https://(\S+)\nopen http://(\S+) .*\n(?
 func (c *central) serve() {
 	c.t.Helper()
 	c.begin()
+	c.reach()
+}
+
+// reach leads the cables to the service once it has said where it is.
+func (c *central) reach() {
+	c.t.Helper()
 	eventually(c.t, "the fleet's addresses", func() bool {
 		if c.process.over() {
 			c.t.Fatalf("the fleet ended: %v\n%s", c.process.err, tail(c.process.stderr.String()))
@@ -212,14 +218,24 @@ func (c *central) enrol(data string) string {
 
 func (c *central) enrolToken() string {
 	c.t.Helper()
-	return printed(c.t, c.program, "token", "--data", c.dir, "--group", "line-4")
+	return c.command("token", "--group", "line-4")
+}
+
+// command runs one of the fleet's commands, by its clock, and gives what it
+// prints.
+func (c *central) command(args ...string) string {
+	c.t.Helper()
+	out := &output{}
+	p := launch(c.t, out, c.ahead, nil, c.program, append(args, "--data", c.dir)...)
+	p.ends(patience)
+	return strings.TrimSpace(out.all())
 }
 
 // ask gives what REST answers, with status 0 for no answer.
 func (c *central) ask(path string) (status int, text string) {
 	c.t.Helper()
 	if c.user == "" {
-		c.user = printed(c.t, c.program, "user", "token", "admin", "--data", c.dir, "--for", "test")
+		c.user = c.command("user", "token", "admin", "--for", "test")
 	}
 	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.page+path, nil)
 	if err != nil {

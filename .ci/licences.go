@@ -21,6 +21,7 @@ var licences = []struct {
 	name, phrase string
 	allowed      bool
 }{
+	{"EDL-1.0", "and eclipse distribution license v1.0 which accompany this distribution", true}, // BSD-3-Clause; offered beside the EPL
 	{"MPL-2.0", "mozilla public license version 2.0", true},
 	{"MPL-2.0", "mozilla public license, version 2.0", true},
 	{"AGPL", "gnu affero general public license version", false},
@@ -63,10 +64,10 @@ func main() {
 }
 
 // modules gives the directory of each module that a package of ours or one of
-// its tests imports, however far down, with and without gocv.
+// its tests imports, however far down, with and without gocv and go-nvml.
 func modules() (map[string]string, error) {
 	found := map[string]string{}
-	for _, tags := range []string{"", "gocv,gocv_specific_modules,gocv_videoio"} {
+	for _, tags := range []string{"nvml", "gocv,gocv_specific_modules,gocv_videoio"} {
 		cmd := exec.Command("go", "list", "-e", "-deps", "-test", "-tags", tags, "-f",
 			"{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Dir}}{{end}}{{end}}", "./...")
 		cmd.Stderr = os.Stderr

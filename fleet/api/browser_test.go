@@ -82,8 +82,15 @@ func (b tab) do(actions ...chromedp.Action[chromedp.Void]) {
 }
 
 func (b tab) open(url string) { b.Helper(); b.do(chromedp.Navigate(url)) }
-func (b tab) key(k string)    { b.Helper(); b.do(chromedp.KeyEvent(k)) }
-func (b tab) run(js string)   { b.Helper(); b.do(chromedp.Evaluate[chromedp.Void](js)) }
+
+// key presses one, once the page's script can hear it.
+func (b tab) key(k string) {
+	b.Helper()
+	b.shows(`document.readyState === "complete" && !document.querySelector(".keys").hidden`)
+	b.do(chromedp.KeyEvent(k))
+}
+
+func (b tab) run(js string) { b.Helper(); b.do(chromedp.Evaluate[chromedp.Void](js)) }
 
 // click follows a link or presses a button.
 func (b tab) click(selector string) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -180,12 +181,16 @@ func TestSlowReaderIsCut(t *testing.T) {
 	if d := time.Since(begin); d > 5*time.Second {
 		t.Errorf("telling took %v", d)
 	}
-	n := 0
-	for range slow.queue { // closed
-		n++
+	for range queueLength {
+		<-slow.queue
 	}
-	if n != queueLength {
-		t.Errorf("%d events were queued", n)
+	select {
+	case _, ok := <-slow.queue:
+		if ok {
+			t.Error("more is queued than should be")
+		}
+	default:
+		t.Error("it isn't cut")
 	}
 	if len(picky.queue) != 0 || len(sleepy.queue) != 1 {
 		t.Errorf("others have %d and %d events", len(picky.queue), len(sleepy.queue))
@@ -226,5 +231,29 @@ func TestHourCounts(t *testing.T) {
 	total, since := f.hour.sum()
 	if total.results != 3 || total.fails != 1 || total.none != 1 || since != f.began {
 		t.Errorf("%+v since %v", total, since)
+	}
+}
+
+// What was replayed doesn't come again, though it was told meanwhile.
+func TestReplayedOnce(t *testing.T) {
+	f := newFleet(t)
+	f.add("dline00001", "line-a", "")
+	f.send("dline00001", inspected("station1", 0), inspected("station1", 1), inspected("station1", 2))
+	w := httptest.NewRecorder()
+	out := &pieces{w: w, c: http.NewResponseController(w)}
+	last, err := f.replay(t.Context(), out, "", 1)
+	f.must(err)
+	if n := strings.Count(w.Body.String(), "event: result"); last != 3 || n != 2 {
+		t.Errorf("%d results up to number %d were replayed, want 2 up to 3", n, last)
+	}
+	w.Body.Reset()
+	r := &reader{queue: make(chan event, 3)}
+	r.queue <- event{id: 3, text: []byte("again")}
+	r.queue <- event{id: 4, text: []byte("new")}
+	r.queue <- event{text: []byte(", device")}
+	close(r.queue)
+	f.stream(t.Context(), out, r, last, nil)
+	if got := w.Body.String(); got != "new, device" {
+		t.Errorf("after the replay came %q", got)
 	}
 }

@@ -135,3 +135,13 @@ func TestGuard(t *testing.T) {
 		t.Errorf("a body of %d bytes: %d", maxBody+1, w.Code)
 	}
 }
+
+func TestSize(t *testing.T) {
+	for bytes, want := range map[uint64]string{
+		0: "0 B", 999: "999 B", 1000: "1.0 kB", 9_949: "9.9 kB", 9_950: "10 kB", 999_499: "999 kB", 999_500: "1.0 MB", 8_000_000_000: "8.0 GB", 1 << 60: "1152922 TB",
+	} {
+		if got := Size(bytes); got != want {
+			t.Errorf("%d bytes: %s, want %s", bytes, got, want)
+		}
+	}
+}

@@ -160,6 +160,7 @@ type demonstration struct {
 	fleet   *demoFleet
 	belts   []*belt
 	network outage
+	results []fleetResult // what the fleet has at the end
 }
 
 // run starts everything, waits for the end, stops everything and compares.
@@ -276,12 +277,9 @@ func (d *demonstration) finish(ctx context.Context, cut func()) (*demoSummary, e
 		o.drained = time.Since(o.to)
 	}
 	sum.Drain = d.network.drained.Seconds()
-	fleet, err := d.fleet.results(ctx)
-	if err != nil {
-		return nil, err
-	}
-	sum.fleet = fleet
-	return sum, nil
+	var err error
+	d.results, err = d.fleet.results(ctx)
+	return sum, err
 }
 
 // stop ends all programs: agents first.
@@ -301,7 +299,7 @@ func (d *demonstration) compare(sum *demoSummary) error {
 			return err
 		}
 		sum.add(b.play, results)
-		sum.hold(b.device, results)
+		sum.hold(b.device, results, d.results)
 	}
 	sum.finish()
 	return nil

@@ -20,6 +20,9 @@ const stopLimit = 8 * time.Second
 // findAgent is the agent's program: named, beside this one, or of PATH.
 func findAgent(named string) (string, error) {
 	if named != "" {
+		if _, err := os.Stat(named); err != nil {
+			return "", fmt.Errorf("find the agent: %w: name another with --agent", err)
+		}
 		return named, nil
 	}
 	if self, err := os.Executable(); err == nil {

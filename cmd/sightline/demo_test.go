@@ -178,6 +178,38 @@ func TestDemoEndsAtCtrlC(t *testing.T) {
 	}
 }
 
+// An agent that ends by itself ends the demo, with its own words, and nothing
+// is left behind.
+func TestDemoWithAnAgentThatEnds(t *testing.T) {
+	agent := needAgent(t)
+	for name, c := range map[string]struct{ run, want string }{
+		"grumpy": {"echo 'no room on the moon' >&2; exit 3", "the agent ended by itself (exit status 3): no room on the moon"},
+		"lazy":   {"exit 0", "the agent ended by itself (without an error)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			script := "#!/bin/sh\nif [ $1 = run ]; then " + c.run + "; fi\nexec " + agent + " \"$@\"\n"
+			mine := filepath.Join(dir, "sightline-agent")
+			if err := os.WriteFile(mine, []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(filepath.Join(filepath.Dir(agent), "sightline-fleet"), filepath.Join(dir, "sightline-fleet")); err != nil {
+				t.Fatal(err)
+			}
+			d := startDemo(t, "--agent", mine, "--listen", "127.0.0.1:0", "--json")
+			for d.lines.Scan() {
+				t.Errorf("it said %q", d.lines.Text())
+			}
+			if err := d.cmd.Wait(); err == nil || !strings.Contains(d.stderr.String(), c.want) {
+				t.Errorf("%v: %q, want %q", err, d.stderr.String(), c.want)
+			}
+			if left, err := os.ReadDir(strings.TrimPrefix(d.cmd.Env[len(d.cmd.Env)-1], "TMPDIR=")); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
 // waitForVerdict asks the agent until it has told a verdict.
 func waitForVerdict(t *testing.T, page string) {
 	t.Helper()

@@ -40,7 +40,12 @@ func TestFindAgent(t *testing.T) {
 	if got, err := findAgent(""); got != program || err != nil {
 		t.Errorf("found %q, %v; want that of PATH", got, err)
 	}
-	if got, err := findAgent("/opt/agent"); got != "/opt/agent" || err != nil {
+	t.Setenv("PATH", "")
+	if got, err := findAgent(program); got != program || err != nil {
 		t.Errorf("found %q, %v; want the one that was named", got, err)
+	}
+	_, err = findFleet(program)
+	if err == nil || !strings.Contains(err.Error(), "find sightline-fleet: it is neither beside "+program+" nor in PATH: run make build") {
+		t.Errorf("without a fleet service: %v", err)
 	}
 }

@@ -48,8 +48,6 @@ type demoSummary struct {
 	Pictures      string  `json:"pictures"`       // what the figures speak of
 
 	Wrong []string `json:"wrong,omitempty"` // the mistakes one by one, the first 20
-
-	fleet []fleetResult // what the fleet has, until hold takes it
 }
 
 // result is a verdict as the journal has it.
@@ -109,7 +107,6 @@ func readResults(data string) ([]result, error) {
 // one whose place in the frame that was drawn when the verdict's best view was
 // taken is nearest.
 func (s *demoSummary) add(p *played, results []result) {
-	s.ResultsDevice += len(results)
 	if len(p.drawn) == 0 {
 		return
 	}
@@ -145,9 +142,10 @@ func (s *demoSummary) add(p *played, results []result) {
 }
 
 // hold compares one device's results with what the fleet has of it.
-func (s *demoSummary) hold(device string, results []result) {
+func (s *demoSummary) hold(device string, results []result, fleet []fleetResult) {
+	s.ResultsDevice += len(results)
 	times := map[uint64]int{}
-	for _, r := range s.fleet {
+	for _, r := range fleet {
 		if r.Device == device {
 			times[r.Seq]++
 			s.ResultsFleet++

@@ -322,10 +322,10 @@ func compare(p *played, results []result) demoSummary {
 // TestHold: each way in which the fleet's results can differ from a device's
 // is counted as what it is.
 func TestHold(t *testing.T) {
-	sum := demoSummary{fleet: []fleetResult{{"a", 1}, {"a", 3}, {"a", 3}, {"a", 9}, {"b", 1}, {"c", 7}}}
-	sum.ResultsDevice = 4
-	sum.hold("a", []result{{seq: 1}, {seq: 2}, {seq: 3}})
-	sum.hold("b", []result{{seq: 1}})
+	fleet := []fleetResult{{"a", 1}, {"a", 3}, {"a", 3}, {"a", 9}, {"b", 1}, {"c", 7}}
+	var sum demoSummary
+	sum.hold("a", []result{{seq: 1}, {seq: 2}, {seq: 3}}, fleet)
+	sum.hold("b", []result{{seq: 1}}, fleet)
 	if sum.ResultsFleet != 5 || sum.Lost != 1 || sum.Twice != 1 || sum.Strange != 1 {
 		t.Errorf("%+v", sum)
 	}

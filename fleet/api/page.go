@@ -305,8 +305,11 @@ func (s *Server) figures(views []deviceView) []figure {
 		rest = fmt.Sprintf("%s fail + %s no decision", web.Count(sum.fails), web.Count(sum.none))
 	}
 	waiting := "nothing waits"
-	if behind > 0 {
+	switch away := of - online; {
+	case behind > 0:
 		waiting = "on " + plural(behind, "device", "devices")
+	case away > 0:
+		waiting = "unknown of " + plural(away, "device", "devices")
 	}
 	return []figure{
 		{"Online", web.Count(online), "of " + web.Count(of), "devices"},

@@ -149,7 +149,7 @@ func parsePHC(text string) (phc, error) {
 	if err := errors.Join(err, err2); err != nil {
 		return phc{}, err
 	}
-	if len(h.salt) < 8 || len(h.salt) > maxSize || len(h.sum) < 16 || len(h.sum) > maxSize {
+	if len(h.salt) < 8 || len(h.salt) > maxSize || len(h.sum) < sumSize || len(h.sum) > maxSize {
 		return phc{}, fmt.Errorf("its salt has %d bytes and its sum %d", len(h.salt), len(h.sum))
 	}
 	if h.String() != text {

@@ -196,14 +196,14 @@ func (c *Cable) pass(ctx context.Context, from, to *net.TCPConn) error {
 			if err != nil {
 				return err
 			}
+			c.mu.Lock()
+			c.passed += uint64(piece) // before the other end can know
+			c.mu.Unlock()
 			if _, err := to.Write(buf[sent : sent+piece]); err != nil {
 				_ = from.Close()
 				return err
 			}
 			sent += piece
-			c.mu.Lock()
-			c.passed += uint64(piece)
-			c.mu.Unlock()
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {

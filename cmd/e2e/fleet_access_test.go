@@ -57,7 +57,7 @@ func TestCertificatesAtTheBroker(t *testing.T) {
 			client, err := connectAs(c, d.id, clientTLS(mine(t, i)), i)
 			if err == nil && b.outside { // there the certificate's name is put in place of the one that was said
 				for _, topic := range []string{wire.Topic(d.id, wire.Up, wire.KindEvents), wire.Topic(d.id, wire.Up, wire.KindLife)} {
-					client.Publish(topic, 1, false, batch(t, recipe{Name: "forged"}, d.now().Epoch, 1, 9).payload).WaitTimeout(patience)
+					client.Publish(topic, 1, false, batch(t, recipe{Name: "forged"}, d.now().Epoch, 1, 9)).WaitTimeout(patience)
 				}
 				client.Disconnect(0)
 			} else if err == nil {
@@ -189,7 +189,7 @@ func TestRevokedAtTheBroker(t *testing.T) {
 			if p := c.presence(d.id); p != "revoked" {
 				t.Errorf("the fleet shows it as %q", p)
 			}
-			d.process.stop()
+			d.process.finish()
 			neighbour.audit(c, neighbour.stop())
 		})
 	}
@@ -238,7 +238,7 @@ func TestNewerDatabase(t *testing.T) {
 	c := newCentral(t, false)
 	data := filepath.Join(t.TempDir(), "device")
 	id := c.enrol(data)
-	c.process.stop()
+	c.process.finish()
 	change := func(text string) {
 		t.Helper()
 		db, err := sql.Open("sqlite", filepath.Join(c.dir, fleet.DatabaseName))

@@ -70,7 +70,7 @@ func TestFleetsClock(t *testing.T) {
 			d := newDevice(t, c, "device")
 			d.start()
 			d.until("results at the fleet", func(now told) bool { return now.Acked > 50 })
-			c.process.stop() // so that it keeps the newest time that it saw
+			c.process.finish() // so that it keeps the newest time that it saw
 			c.ahead = k.then
 			c.serve()
 			if k.refused {
@@ -105,7 +105,7 @@ func testRefusedByClock(t *testing.T, c *central, d *device) {
 	}
 	d.until("more results there", func(later told) bool { return later.Last > now.Last+100 })
 	t.Logf("the device says: %s", now.Error)
-	d.process.stop()
+	d.process.finish()
 	d.anew(c)
 	d.start()
 	d.audit(c, d.stop())

@@ -338,7 +338,7 @@ func (d *device) drained() told {
 func (d *device) stop() told {
 	d.t.Helper()
 	now := d.drained()
-	d.process.stop()
+	d.process.finish()
 	return now
 }
 

@@ -172,23 +172,25 @@ func (i *intruder) jumble(r recipe, epoch uint64) (last uint64) {
 	i.t.Helper()
 	n := 30
 	if full() {
-		n = 1000
+		n = 300
 	}
 	var good [][]byte
+	var ends []uint64 // of each
 	for range n {
-		b := batch(i.t, r, epoch, last+1, 1+rand.Uint64N(20))
-		last += uint64(b.count)
-		good = append(good, b.payload)
+		count := 1 + rand.Uint64N(20)
+		good = append(good, batch(i.t, r, epoch, last+1, count))
+		last += count
+		ends = append(ends, last)
 	}
 	rounds := 0
 	for ; i.watermark(epoch) < last; rounds++ {
 		if rounds > 50*n {
 			i.t.Fatalf("the fleet is at %d of %d after %d rounds", i.watermark(epoch), last, rounds)
 		}
-		// Any of those around what is missing, mostly not the next.
-		at := i.watermark(epoch) * uint64(n) / last
+		// Any of those around the one that is missing.
+		missing, _ := slices.BinarySearch(ends, i.watermark(epoch)+1)
 		for range 20 {
-			g := good[min(uint64(n-1), max(at, 5)-5+rand.Uint64N(12))]
+			g := good[min(n-1, max(missing, 5)-5+rand.IntN(12))]
 			i.say(i.own(wire.KindEvents), byte(rand.IntN(2)), g)
 			i.say(i.own(wire.KindEvents), 0, spoil(g))
 		}
@@ -234,9 +236,9 @@ func (i *intruder) lie(c *central, honestEpoch uint64, victim func(wire.Way, wir
 	}
 	i.say(events, 1, whole)
 	made := recipe{Name: "lies"}
-	i.say(events, 1, batch(i.t, made, 79, math.MaxUint64-9, 5).payload)
-	i.say(events, 1, batch(i.t, made, 80, 1<<62, 5).payload)
-	i.say(events, 1, batch(i.t, made, honestEpoch, 1000, 5).payload) // a gap in an epoch that only another device has
+	i.say(events, 1, batch(i.t, made, 79, math.MaxUint64-9, 5))
+	i.say(events, 1, batch(i.t, made, 80, 1<<62, 5))
+	i.say(events, 1, batch(i.t, made, honestEpoch, 1000, 5)) // a gap in an epoch that only another device has
 	i.say(events, 1, bytes.Repeat([]byte{0xff}, 1<<20))
 	i.say(events, 0, bytes.Repeat([]byte{0}, 20<<20)) // cut for that
 	eventually(i.t, "its connection", i.client.IsConnectionOpen)
@@ -254,7 +256,7 @@ func (i *intruder) lie(c *central, honestEpoch uint64, victim func(wire.Way, wir
 			i.t.Fatal(err)
 		}
 		i.say(topic, 1, ack)
-		i.say(topic, 1, batch(i.t, made, honestEpoch, 1, 5).payload)
+		i.say(topic, 1, batch(i.t, made, honestEpoch, 1, 5))
 	}
 	return []uint64{78}
 }
@@ -273,8 +275,8 @@ func (i *intruder) flood(honest *device, r recipe, epoch uint64) {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	b := batch(i.t, r, epoch, 1, 20).payload
-	far := batch(i.t, r, epoch, 1<<40+1, 20).payload
+	b := batch(i.t, r, epoch, 1, 20)
+	far := batch(i.t, r, epoch, 1<<40+1, 20)
 	said := make([]int, 3)
 	for n := range said {
 		flooders.Go(func() {
@@ -310,14 +312,8 @@ func (i *intruder) flood(honest *device, r recipe, epoch uint64) {
 	}
 }
 
-// packed is an encoded batch.
-type packed struct {
-	count   int
-	payload []byte
-}
-
-// batch is one of records as the recipe makes them.
-func batch(t testing.TB, r recipe, epoch, first, count uint64) packed {
+// batch is an encoded one of records as the recipe makes them.
+func batch(t testing.TB, r recipe, epoch, first, count uint64) []byte {
 	t.Helper()
 	b := &wire.Batch{Epoch: epoch}
 	for seq := first; seq < first+count; seq++ {
@@ -328,5 +324,5 @@ func batch(t testing.TB, r recipe, epoch, first, count uint64) packed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return packed{len(b.Items), payload}
+	return payload
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/sightline-edge/sightline/vision/infer"
 )
 
 // TestFleetKilled: devices and the fleet, the broker inside it, are killed with
@@ -26,6 +28,7 @@ func testKills(t *testing.T, outside bool) {
 	c := newCentral(t, outside)
 	db := c.database()
 	devices := []*device{newDevice(t, c, "first"), newDevice(t, c, "second")}
+	devices[1].set.Retain = 128 << 10 // what the fleet has said that it has is soon gone here
 	for _, d := range devices {
 		if full() {
 			d.set.Rate = 800
@@ -54,7 +57,9 @@ func testKills(t *testing.T, outside bool) {
 		})
 	}
 	var agent *enrolledStation
-	if !outside {
+	if _, err := infer.FindLibrary(""); err != nil {
+		t.Log("the real agent is left out: ", err)
+	} else if !outside {
 		agent = newEnrolledStation(t, c)
 		kills = append(kills, agent.killed)
 	}
@@ -119,7 +124,7 @@ func (e *enrolledStation) killed() {
 // audit ends the agent, has what it left brought to the fleet and compares.
 func (e *enrolledStation) audit(c *central) {
 	e.t.Helper()
-	e.process.stop()
+	e.process.finish()
 	d := &device{t: e.t, id: e.id, set: settings{Data: e.data, Spread: 300 * time.Millisecond, Make: recipe{Name: "agent"}}}
 	d.start()
 	last := d.stop()

@@ -95,6 +95,15 @@ func (p *process) over() bool {
 	}
 }
 
+// finish ends it by SIGTERM, whenever a busy machine comes to that.
+func (p *process) finish() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	p.ends(patience)
+}
+
 // printed is what a program prints that ends with 0.
 func printed(t testing.TB, path string, args ...string) string {
 	t.Helper()

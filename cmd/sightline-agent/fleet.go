@@ -20,6 +20,9 @@ import (
 // now, so that enrolling needs no restart.
 const lookEvery = 2 * time.Second
 
+// againEvery is when an uplink that gave up is started again.
+const againEvery = 30 * time.Second
+
 // fleetLink sends the journal to the fleet once the device is enrolled. Nothing
 // that happens to it touches inspection.
 type fleetLink struct {
@@ -31,6 +34,7 @@ type fleetLink struct {
 	mu       sync.Mutex // protects what follows
 	identity *identity.Identity
 	uplink   *uplink.Uplink
+	broken   error // why the uplink doesn't run now
 }
 
 // run waits until the device is enrolled, then sends until ctx ends.
@@ -52,11 +56,34 @@ func (l *fleetLink) run(ctx context.Context, a *agent.Agent) error {
 	l.mu.Unlock()
 	var g errgroup.Group
 	g.Go(func() error { return id.Run(ctx) })
-	g.Go(func() error { return up.Run(ctx) })
-	if err := g.Wait(); err != nil && ctx.Err() == nil {
-		l.log.Error("nothing is sent to the fleet any more", "err", err)
+	g.Go(func() error {
+		l.keep(ctx, up)
+		return nil
+	})
+	return g.Wait()
+}
+
+// keep runs the uplink until ctx ends. What ends it before, such as a page of
+// the journal that can't be read, is told and tried again: inspection goes on
+// meanwhile, and so should sending.
+func (l *fleetLink) keep(ctx context.Context, up *uplink.Uplink) {
+	for ctx.Err() == nil {
+		err := up.Run(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		l.log.Error("nothing is sent to the fleet for now", "err", err, "again", againEvery)
+		l.mu.Lock()
+		l.broken = err
+		l.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(againEvery):
+		}
+		l.mu.Lock()
+		l.broken = nil
+		l.mu.Unlock()
 	}
-	return nil
 }
 
 // enrolled waits for the device's identity; nil when ctx ends before, or with
@@ -78,7 +105,7 @@ func (l *fleetLink) enrolled(ctx context.Context) (*identity.Identity, error) {
 // now is how the connection is doing, nil before the device is enrolled.
 func (l *fleetLink) now() *api.Fleet {
 	l.mu.Lock()
-	id, up := l.identity, l.uplink
+	id, up, broken := l.identity, l.uplink, l.broken
 	l.mu.Unlock()
 	if up == nil {
 		return nil
@@ -94,6 +121,9 @@ func (l *fleetLink) now() *api.Fleet {
 	}
 	if !f.Connected {
 		f.Error = u.LastError
+	}
+	if broken != nil {
+		f.Error = broken.Error()
 	}
 	if i.Expiring || i.Expired {
 		f.Renewal = i.LastError

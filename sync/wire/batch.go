@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -24,6 +25,8 @@ const (
 	encodingPlain byte = 0 // each its length as a varint, then its bytes
 	encodingZstd  byte = 1 // results delta-coded (delta.go), by columns (columns.go), zstd (RFC 8878) with dictionary 1
 )
+
+const holeField = 3 // of a Record
 
 // Hole reasons: why records will never come.
 const (
@@ -182,7 +185,26 @@ func splitPlain(b []byte, count int) ([][]byte, error) {
 	return bodies, nil
 }
 
+// holeIn is the hole that the body is, nil for others. Results, which are most,
+// are told apart without decoding them.
 func holeIn(body []byte) *Hole {
+	may := false
+	for b := body; len(b) > 0 && !may; {
+		field, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return nil
+		}
+		may = field == holeField
+		if b = b[n:]; !may {
+			if n = protowire.ConsumeFieldValue(field, kind, b); n < 0 {
+				return nil
+			}
+			b = b[n:]
+		}
+	}
+	if !may {
+		return nil
+	}
 	r := new(Record)
 	if proto.Unmarshal(body, r) != nil {
 		return nil

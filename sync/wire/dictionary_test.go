@@ -124,7 +124,7 @@ func TestDictionary(t *testing.T) {
 	for _, c := range []struct {
 		n    int
 		most int // bytes an event
-	}{{1, 300}, {10, 85}, {100, 52}} {
+	}{{1, 270}, {10, 70}, {100, 38}} {
 		sent, events := 0, 0
 		for seed := range uint64(40) {
 			b := newLine(1e6+seed).batch(t, 1, c.n) // none of the lines that it was trained on
@@ -149,7 +149,7 @@ func trainDictionary(t *testing.T) {
 		items, _ := uncompressed(b)
 		samples = append(samples, items)
 	}
-	d, err := dict.BuildZstdDict(samples, dict.Options{MaxDictSize: 4 << 10, HashBytes: 6, ZstdDictID: dictionaryID, ZstdLevel: zstd.SpeedBestCompression})
+	d, err := dict.BuildZstdDict(samples, dict.Options{MaxDictSize: 8 << 10, HashBytes: 6, ZstdDictID: dictionaryID, ZstdLevel: zstd.SpeedBestCompression})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func Decode(b []byte) (*Record, error) {
 }
 
 // NewResult fills in what the part and its decision say, decided at that
-// time. Who looked (station, line, camera, model, rule, attempt) is for the
+// time, with times in whole microseconds: no camera tells them finer, and what is finer can't be compressed. Who looked (station, line, camera, model, rule, attempt) is for the
 // caller to add. Texts that are no UTF-8 are mended, so that no odd label
 // keeps a verdict off the record.
 func NewResult(p *vision.Part, d *vision.Decision, decided time.Time) *Result {
@@ -74,7 +74,7 @@ func NewResult(p *vision.Part, d *vision.Decision, decided time.Time) *Result {
 		Verdict: NewVerdict(d.Verdict), Reason: mend(d.Reason),
 	}
 	if !p.LastSeen.IsZero() {
-		r.Latency = int64(decided.Sub(p.LastSeen))
+		r.Latency = int64(decided.Sub(p.LastSeen)) / micro * micro
 	}
 	for _, e := range p.Defects {
 		r.Evidence = append(r.Evidence, &Evidence{Label: mend(e.Label), Score: e.Score, Frames: count(e.Frames), Box: NewBox(e.Box)})
@@ -168,7 +168,7 @@ func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.UnixNano()
+	return t.UnixNano() / micro * micro
 }
 
 func mend(s string) string { return strings.ToValidUTF8(s, "\ufffd") }

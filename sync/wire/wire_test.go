@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write goldens that are missing")
 
 var (
-	first   = time.Date(2026, 3, 1, 6, 0, 0, 123456789, time.UTC)
+	first   = time.Date(2026, 3, 1, 6, 0, 0, 123456000, time.UTC)
 	last    = first.Add(400 * time.Millisecond)
 	decided = last.Add(31 * time.Millisecond)
 )
@@ -47,6 +47,9 @@ func someResult() *Result {
 	r.Model, r.ModelDigest = "parts", strings.Repeat("ab", 32)
 	r.Rule, r.RuleDigest = "threshold:defect>0.5", strings.Repeat("cd", 32)
 	r.Attempt = 1
+	for _, t := range []*int64{&r.FirstCaptured, &r.LastCaptured, &r.Decided} {
+		*t += 789 // as it was published, before times were whole microseconds
+	}
 	return r
 }
 
@@ -59,7 +62,7 @@ func TestGoldens(t *testing.T) {
 	for name, want := range map[string]*Record{
 		"result.v1": {Kind: &Record_Result{Result: someResult()}},
 		"late.v1":   {Kind: &Record_Result{Result: late}},
-		"told.v1": {Kind: &Record_Told{Told: &Told{Seq: 1 << 40, At: decided.UnixNano(),
+		"told.v1": {Kind: &Record_Told{Told: &Told{Seq: 1 << 40, At: decided.UnixNano() + 789,
 			Answer: &Answer{Verdict: Verdict_VERDICT_NONE, Reason: vision.ReasonNotRecorded}}}},
 		"empty.v1": {Kind: &Record_Result{Result: &Result{}}},
 	} {
@@ -91,7 +94,9 @@ func TestGoldens(t *testing.T) {
 }
 
 func TestThereAndBack(t *testing.T) {
-	b, err := EncodeResult(someResult())
+	part, decision := somePart(), someDecision()
+	part.Seen = part.Seen.Add(789) // of which whole microseconds are kept
+	b, err := EncodeResult(NewResult(&part, &decision, decided.Add(999)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sightline-edge/sightline/fleet/enroll"
 	"github.com/sightline-edge/sightline/fleet/store"
@@ -37,9 +40,18 @@ func Init(ctx context.Context, dir string, names []string) (ca *enroll.CA, passw
 	return ca, password, errors.Join(err, st.Close())
 }
 
+// ErrName is AddUser's for a name that nobody can log in by.
+var ErrName = errors.New("a name has 1 to 64 bytes, printable, without spaces at its ends")
+
+const maxName = 64 // bytes, as the login takes them
+
 // AddUser adds a person with a generated password, which is returned and kept
-// nowhere.
+// nowhere. Errors: ErrName, store.ErrExists.
 func AddUser(ctx context.Context, st *store.Store, name string, role auth.Role) (password string, err error) {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || name != strings.TrimSpace(name) ||
+		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "", fmt.Errorf("add user %q: %w", name, ErrName)
+	}
 	password = auth.NewPassword()
 	hash, err := auth.Hash(ctx, password)
 	if err != nil {

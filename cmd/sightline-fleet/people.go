@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ the fleet.`,
 			if err := cli.Required("group", group, "line-a"); err != nil {
 				return err
 			}
+			life = cmp.Or(life, enroll.DefaultTokenLife)
 			return with(*dir, func(st *store.Store) error {
 				ca, err := fleet.OpenCA(*dir)
 				if err != nil {
@@ -65,17 +67,20 @@ the fleet.`,
 		},
 	}
 	cmd.Flags().StringVar(&group, "group", "", "fleet group of the device")
-	cmd.Flags().DurationVar(&life, "life", time.Hour, "how long it is good")
+	cmd.Flags().DurationVar(&life, "life", enroll.DefaultTokenLife, "how long it is good, 1 minute to 30 days")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
 
 func newRevoke(dir *string) *cobra.Command {
-	return &cobra.Command{
-		Use:     "revoke DEVICE",
-		Short:   "end a device's access for good",
-		Long:    `revoke lets the device send no more: its connection is cut within seconds, and its certificate is neither taken nor renewed any more. To come back it enrols anew.`,
-		Example: `  sightline-fleet revoke --data fleet d7k2m9x4qpa`,
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "revoke DEVICE",
+		Short: "end a device's access for good",
+		Long: `revoke lets the device send no more: its connection is cut within seconds, and its
+certificate is neither taken nor renewed any more. To come back it enrols anew.
+The reason is printed and kept nowhere; the service's log tells when it cuts.`,
+		Example: `  sightline-fleet revoke --data fleet d7k2m9x4qpa --reason stolen`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return cli.Usage("takes one device, as in: sightline-fleet revoke d7k2m9x4qpa")
@@ -84,14 +89,23 @@ func newRevoke(dir *string) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return with(*dir, func(st *store.Store) error {
-				if err := st.Revoke(cmd.Context(), args[0], st.Now()); err != nil {
-					return fmt.Errorf("revoke device %q: %w", args[0], err)
+				err := st.Revoke(cmd.Context(), args[0], st.Now())
+				if errors.Is(err, store.ErrNotFound) {
+					return fmt.Errorf("there is no device %q: the overview page and sightline devices show their ids", args[0])
+				} else if err != nil {
+					return err
 				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "device %s is revoked\n", args[0])
+				because := ""
+				if reason != "" {
+					because = ": " + reason
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "device %s is revoked%s\n", args[0], because)
 				return err
 			})
 		},
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever reads the output")
+	return cmd
 }
 
 func newUser(dir *string) *cobra.Command {
@@ -102,8 +116,17 @@ func newUser(dir *string) *cobra.Command {
   sightline-fleet user token anna --data fleet
   sightline-fleet user list --data fleet`,
 	}
-	user.AddCommand(newUserAdd(dir), newUserToken(dir), newUserPassword(dir), newUserRemove(dir), newUserList(dir))
+	user.AddCommand(newUserAdd(dir), newUserPassword(dir), newUserRemove(dir), newUserList(dir))
+	user.AddCommand(newUserToken(dir), newUserTokens(dir), newUserTokenRemove(dir))
 	return user
+}
+
+// known says what to do about a person whom the fleet doesn't know.
+func known(name string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("there is no user %q: sightline-fleet user list names them", name)
+	}
+	return err
 }
 
 // named refuses all but one name as argument.
@@ -128,8 +151,13 @@ func newUserAdd(dir *string) *cobra.Command {
 			}
 			return with(*dir, func(st *store.Store) error {
 				password, err := fleet.AddUser(cmd.Context(), st, args[0], r)
-				if err != nil {
-					return fmt.Errorf("add user %q: %w", args[0], err)
+				switch {
+				case errors.Is(err, fleet.ErrName):
+					return cli.Usage("%v", err)
+				case errors.Is(err, store.ErrExists):
+					return fmt.Errorf("there is a user %q already: sightline-fleet user password gives them a new password", args[0])
+				case err != nil:
+					return err
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "user:      %s (%s)\npassword:  %s   (shown only now)\n", args[0], r, password)
 				return err
@@ -140,39 +168,10 @@ func newUserAdd(dir *string) *cobra.Command {
 	return cmd
 }
 
-func newUserToken(dir *string) *cobra.Command {
-	var name string
-	var life time.Duration
-	cmd := &cobra.Command{
-		Use: "token NAME", Short: "make an API token with the person's role, shown once",
-		Args: named("sightline-fleet user token anna"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(*dir, func(st *store.Store) error {
-				u, err := st.User(cmd.Context(), args[0])
-				if err != nil {
-					return fmt.Errorf("make a token for %q: %w", args[0], err)
-				}
-				secret := auth.NewSecret(auth.TokenPrefix)
-				t := store.APIToken{Key: auth.KeyOf(secret), Name: name, User: u.Name, Role: u.Role, Created: st.Now()}
-				if life > 0 {
-					t.Expires = st.Now().Add(life)
-				}
-				if err := st.AddAPIToken(cmd.Context(), t); err != nil {
-					return fmt.Errorf("make a token for %q: %w", args[0], err)
-				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), secret)
-				return err
-			})
-		},
-	}
-	cmd.Flags().StringVar(&name, "for", "command line", "what the token is for, for people")
-	cmd.Flags().DurationVar(&life, "life", 90*24*time.Hour, "how long it is good; 0 for ever")
-	return cmd
-}
-
 func newUserPassword(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "password NAME", Short: "give a person a new generated password, shown once",
+		Long: "password gives a person a new generated password and ends what the old one let in: logins on the pages, and all the person's API tokens.",
 		Args: named("sightline-fleet user password anna"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return with(*dir, func(st *store.Store) error {
@@ -182,7 +181,7 @@ func newUserPassword(dir *string) *cobra.Command {
 					err = st.SetPassword(cmd.Context(), args[0], hash)
 				}
 				if err != nil {
-					return fmt.Errorf("give %q a password: %w", args[0], err)
+					return known(args[0], err)
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "password:  %s   (shown only now)\n", password)
 				return err
@@ -197,10 +196,7 @@ func newUserRemove(dir *string) *cobra.Command {
 		Args: named("sightline-fleet user remove anna"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return with(*dir, func(st *store.Store) error {
-				if err := st.RemoveUser(cmd.Context(), args[0]); err != nil {
-					return fmt.Errorf("remove user %q: %w", args[0], err)
-				}
-				return nil
+				return known(args[0], st.RemoveUser(cmd.Context(), args[0]))
 			})
 		},
 	}

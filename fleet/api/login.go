@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 const (
 	sessionLife = 12 * time.Hour      // since it was last used
 	tokenLife   = 90 * 24 * time.Hour // of one that a login gives to a program
+	maxLogins   = 10                  // of one user at one place that are good at once
 	renewAfter  = 10 * time.Minute    // so old a session's end is moved
 	hashTime    = 10 * time.Second    // to wait for a password's check
 )
@@ -86,7 +88,7 @@ func (s *Server) logIn(ctx context.Context, name, password string, from netip.Ad
 	s.logins.Succeeded(name, from)
 	if stale {
 		if hash, err := auth.Hash(ctx, password); err == nil { // else the next login tries again
-			if err := s.store.SetPassword(ctx, name, hash); err != nil {
+			if err := s.store.RenewHash(ctx, name, u.Hash, hash); err != nil && !errors.Is(err, store.ErrNotFound) {
 				s.log.Warn("renew a password's hash", "user", name, "err", err)
 			}
 		}
@@ -234,7 +236,7 @@ func (s *Server) loginV1(ctx context.Context, in *loginInput) (*loginOutput, err
 	secret, now := auth.NewSecret(auth.TokenPrefix), s.store.Now()
 	key := auth.KeyOf(secret)
 	name := fmt.Sprintf("%s %x", cmp.Or(in.Body.Name, "login"), key[:4]) // a user's tokens have different names
-	s.forgetTokens(ctx, u.Name, now)
+	s.forgetTokens(ctx, u.Name, name[:len(name)-8], now)
 	t := store.APIToken{Key: key, Name: name, User: u.Name, Role: u.Role, Created: now, Expires: now.Add(tokenLife)}
 	if err := s.store.AddAPIToken(ctx, t); err != nil {
 		return nil, s.loginProblem(err)
@@ -244,16 +246,24 @@ func (s *Server) loginV1(ctx context.Context, in *loginInput) (*loginOutput, err
 	return out, nil
 }
 
-// forgetTokens removes the user's tokens that have expired.
-func (s *Server) forgetTokens(ctx context.Context, user string, now time.Time) {
+// forgetTokens removes the user's tokens that have expired, and of those that
+// logins gave to the same place the oldest, so that they don't pile up.
+func (s *Server) forgetTokens(ctx context.Context, user, place string, now time.Time) {
 	all, err := s.store.APITokens(ctx)
+	all = slices.DeleteFunc(all, func(t store.APIToken) bool { return t.User != user })
+	slices.SortFunc(all, func(a, b store.APIToken) int { return b.Created.Compare(a.Created) })
+	same := 1 // the one that is made
 	for _, t := range all {
-		if err == nil && t.User == user && !t.Expires.IsZero() && now.After(t.Expires) {
+		here := len(t.Name) == len(place)+8 && strings.HasPrefix(t.Name, place)
+		if here {
+			same++
+		}
+		if err == nil && (here && same > maxLogins || !t.Expires.IsZero() && now.After(t.Expires)) {
 			err = s.store.RemoveAPIToken(ctx, t.Key)
 		}
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		s.log.Warn("forget expired tokens", "user", user, "err", err)
+		s.log.Warn("forget tokens", "user", user, "err", err)
 	}
 }
 

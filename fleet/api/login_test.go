@@ -2,13 +2,18 @@ package api
 
 import (
 	"crypto/tls"
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/argon2"
 
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
@@ -169,6 +174,36 @@ func TestSessionsEnd(t *testing.T) {
 	}
 }
 
+// A password's hash that is of another cost is renewed by a login, which ends
+// nothing: the password is the same.
+func TestStaleHashIsRenewed(t *testing.T) {
+	f := newFleet(t)
+	salt := []byte("a salt for a test")
+	sum := argon2.IDKey([]byte(password), salt, 1, 1024, 1, 32)
+	b64 := base64.RawStdEncoding
+	old := fmt.Sprintf("$argon2id$v=%d$m=1024,t=1,p=1$%s$%s", argon2.Version, b64.EncodeToString(salt), b64.EncodeToString(sum))
+	u, err := f.store.User(t.Context(), "viewer")
+	f.must(err)
+	f.must(f.store.RenewHash(t.Context(), "viewer", u.Hash, old))
+	session := f.session("viewer")
+	if w := f.post("/login", credentials("viewer", password, "/")); w.Code != 303 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if u, err := f.store.User(t.Context(), "viewer"); err != nil || u.Hash == old {
+		t.Errorf("its hash is still the old one: %v", err)
+	}
+	if w := f.get("/", session); w.Code != 200 {
+		t.Errorf("the session ended: %d", w.Code)
+	}
+	if w := f.ask(auth.Viewer, "GET", "/v1/me"); w.Code != 200 {
+		t.Errorf("the token ended: %d", w.Code)
+	}
+	f.must(f.store.SetPassword(t.Context(), "viewer", old))
+	if w := f.ask(auth.Viewer, "GET", "/v1/me"); w.Code != 401 {
+		t.Errorf("the token outlives its password: %d", w.Code)
+	}
+}
+
 func TestLoginOfAProgram(t *testing.T) {
 	f := newFleet(t)
 	login := func() string {
@@ -187,6 +222,18 @@ func TestLoginOfAProgram(t *testing.T) {
 	if w := f.ask(auth.Operator, "GET", "/v1/me"); w.Code != 200 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
+	for range maxLogins {
+		login()
+	}
+	all, err := f.store.APITokens(t.Context())
+	f.must(err)
+	if n := len(slices.DeleteFunc(all, func(t store.APIToken) bool { return t.User != "operator" })); n != maxLogins+1 { // and the test's own
+		t.Errorf("the operator has %d tokens", n)
+	}
+	if w := f.ask(auth.Operator, "GET", "/v1/me"); w.Code != 401 {
+		t.Errorf("the first of many from one desk is still good: %d", w.Code)
+	}
+	f.tokens[auth.Operator] = login()
 	if w := f.ask(auth.Operator, "POST", "/v1/logout"); w.Code != 204 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

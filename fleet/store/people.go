@@ -50,8 +50,8 @@ func (s *Store) users(ctx context.Context, which string, args ...any) ([]User, e
 	}, `SELECT name, role, hash, created FROM user `+which, args...)
 }
 
-// SetPassword gives a user another password, by its hash, and ends the user's
-// sessions; tokens stay.
+// SetPassword gives a user another password, by its hash, and ends what the
+// old one let in: the user's sessions and API tokens.
 func (s *Store) SetPassword(ctx context.Context, name, hash string) error {
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		r, err := tx.ExecContext(ctx, `UPDATE user SET hash = ? WHERE name = ?`, hash, name)
@@ -62,12 +62,21 @@ func (s *Store) SetPassword(ctx context.Context, name, hash string) error {
 			return errors.Join(err, ErrNotFound)
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM session WHERE user = ?`, name)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `DELETE FROM api_token WHERE user = ?`, name)
+		}
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("set the password of user %s: %w", name, err)
 	}
 	return nil
+}
+
+// RenewHash replaces the hash of a user's password by another one of the same
+// password. ErrNotFound where the old one isn't the user's any more.
+func (s *Store) RenewHash(ctx context.Context, name, old, hash string) error {
+	return s.must(ctx, "renew the password's hash of user "+name, `UPDATE user SET hash = ? WHERE name = ? AND hash = ?`, hash, name, old)
 }
 
 // RemoveUser removes a user with all sessions and tokens.

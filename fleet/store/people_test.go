@@ -50,6 +50,12 @@ func TestUsersSessionsTokens(t *testing.T) {
 	}
 	_, err = s.APIToken(ctx, key, now.Add(time.Hour))
 	want(t, err, ErrExpired)
+	want(t, s.RenewHash(ctx, "ann", "h0", "h9"), ErrNotFound)
+	want(t, s.RenewHash(ctx, "ann", "h1", "h1 at another cost"), nil)
+	_, err = s.Session(ctx, key, now)
+	want(t, err, nil)
+	_, err = s.APIToken(ctx, key, now)
+	want(t, err, nil) // the password is the same
 	want(t, s.SetPassword(ctx, "ann", "h2"), nil)
 	want(t, s.SetPassword(ctx, "bob", "h2"), ErrNotFound)
 	if u, err := s.User(ctx, "ann"); err != nil || u.Hash != "h2" {
@@ -59,7 +65,8 @@ func TestUsersSessionsTokens(t *testing.T) {
 	want(t, err, ErrNotFound)
 	want(t, s.ExtendSession(ctx, key, now), ErrNotFound)
 	_, err = s.APIToken(ctx, key, now)
-	want(t, err, nil)
+	want(t, err, ErrNotFound)
+	want(t, s.AddAPIToken(ctx, APIToken{Key: key, Name: "ci", User: "ann"}), nil)
 	want(t, s.RemoveUser(ctx, "ann"), nil)
 	want(t, s.RemoveUser(ctx, "ann"), ErrNotFound)
 	want(t, s.RemoveSession(ctx, key), nil)

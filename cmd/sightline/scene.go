@@ -21,8 +21,6 @@ about each part. The same seed gives the same pictures on every machine.`,
   # an IP camera that looks at the belt
   sightline scene serve --mjpeg 127.0.0.1:8090`,
 	}
-	cmd.Args = cli.NoArgs
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.AddCommand(newSceneWriteCommand(), newSceneServeCommand())
 	return cmd
 }

@@ -39,6 +39,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the default action is back for the second signal
+	strict(root)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -60,6 +61,23 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	}
 	fmt.Fprintf(stderr, "see '%s --help'\n", cmd.CommandPath())
 	return WrongUse
+}
+
+// strict makes the commands that only hold others refuse what is none of those:
+// cobra takes it for an argument, prints the help and is content.
+func strict(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+	if !cmd.HasParent() || !cmd.HasSubCommands() || cmd.Runnable() {
+		return
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return Usage("unknown command %q for %q", args[0], cmd.CommandPath())
+		}
+		return cmd.Help()
+	}
 }
 
 // NoArgs refuses arguments that aren't flags.

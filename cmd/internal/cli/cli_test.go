@@ -19,7 +19,9 @@ func command(f func(ctx context.Context) error) *cobra.Command {
 	root := &cobra.Command{Use: "program"}
 	sub := &cobra.Command{Use: "work", Args: NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return f(cmd.Context()) }}
 	sub.Flags().Int("count", 0, "how often")
-	root.AddCommand(sub)
+	group := &cobra.Command{Use: "group"}
+	group.AddCommand(&cobra.Command{Use: "one", Args: NoArgs, RunE: sub.RunE})
+	root.AddCommand(sub, group)
 	return root
 }
 
@@ -30,18 +32,20 @@ func TestExitCodesAndTexts(t *testing.T) {
 		code int
 		text string // all of stderr
 	}{
-		"done":            {"work", nil, Done, ""},
-		"failed":          {"work", errors.New("read x: no such file"), Failed, "program work: read x: no such file\n"},
-		"told already":    {"work", fmt.Errorf("more: %w", ErrTold), Failed, ""},
-		"usage":           {"work", Usage("--count %d: too many", 7), WrongUse, "program work: --count 7: too many\nsee 'program work --help'\n"},
-		"wrapped usage":   {"work", fmt.Errorf("in the middle: %w", Usage("bad")), WrongUse, "program work: in the middle: bad\nsee 'program work --help'\n"},
-		"required":        {"work", Required("model", "", "m.onnx"), WrongUse, "program work: --model is missing, as in: --model m.onnx\nsee 'program work --help'\n"},
-		"given":           {"work", Required("model", "x", "m.onnx"), Done, ""},
-		"unknown flag":    {"work --colour", nil, WrongUse, "program work: unknown flag: --colour\nsee 'program work --help'\n"},
-		"bad flag":        {"work --count many", nil, WrongUse, "invalid argument \"many\""},
-		"unknown command": {"play", nil, WrongUse, "program: unknown command \"play\" for \"program\"\nsee 'program --help'\n"},
-		"an argument":     {"work hard", nil, WrongUse, "program work: takes no arguments, got \"hard\"\nsee 'program work --help'\n"},
-		"unknown inside":  {"work", errors.New("read unknown command"), Failed, "program work: read unknown command\n"},
+		"done":               {"work", nil, Done, ""},
+		"failed":             {"work", errors.New("read x: no such file"), Failed, "program work: read x: no such file\n"},
+		"told already":       {"work", fmt.Errorf("more: %w", ErrTold), Failed, ""},
+		"usage":              {"work", Usage("--count %d: too many", 7), WrongUse, "program work: --count 7: too many\nsee 'program work --help'\n"},
+		"wrapped usage":      {"work", fmt.Errorf("in the middle: %w", Usage("bad")), WrongUse, "program work: in the middle: bad\nsee 'program work --help'\n"},
+		"required":           {"work", Required("model", "", "m.onnx"), WrongUse, "program work: --model is missing, as in: --model m.onnx\nsee 'program work --help'\n"},
+		"given":              {"work", Required("model", "x", "m.onnx"), Done, ""},
+		"unknown flag":       {"work --colour", nil, WrongUse, "program work: unknown flag: --colour\nsee 'program work --help'\n"},
+		"bad flag":           {"work --count many", nil, WrongUse, "invalid argument \"many\""},
+		"unknown command":    {"play", nil, WrongUse, "program: unknown command \"play\" for \"program\"\nsee 'program --help'\n"},
+		"unknown in a group": {"group two", nil, WrongUse, "program group: unknown command \"two\" for \"program group\"\nsee 'program group --help'\n"},
+		"known in a group":   {"group one", nil, Done, ""},
+		"an argument":        {"work hard", nil, WrongUse, "program work: takes no arguments, got \"hard\"\nsee 'program work --help'\n"},
+		"unknown inside":     {"work", errors.New("read unknown command"), Failed, "program work: read unknown command\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer

@@ -53,12 +53,15 @@ Where standard input is no terminal, the password is its first line.`,
 }
 
 func newLogout() *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	cmd := &cobra.Command{
 		Use:   "logout",
 		Short: "end the login at the fleet and forget it",
 		Args:  cli.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return logout(cmd.Context(), cmd.OutOrStdout()) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return logout(cmd.Context(), cmd.OutOrStdout(), force) },
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "forget the login also where the fleet can't be told")
+	return cmd
 }
 
 func (o *loginOptions) run(ctx context.Context, p *prompt) error {
@@ -85,10 +88,12 @@ func (o *loginOptions) run(ctx context.Context, p *prompt) error {
 	if err != nil {
 		return err
 	}
+	before, _ := loadLogin() // without one, or with one that can't be read, nothing is to be ended
 	path, err := l.save()
 	if err != nil {
 		return err
 	}
+	l.replace(ctx, before, p.err)
 	until := ""
 	if !l.Expires.IsZero() {
 		until = ", until " + l.Expires.Local().Format("2006-01-02 15:04")
@@ -99,7 +104,7 @@ func (o *loginOptions) run(ctx context.Context, p *prompt) error {
 
 // byToken takes a token that was made elsewhere.
 func (l *login) byToken(ctx context.Context, p *prompt) error {
-	line, err := p.line()
+	line, err := p.line(ctx)
 	if err != nil {
 		return fmt.Errorf("read the token: %w", err)
 	}
@@ -125,11 +130,11 @@ func (l *login) byPassword(ctx context.Context, user string, p *prompt) error {
 			return cli.Usage("--user is missing, as in: --user anna")
 		}
 		fmt.Fprint(p.err, "Name: ")
-		if user, err = p.line(); err != nil {
+		if user, err = p.line(ctx); err != nil {
 			return fmt.Errorf("read your name: %w", err)
 		}
 	}
-	password, err := p.password()
+	password, err := p.password(ctx)
 	if err != nil {
 		return fmt.Errorf("read the password: %w", err)
 	}
@@ -152,21 +157,38 @@ func (l *login) byPassword(ctx context.Context, user string, p *prompt) error {
 	case !auth.IsSecret(auth.TokenPrefix, out.Token):
 		return fmt.Errorf("log in at %s: the answer holds no token; is this a Sightline fleet?", l.Fleet)
 	}
-	l.Token, l.User, l.Role, l.Expires = out.Token, out.User, out.Role, out.Expires
+	l.Token, l.User, l.Role, l.Expires, l.Made = out.Token, out.User, out.Role, out.Expires, true
 	return nil
 }
 
-func logout(ctx context.Context, out io.Writer) error {
+// replace ends the token of the login before this one, which nobody has any
+// more. One that was made elsewhere stays: others may use it.
+func (l *login) replace(ctx context.Context, before *login, warn io.Writer) {
+	if before == nil || !before.Made || before.Fleet != l.Fleet || before.Token == l.Token {
+		return
+	}
+	if err := before.call(ctx, http.MethodPost, "/v1/logout", nil, nil); err != nil && !errors.Is(err, errLoggedOut) {
+		fmt.Fprintf(warn, "the login before this one is still good at the fleet: %v\n", err)
+	}
+}
+
+func logout(ctx context.Context, out io.Writer, force bool) error {
 	l, err := loadLogin()
 	if err != nil {
 		return err
 	}
 	ended := l.call(ctx, http.MethodPost, "/v1/logout", nil, nil)
+	if errors.Is(ended, errLoggedOut) {
+		ended = nil
+	}
+	if ended != nil && !force {
+		return fmt.Errorf("the login is kept, because it is still good at the fleet; try again, or forget it here alone with --force: %w", ended)
+	}
 	if err := forgetLogin(); err != nil {
 		return err
 	}
-	if ended != nil && !errors.Is(ended, errLoggedOut) {
-		return fmt.Errorf("the login is forgotten here, but still good at the fleet until it expires: %w", ended)
+	if ended != nil {
+		return fmt.Errorf("the login is forgotten here, but still good at the fleet until it expires or sightline-fleet user token-remove ends it: %w", ended)
 	}
 	fmt.Fprintf(out, "logged out at %s\n", l.Fleet)
 	return nil
@@ -191,32 +213,68 @@ func newPrompt(cmd *cobra.Command) *prompt {
 }
 
 // line reads one; the last one needs no end.
-func (p *prompt) line() (string, error) {
-	text, err := p.in.ReadString('\n')
-	if errors.Is(err, io.EOF) && text != "" {
-		err = nil
-	}
-	if errors.Is(err, io.EOF) {
-		err = errors.New("standard input is empty")
-	}
-	return strings.TrimRight(text, "\r\n"), err
+func (p *prompt) line(ctx context.Context) (string, error) {
+	return interruptible(ctx, func() (string, error) {
+		text, err := p.in.ReadString('\n')
+		if errors.Is(err, io.EOF) && text != "" {
+			err = nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = errors.New("standard input is empty")
+		}
+		return strings.TrimRight(text, "\r\n"), err
+	})
 }
 
 // password reads one, from a terminal without showing it.
-func (p *prompt) password() (string, error) {
+func (p *prompt) password(ctx context.Context) (string, error) {
 	if !p.terminal {
-		return p.line()
+		return p.line(ctx)
+	}
+	shown, err := term.GetState(p.fd)
+	if err != nil {
+		return "", fmt.Errorf("look at the terminal: %w", err)
 	}
 	fmt.Fprint(p.err, "Password: ")
-	b, err := term.ReadPassword(p.fd)
+	b, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(p.fd) })
+	if ctx.Err() != nil { // the read goes on, and what is typed must show again
+		err = errors.Join(err, term.Restore(p.fd, shown))
+	}
 	fmt.Fprintln(p.err)
 	return string(b), err
 }
 
+// errInterrupted is what a person's Ctrl-C makes of a question.
+var errInterrupted = errors.New("interrupted")
+
+// interruptible waits for what can't be told to end, as a read of a terminal,
+// until the context ends. The read is left to go on: the program ends with it.
+func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	var none T
+	if ctx.Err() != nil {
+		return none, errInterrupted
+	}
+	type answer struct {
+		v   T
+		err error
+	}
+	said := make(chan answer, 1)
+	go func() {
+		v, err := read()
+		said <- answer{v, err}
+	}()
+	select {
+	case a := <-said:
+		return a.v, a.err
+	case <-ctx.Done():
+		return none, errInterrupted
+	}
+}
+
 // yes asks a question; anything but yes is no.
-func (p *prompt) yes(question string) (bool, error) {
+func (p *prompt) yes(ctx context.Context, question string) (bool, error) {
 	fmt.Fprint(p.err, question+" [yes/no] ")
-	answer, err := p.line()
+	answer, err := p.line(ctx)
 	return strings.EqualFold(strings.TrimSpace(answer), "yes"), err
 }
 

@@ -18,6 +18,7 @@ type login struct {
 	User    string    `json:"user"`
 	Role    string    `json:"role"`
 	Expires time.Time `json:"expires,omitzero"`
+	Made    bool      `json:"made,omitempty"` // the token was made for this login, and ends with it
 }
 
 // errLoggedOut means that the fleet takes the token no longer, or that there

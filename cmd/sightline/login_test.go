@@ -126,6 +126,7 @@ func TestFleetScripts(t *testing.T) {
 			for name, text := range map[string]string{
 				"ca.pem": string(f.ca.PEM()), "other.pem": string(other.PEM()), "password": fleetPassword + "\n", "token": token, "ended": ended + "\n",
 				"answers": "anna\n" + fleetPassword + "\n", "confirmed": "yes\nanna\n" + fleetPassword + "\n", "denied": "no\n",
+				"away.json":    `{"fleet":"https://127.0.0.1:1","ca":` + quote(string(f.ca.PEM())) + `,"token":"` + ended + `"}`,
 				"damaged.json": "{", "old.json": `{"fleet":"` + f.url + `","ca":` + quote(string(f.ca.PEM())) + `,"token":"` + ended + `"}`,
 			} {
 				if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {

@@ -88,7 +88,7 @@ func (o *loginOptions) trust(ctx context.Context, address string, p *prompt) (st
 		return "", cli.Usage("how is the fleet at %s known? Give --fingerprint, which sightline-fleet init printed, or --ca with the file of its certificate authority", address)
 	} else {
 		fmt.Fprintf(p.err, "The certificate authority of the fleet at %s has the SHA-256 fingerprint\n  %x\nCompare it with what sightline-fleet init printed.\n", address, sum)
-		if ok, err := p.yes("Is it the same?"); err != nil || !ok {
+		if ok, err := p.yes(ctx, "Is it the same?"); err != nil || !ok {
 			return "", orElse(err, fmt.Errorf("log in at %s: the fingerprint wasn't confirmed", address))
 		}
 	}

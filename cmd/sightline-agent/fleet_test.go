@@ -9,11 +9,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/sync/uplink"
 )
 
 // An uplink that gives up is told at once, and tried again.
 func TestUplinkThatGivesUp(t *testing.T) {
+	j, _, err := journal.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		l := &fleetLink{log: slog.New(slog.NewTextHandler(&log, nil))}
@@ -22,7 +28,7 @@ func TestUplinkThatGivesUp(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			l.keep(ctx, uplink.New(uplink.Config{Device: "no device's id", Broker: "192.0.2.1:1"}))
+			l.keep(ctx, uplink.New(uplink.Config{Device: "no device's id", Broker: "192.0.2.1:1", Journal: j}))
 		}()
 		synctest.Wait()
 		if l.broken == nil || strings.Count(log.String(), "can't be a device's id") != 1 {

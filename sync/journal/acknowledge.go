@@ -98,7 +98,7 @@ func (j *Journal) NewEpoch() error {
 	switch {
 	case err == nil:
 		j.mu.Lock()
-		j.epoch, j.saved = binary.BigEndian.Uint64(epoch[:]), m.acked
+		j.epoch, j.saved, j.stats.Shown = binary.BigEndian.Uint64(epoch[:]), m.acked, 0
 		j.mu.Unlock()
 		return nil
 	case full(err):

@@ -59,6 +59,7 @@ type Journal struct {
 type Stats struct {
 	First        uint64 // lowest number that is there; 0 if none is
 	Last         uint64 // highest number ever committed; 0 if none
+	Shown        uint64 // highest number that the fleet can know of this epoch: Last when the journal was opened, or what Replay gave since
 	Acknowledged uint64 // the fleet has committed up to this number; 0 if nothing, or no fleet
 	Dropped      uint64 // records that retention dropped before they were acknowledged, since the file was made
 	DroppedAcked uint64 // and after they were, since the file was made

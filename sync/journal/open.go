@@ -152,6 +152,7 @@ func (j *Journal) check() error {
 		}
 		j.epoch = binary.BigEndian.Uint64(e)
 		j.stats.Last = records.Sequence()
+		j.stats.Shown = j.stats.Last
 		m, ok := loadMarks(tx)
 		if !ok {
 			j.stats.Bad++

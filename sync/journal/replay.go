@@ -42,7 +42,17 @@ func (j *Journal) Replay(after uint64, limit, bytes int) ([]wire.Item, error) {
 	if err := r.flush(); err != nil {
 		return nil, err
 	}
+	if n := len(r.items); n > 0 {
+		j.shown(r.items[n-1].Last)
+	}
 	return r.items, nil
+}
+
+// shown notes that somebody outside may know of that number now.
+func (j *Journal) shown(last uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stats.Shown = max(j.stats.Shown, last)
 }
 
 // replay is an answer that is being put together.

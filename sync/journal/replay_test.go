@@ -110,6 +110,38 @@ func TestReplayGivesRecordsAndAmendments(t *testing.T) {
 	}
 }
 
+// TestShown: the fleet can know of what was there when the journal was opened,
+// and of what was replayed since, under this epoch; of nothing else.
+func TestShown(t *testing.T) {
+	dir := t.TempDir()
+	j, stop := running(t, dir)
+	shown := func(j *Journal, when string, want uint64) {
+		t.Helper()
+		if got := j.Stats().Shown; got != want {
+			t.Errorf("%s: up to %d is shown, want %d", when, got, want)
+		}
+	}
+	for range 4 {
+		<-j.Append([]byte("x")).Done()
+	}
+	shown(j, "written", 0)
+	replayed(t, j, 0, 2, 1000)
+	shown(j, "replayed in part", 2)
+	replayed(t, j, 0, 1, 1000)
+	replayed(t, j, 9, 1, 1000)
+	shown(j, "replayed again", 2)
+	stop()
+	j, _ = running(t, dir)
+	<-j.Append([]byte("x")).Done()
+	shown(j, "opened again", 4)
+	if err := j.NewEpoch(); err != nil {
+		t.Fatal(err)
+	}
+	shown(j, "under a new epoch", 0)
+	replayed(t, j, 0, 10, 1000)
+	shown(j, "under a new epoch, replayed", 5)
+}
+
 // TestReplayDamage: one bad record is a hole of one, neighbours are one hole,
 // and so are records that are missing without a note.
 func TestReplayDamage(t *testing.T) {

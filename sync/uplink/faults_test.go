@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -187,8 +188,15 @@ func TestNewJournal(t *testing.T) {
 }
 
 // TestJournalFromABackup: the fleet knows more than the journal. Numbers would
-// be given twice, so a new epoch begins, and all that is new arrives under it.
+// be given twice, so a new epoch begins, and all that is new arrives under it,
+// also if the journal has grown past the fleet by the time it hears of that.
 func TestJournalFromABackup(t *testing.T) {
+	for _, grown := range []int{20, 100} {
+		t.Run(fmt.Sprint(grown), func(t *testing.T) { fromABackup(t, grown) })
+	}
+}
+
+func fromABackup(t *testing.T, grown int) {
 	m := newMosquitto(t)
 	f := newFleet(t, m.addr)
 	dir := t.TempDir()
@@ -214,7 +222,7 @@ func TestJournalFromABackup(t *testing.T) {
 	}
 	j, _ = openJournal(t, dir)
 	old := j.Epoch()
-	fill(t, j, 20)
+	fill(t, j, grown)
 	u = start(t, quick(m.addr, j))
 	eventually(t, patient, "a new epoch", func() bool { return u.Stats().NewEpochs == 1 })
 	u.drained(patient)
@@ -228,7 +236,7 @@ func TestJournalFromABackup(t *testing.T) {
 		t.Errorf("the old epoch ends at %d", w)
 	}
 	e := f.epochs[j.Epoch()]
-	if len(e.items) != 41 || e.items[0].Last != 100 {
+	if len(e.items) != 1+grown+20 || e.items[0].Last != 100 {
 		t.Errorf("under the new epoch: %s, the first item to %d", e, e.items[0].Last)
 	}
 	if s := u.Stats(); s.NewEpochs != 1 {

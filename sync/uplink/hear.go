@@ -51,7 +51,8 @@ func (t *talk) acknowledged(a *wire.Ack, now time.Time) error {
 // answer takes the fleet's answer to a greeting: where it is, whatever was
 // known of that before. It may have been set back, and so may the journal.
 func (t *talk) answer(watermark uint64, now time.Time) error {
-	if watermark > t.u.cfg.Journal.Stats().Last {
+	// Not Last: a journal that was put back may have grown past it by now.
+	if watermark > t.u.cfg.Journal.Stats().Shown {
 		return t.overtaken(watermark, now)
 	}
 	if back := t.u.window.watermark; watermark < back {

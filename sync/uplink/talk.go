@@ -155,6 +155,9 @@ func (t *talk) greet(now time.Time) time.Time {
 	if t.helloAt.IsZero() || now.Before(t.helloAt) {
 		return t.helloAt
 	}
+	if t.s.full() {
+		return time.Time{} // room will wake the talk
+	}
 	if t.asked && !t.located && !t.u.silent {
 		t.u.note(errMute)
 	}
@@ -177,8 +180,11 @@ func (t *talk) state(now time.Time) time.Time {
 	if t.u.cfg.State == nil || t.u.silent {
 		return time.Time{}
 	}
-	if now.Before(t.stateAt) || t.s.full() {
+	if now.Before(t.stateAt) {
 		return t.stateAt
+	}
+	if t.s.full() {
+		return time.Time{} // room will wake the talk
 	}
 	st := t.u.cfg.State()
 	j := t.u.cfg.Journal.Stats()

@@ -23,11 +23,21 @@ type alone struct {
 
 func newAlone(t testing.TB, records int) *alone {
 	t.Helper()
-	j, _ := openJournal(t, t.TempDir())
+	return over(t, New(quick("", older(t, records))))
+}
+
+// older is a journal of an earlier run of the program, in which anything may
+// have been sent.
+func older(t testing.TB, records int) *journal.Journal {
+	t.Helper()
+	dir := t.TempDir()
+	j, stop := openJournal(t, dir)
 	if records > 0 {
 		fill(t, j, records)
 	}
-	return over(t, New(quick("", j)))
+	stop()
+	j, _ = openJournal(t, dir)
+	return j
 }
 
 // over is another connection of that uplink.
@@ -158,6 +168,53 @@ func TestLiesAboutANewEpoch(t *testing.T) {
 	a.expect("the truth", a.step(time.Second), "ev")
 }
 
+// TestPutBackAndGrown: a journal was put back from a copy, and by the time the
+// fleet says that it has more, it has grown past that. None of the new records
+// may pass for those that the fleet has.
+func TestPutBackAndGrown(t *testing.T) {
+	a := newAlone(t, 10)
+	old := a.j.Epoch()
+	a.expect("at once", a.step(0), "hello")
+	fill(t, a.j, 10)
+	a.ack(15, 7)
+	if s := a.u.Stats(); s.NewEpochs != 1 || s.Watermark != 0 || a.j.Stats().Acknowledged != 0 || a.j.Epoch() == old {
+		t.Fatalf("the fleet has 15 of 10 records: %+v", s)
+	}
+	a.expect("after that", a.step(0), "hello")
+	a.ack(12, 7) // nothing of this epoch was ever sent
+	if s := a.u.Stats(); s.NewEpochs != 1 || s.Watermark != 0 || s.Ignored != 1 {
+		t.Errorf("a lie about the new epoch: %+v", s)
+	}
+	a.ack(0, 7)
+	a.expect("after the answer", a.step(time.Second)+a.step(time.Second), "ev")
+	a.ack(20, 0)
+	if s := a.u.Stats(); s.Watermark != 20 || s.Sent != 20 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestFullQueue: while nothing can be queued, nothing is due: room wakes the
+// talk, which otherwise would spin until there is some.
+func TestFullQueue(t *testing.T) {
+	a := newAlone(t, 10)
+	a.u.cfg.State = func() *wire.State { return new(wire.State) }
+	for !a.s.full() {
+		a.s.queue(message{})
+	}
+	never, later := time.Time{}, a.now.Add(time.Hour)
+	for what, due := range map[string][2]time.Time{"greeting and state": {a.now, a.now}, "state": {never, a.now}, "greeting": {a.now, later}} {
+		a.helloAt, a.stateAt = due[0], due[1]
+		if at, err := a.talk.step(a.now.Add(time.Second)); err != nil || !at.After(a.now.Add(2*time.Second)) {
+			t.Errorf("%s due: the next step is due in %s, %v", what, at.Sub(a.now)-time.Second, err)
+		}
+	}
+	<-a.s.out
+	a.helloAt, a.stateAt = a.now, a.now
+	if _, err := a.talk.step(a.now); err != nil || !a.s.full() {
+		t.Errorf("with room nothing is queued, %v", err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	const code = wire.Refusal_CODE_UNAVAILABLE
 	for _, tt := range []struct {
@@ -279,8 +336,7 @@ func FuzzHear(f *testing.F) {
 		f.Add(true, b)
 		f.Add(false, b)
 	}
-	j, _ := openJournal(f, f.TempDir())
-	fill(f, j, 50)
+	j := older(f, 50)
 	f.Fuzz(func(t *testing.T, ack bool, payload []byte) {
 		a := over(t, New(quick("", j)))
 		a.step(0)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 )
 
@@ -68,4 +69,23 @@ func (s *Store) keepTime() error {
 		return s.explain(err)
 	}
 	return nil
+}
+
+// SetClockBack makes the wall clock the fleet's time again, where the newest
+// time that was seen lies ahead because the clock once stood wrong. It says
+// where that was. Only a person can know that; no service may use the store
+// meanwhile, since its own memory would put the time back.
+func (s *Store) SetClockBack(ctx context.Context) (was time.Time, err error) {
+	was = s.Now()
+	wall := time.Now().UTC().Round(0)
+	if !wall.After(made) {
+		return was, fmt.Errorf("set the fleet's clock back: this machine's clock says %s, which can't be: set it first", wall.Format(time.DateTime))
+	}
+	s.clock.Lock() // before it is written: each write writes the time down too
+	s.clock.newest, s.clock.at, s.clock.kept = wall, time.Now(), wall
+	s.clock.Unlock()
+	if _, err = s.one(ctx, `UPDATE meta SET value = ? WHERE name = '`+newestTime+`'`, wall.UnixNano()); err != nil {
+		return was, fmt.Errorf("set the fleet's clock back: %w", err)
+	}
+	return was, nil
 }

@@ -240,6 +240,16 @@ func TestClock(t *testing.T) {
 		if now := s.Now(); now.Before(ahead) || now.Sub(ahead) > time.Minute {
 			t.Errorf("got %v after %v", now, ahead)
 		}
+		was, err := s.SetClockBack(t.Context())
+		if err != nil || was.Before(ahead) {
+			t.Errorf("set back from %v: %v", was, err)
+		}
+		want(t, s.AddUser(t.Context(), User{Name: "a", Role: auth.Viewer}), nil) // writes the time down
+	})
+	with(t, path, func(s *Store) {
+		if off := time.Until(s.Now()); off > time.Minute || off < -time.Minute {
+			t.Errorf("set back, and over a restart it is off by %v", off)
+		}
 	})
 	synctest.Test(t, func(t *testing.T) { // whose clock begins in 2000
 		s := &Store{}

@@ -9,14 +9,17 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
-// maxOverlap is how many records that have come may be looked at for a hole
-// that covers them too. A device's batches in flight are fewer.
-const maxOverlap = 8192
+// How much that has come may be looked at for a hole that covers it too. Beyond
+// that its counts are taken for unknown.
+const (
+	maxOverlap      = 8192 // records; a device's batches in flight are fewer
+	maxOverlapHoles = 512  // a device has one as a rule, and one for each spot of damage
+)
 
 const (
 	sqlAddHole = `INSERT INTO hole (device, epoch, first, last, pass, fail, none, other, reason, received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlJudged  = `SELECT judged, count(*) FROM result WHERE epoch = ? AND seq BETWEEN ? AND ? GROUP BY judged`
-	sqlHolesIn = `SELECT first, last, pass, fail, none, other FROM hole WHERE epoch = ? AND last BETWEEN ? AND ?`
+	sqlHolesIn = `SELECT first, last, pass, fail, none, other, reason FROM hole WHERE epoch = ? AND last BETWEEN ? AND ? LIMIT ?`
 )
 
 // hole stores the part of a hole above the watermark, with what its counts
@@ -24,12 +27,12 @@ const (
 func (in *ingest) hole(e *epoch, it wire.Item, h *wire.Hole) error {
 	said := counts{h.GetPass(), h.GetFail(), h.GetNone(), h.GetOther()}
 	if it.First <= e.watermark {
-		if e.watermark-it.First >= maxOverlap {
-			said = counts{} // unknown, rather than counted twice
-		}
-		had, err := in.had(e, it.First)
+		had, known, err := in.had(e, it.First)
 		if err != nil {
 			return err
+		}
+		if !known {
+			said = counts{} // rather than counted twice
 		}
 		said.less(had)
 	}
@@ -54,48 +57,59 @@ func (c *counts) less(d counts) {
 	}
 }
 
-// had counts what is here from a number up to the watermark. Of a hole that
-// began before it all counts are taken, as nobody knows which are whose.
-func (in *ingest) had(e *epoch, from uint64) (counts, error) {
-	if e.watermark-from >= maxOverlap {
-		return counts{}, nil
+// had counts what is here from a number up to the watermark, unless that isn't
+// known: an older hole there may stand for records that nobody counted but the
+// new one did, or there is too much. Of a hole that began before the number all
+// counts are taken, as nobody knows which are whose.
+func (in *ingest) had(e *epoch, from uint64) (had counts, known bool, err error) {
+	holes, others, known, err := in.holes(e, from)
+	if err != nil || !known || others > maxOverlap {
+		return had, false, err
 	}
-	var had counts
-	others := e.watermark - from + 1
 	judged, err := in.stmt(in.s.on.judged).QueryContext(in.ctx, e.key, int64(from), int64(e.watermark))
 	if err != nil {
-		return had, err
+		return had, false, err
 	}
 	defer judged.Close()
+	had = holes
 	for judged.Next() {
 		var verdict, n int64
 		if err := judged.Scan(&verdict, &n); err != nil {
-			return had, err
+			return had, false, err
 		}
 		had[place(vision.Verdict(verdict))] += uint64(n)
 		others -= uint64(n)
 	}
-	if err := judged.Err(); err != nil {
-		return had, err
-	}
-	holes, err := in.stmt(in.s.on.holesIn).QueryContext(in.ctx, e.key, int64(from), int64(e.watermark))
+	had[3] += others
+	return had, true, judged.Err()
+}
+
+// holes sums up the holes that end there, and tells how many numbers they
+// leave.
+func (in *ingest) holes(e *epoch, from uint64) (sum counts, others uint64, known bool, err error) {
+	found, err := in.stmt(in.s.on.holesIn).QueryContext(in.ctx, e.key, int64(from), int64(e.watermark), maxOverlapHoles+1)
 	if err != nil {
-		return had, err
+		return sum, 0, false, err
 	}
-	defer holes.Close()
-	for holes.Next() {
+	defer found.Close()
+	others = e.watermark - from + 1
+	n := 0
+	for ; found.Next(); n++ {
 		var first, last int64
-		var n [4]int64
-		if err := holes.Scan(&first, &last, &n[0], &n[1], &n[2], &n[3]); err != nil {
-			return had, err
+		var c [4]int64
+		var reason string
+		if err := found.Scan(&first, &last, &c[0], &c[1], &c[2], &c[3], &reason); err != nil {
+			return sum, 0, false, err
 		}
-		for i := range n {
-			had[i] += uint64(n[i])
+		if reason == wire.HoleEarlierEpoch || reason == wire.HoleGone {
+			return sum, 0, false, nil
+		}
+		for i := range c {
+			sum[i] += uint64(c[i])
 		}
 		others -= uint64(last) - max(uint64(first), from) + 1
 	}
-	had[3] += others
-	return had, holes.Err()
+	return sum, others, n <= maxOverlapHoles, found.Err()
 }
 
 func place(v vision.Verdict) int {

@@ -203,3 +203,74 @@ func TestHoleOverRecords(t *testing.T) {
 	}
 	totals(t, s, "", Totals{Results: 4, Pass: 2, None: 2, Holes: 16})
 }
+
+// TestHoleGrows: a hole whose acknowledgement was lost comes again, longer. Its
+// counts are exact however many records it stands for; where nobody can know
+// them they are left out, never put to the wrong verdict.
+func TestHoleGrows(t *testing.T) {
+	retention := func(first, last, pass, fail uint64) wire.Item {
+		return hole(&wire.Hole{First: first, Last: last, Pass: pass, Fail: fail, Reason: wire.HoleRetention})
+	}
+	uncounted := func(last uint64, reason string) wire.Item {
+		return hole(&wire.Hole{First: 1, Last: last, Reason: reason})
+	}
+	spots := func(n uint64) (items []wire.Item) {
+		for seq := range n {
+			items = append(items, hole(&wire.Hole{First: seq + 1, Last: seq + 1, Reason: wire.HoleDamaged}))
+		}
+		return items
+	}
+	for i, tt := range []struct {
+		name string
+		sent [][]wire.Item
+		want []Hole // the newest of those that were stored
+	}{
+		{"and again", [][]wire.Item{{retention(1, 10_000, 9_000, 1_000)}, {retention(1, 50_000, 45_000, 5_000)}, {retention(1, 50_001, 45_001, 5_000)}},
+			[]Hole{{First: 50_001, Last: 50_001, Pass: 1}, {First: 10_001, Last: 50_000, Pass: 36_000, Fail: 4_000}}},
+		{"after records", [][]wire.Item{{record(1, vision.Pass), record(2, vision.Fail), retention(3, 10_000, 9_000, 998)}, {retention(2, 50_000, 45_000, 4_999)}},
+			[]Hole{{First: 10_001, Last: 50_000, Pass: 36_000, Fail: 4_000}}},
+		{"from within one", [][]wire.Item{{retention(1, 20_000, 15_000, 5_000)}, {retention(10_001, 50_000, 30_000, 10_000)}},
+			[]Hole{{First: 20_001, Last: 50_000, Pass: 15_000, Fail: 5_000}}}, // as if all were of the newer one
+		{"earlier epoch", [][]wire.Item{{uncounted(60, wire.HoleEarlierEpoch)}, {retention(1, 100, 60, 40)}, {retention(1, 120, 75, 45)}, {retention(121, 130, 9, 1)}},
+			[]Hole{{First: 121, Last: 130, Pass: 9, Fail: 1}, {First: 101, Last: 120}, {First: 61, Last: 100}}},
+		{"gone", [][]wire.Item{{uncounted(60, wire.HoleGone)}, {retention(41, 100, 20, 40)}}, []Hole{{First: 61, Last: 100}}},
+		{"damage", [][]wire.Item{spots(2), {retention(1, 100, 60, 38)}}, []Hole{{First: 3, Last: 100, Pass: 60, Fail: 38}}},
+		{"as much damage as is looked at", [][]wire.Item{spots(maxOverlapHoles), {retention(1, 1000, 1000-maxOverlapHoles, 0)}},
+			[]Hole{{First: maxOverlapHoles + 1, Last: 1000, Pass: 1000 - maxOverlapHoles}}},
+		{"too much damage", [][]wire.Item{spots(maxOverlapHoles), {retention(maxOverlapHoles+1, 600, 0, 88)}, {retention(1, 1000, 200, 288)}}, []Hole{{First: 601, Last: 1000}}},
+	} {
+		s := fresh(t)
+		enrol(t, s, "dev-a")
+		for _, items := range tt.sent {
+			take(t, s, []uint64{items[len(items)-1].Last}, batch("dev-a", uint64(i), items...))
+		}
+		got, err := s.Holes(t.Context(), "dev-a", len(tt.want))
+		if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(Hole{}, "Device", "Epoch", "Received", "Reason")); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", tt.name, err, diff)
+		}
+	}
+}
+
+// TestLateHoleOfManyRecords: the same for records. Up to so many they are
+// counted one by one, beyond that the hole's counts are unknown.
+func TestLateHoleOfManyRecords(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a", "dev-b")
+	for device, more := range map[string]uint64{"dev-a": 0, "dev-b": 1} {
+		last := maxOverlap + more
+		b := batch(device, 1)
+		for seq := range last {
+			b.Batch.Items = append(b.Batch.Items, record(seq+1, vision.Pass))
+		}
+		take(t, s, []uint64{last}, b)
+		take(t, s, []uint64{2 * maxOverlap}, batch(device, 1, hole(&wire.Hole{First: 1, Last: 2 * maxOverlap, Pass: last, Fail: 2*maxOverlap - last})))
+		want := []Hole{{Device: device, Epoch: 1, First: last + 1, Last: 2 * maxOverlap, Fail: 2*maxOverlap - last}}
+		if more > 0 {
+			want[0].Fail = 0
+		}
+		got, err := s.Holes(t.Context(), device, 0)
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Hole{}, "Received")); err != nil || diff != "" {
+			t.Errorf("%v %s", err, diff)
+		}
+	}
+}

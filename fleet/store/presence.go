@@ -13,20 +13,41 @@ import (
 // it will be silent for a year would never be stale.
 const maxEvery = time.Hour
 
-// Only Hello makes a connection the current one. What another one says moves
-// nothing but heard, and its end not even that: the broker sends a will, late.
+// late is by how much one of a device's messages may come after another that
+// was sent later.
+const late = 5 * time.Second
+
+// Hello makes its connection the current one. A state, or word that a
+// connection is there, does so too if that one is newer by its age, so that a
+// device of which the Hello's sign was lost isn't offline for ever. Both times
+// are by the fleet's clock, of which the age is taken. That makes a connection
+// seem younger by what its message took on the way: an old one's last message
+// must not pass it off as newer, hence late. Where that makes a mistake, for a
+// clock that jumped or a message that took longer, the next message puts it
+// right: of the newer connection if that is newer by more than late, and of any
+// other than the current one once the current has ended for so long. What a
+// connection that isn't current says moves nothing else but heard, and its end
+// not even that: the broker sends a will, late.
+var (
+	sqlNewer = fmt.Sprintf(`?3 <> 0 AND ?3 <> connection AND (?4 > connected + %[1]d OR ended <> 0 AND ?2 > ended + %[1]d)`, late)
+
+	sqlOnline = `UPDATE device SET heard = max(heard, ?2),
+		connection = CASE WHEN ` + sqlNewer + ` THEN ?3 ELSE connection END,
+		connected = CASE WHEN connection = ?3 OR ` + sqlNewer + ` THEN ?4 ELSE connected END,
+		ended = CASE WHEN connection = ?3 OR ` + sqlNewer + ` THEN 0 ELSE ended END
+		WHERE id = ?1 AND revoked = 0`
+	sqlState = `UPDATE device SET heard = max(heard, ?2),
+		connection = CASE WHEN ` + sqlNewer + ` THEN ?3 ELSE connection END,
+		connected = CASE WHEN connection = ?3 AND ended = 0 OR ` + sqlNewer + ` THEN ?4 ELSE connected END,
+		ended = CASE WHEN ` + sqlNewer + ` THEN 0 ELSE ended END,
+		state = ?5, state_at = ?2, every = ?6
+		WHERE id = ?1 AND revoked = 0`
+)
+
 const (
 	sqlHello = `UPDATE device SET heard = max(heard, ?2), connection = ?3, connected = ?2, ended = 0, hello = ?4, epoch = ?5
 		WHERE id = ?1 AND revoked = 0`
-	sqlOnline = `UPDATE device SET heard = max(heard, ?2),
-		connected = CASE connection WHEN ?3 THEN ?4 ELSE connected END,
-		ended = CASE connection WHEN ?3 THEN 0 ELSE ended END
-		WHERE id = ?1 AND revoked = 0`
 	sqlOffline = `UPDATE device SET ended = ?2 WHERE id = ?1 AND connection = ?3 AND connection <> 0 AND ended = 0 AND revoked = 0`
-	sqlState   = `UPDATE device SET heard = max(heard, ?2),
-		connected = CASE WHEN connection = ?3 AND ended = 0 THEN ?4 ELSE connected END,
-		state = ?5, state_at = ?2, every = ?6
-		WHERE id = ?1 AND revoked = 0`
 	sqlHearing = `UPDATE device SET heard = max(heard, ?2) WHERE id = ?1 AND revoked = 0`
 )
 

@@ -12,8 +12,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -45,7 +43,8 @@ type Config struct {
 	MQTT   string // address of the embedded broker
 	Broker string // host:port of another broker; then none is embedded
 	// MQTTPublic is where devices reach the broker, as host:port, if it isn't
-	// MQTT or Broker; an empty host is the one that they enrolled at.
+	// MQTT or Broker; an empty host is the one that they enrolled at, another
+	// must be among the fleet's names.
 	MQTTPublic string
 	Version    string
 	Log        *slog.Logger
@@ -64,6 +63,7 @@ type Fleet struct {
 	ingest   *ingest.Ingest
 	api      *api.Server
 	health   health.Set
+	lock     *os.File     // of the directory
 	https    net.Listener // plain TCP; TLS is put around it
 	http     net.Listener // nil without
 	identity *tls.Config
@@ -106,16 +106,19 @@ func Open(cfg Config) (f *Fleet, err error) {
 	if f.store, err = OpenStore(cfg.Dir); err != nil {
 		return f, err
 	}
+	if f.lock, err = lock(cfg.Dir); err != nil {
+		return f, err
+	}
 	if f.identity, err = f.ca.Server(f.store.Now()); err != nil {
 		return f, err
 	}
 	if err = f.openBroker(); err != nil {
 		return f, err
 	}
-	if err = f.openAPI(); err != nil {
+	if f.https, err = listen(cfg.HTTPS); err != nil {
 		return f, err
 	}
-	if f.https, err = listen(cfg.HTTPS); err != nil {
+	if err = f.openAPI(); err != nil {
 		return f, err
 	}
 	if cfg.HTTP != "" {
@@ -127,10 +130,13 @@ func Open(cfg Config) (f *Fleet, err error) {
 // openBroker opens the embedded broker if there is to be one, and what talks
 // to devices over it.
 func (f *Fleet) openBroker() error {
-	address, told := f.cfg.Broker, f.cfg.Broker
+	address := f.cfg.Broker
+	told, err := f.brokerTold()
+	if err != nil {
+		return err
+	}
 	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{}) // for Who, until the port is known
 	if address == "" {
-		var err error
 		f.broker, err = broker.Open(broker.Config{
 			Listen: f.cfg.MQTT, Dir: filepath.Join(f.cfg.Dir, brokerFolder), TLS: f.identity, Who: f.enroll.Who, Log: f.cfg.Log,
 		})
@@ -141,9 +147,9 @@ func (f *Fleet) openBroker() error {
 		if err != nil {
 			return fmt.Errorf("tell devices where the broker is: %w", err)
 		}
-		address, told = net.JoinHostPort("127.0.0.1", port), ":"+port
+		address, told = net.JoinHostPort("127.0.0.1", port), cmp.Or(told, ":"+port)
 	}
-	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{MQTT: cmp.Or(f.cfg.MQTTPublic, told), Revoked: f.cut})
+	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{MQTT: told, Revoked: f.cut})
 	client := f.ca.ClientTLS(Service, f.store.Now)
 	client.ServerName = f.ca.Names()[0]
 	f.ingest = ingest.New(ingest.Config{Store: f.store, Broker: address, TLS: client, Log: f.cfg.Log, Told: f.told})
@@ -163,7 +169,7 @@ func (f *Fleet) cut(device string) {
 
 func (f *Fleet) openAPI() (err error) {
 	f.api, err = api.New(api.Config{
-		Store: f.store, Enroll: f.enroll, Log: f.cfg.Log, Version: f.cfg.Version, Hosts: f.ca.Names(),
+		Store: f.store, Enroll: f.enroll, Log: f.cfg.Log, Version: f.cfg.Version, Hosts: f.ca.Names(), Address: f.Addr(),
 		Health: f.health.List, Figures: f.figures,
 	})
 	return err
@@ -189,14 +195,6 @@ func (f *Fleet) MQTTAddr() string {
 	return f.named(f.broker.Addr())
 }
 
-func (f *Fleet) named(a net.Addr) string {
-	t, ok := a.(*net.TCPAddr)
-	if !ok || !t.IP.IsUnspecified() {
-		return a.String()
-	}
-	return net.JoinHostPort(f.ca.Names()[0], strconv.Itoa(t.Port))
-}
-
 // Run serves until ctx ends or a part of it can't go on, then closes all.
 func (f *Fleet) Run(ctx context.Context) error {
 	f.running = true // each part closes what it was given
@@ -209,10 +207,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 	g.Go(func() error { return f.watch(ctx) })
 	https := f.identity.Clone()
 	https.NextProtos = []string{"h2", "http/1.1"}
-	g.Go(func() error { return f.api.Run(ctx, tls.NewListener(f.https, https)) })
+	answers := []net.Listener{tls.NewListener(f.https, https)}
 	if f.http != nil {
-		g.Go(func() error { return f.api.Run(ctx, f.http) })
+		answers = append(answers, f.http)
 	}
+	g.Go(func() error { return f.api.Run(ctx, answers...) })
 	return errors.Join(g.Wait(), f.Close())
 }
 
@@ -233,25 +232,9 @@ func (f *Fleet) Close() error {
 		errs = append(errs, f.store.Close())
 		f.store = nil
 	}
+	if f.lock != nil { // last: who takes it after this one finds nothing open
+		errs = append(errs, f.lock.Close())
+		f.lock = nil
+	}
 	return errors.Join(errs...)
-}
-
-func listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("answer at %s: another program does already: stop that one, or choose another port", addr)
-	} else if err != nil {
-		return nil, fmt.Errorf("answer at %s: %w", addr, err)
-	}
-	return l, nil
-}
-
-// loopback tells whether an address can only be reached from this machine.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,24 +21,60 @@ const FirstUser = "admin"
 
 // Init makes a fleet in the directory: certificate authority, database, and the
 // first administrator, whose password it returns and keeps nowhere. The names
-// are those by which devices and people reach the fleet. A directory that
-// holds a fleet is an error.
+// are those by which devices and people reach the fleet. What an Init that was
+// cut short has left is used; a fleet that has users is an error. It isn't
+// interrupted by ctx: half a fleet is of no use to anybody.
 func Init(ctx context.Context, dir string, names []string) (ca *enroll.CA, password string, err error) {
+	ctx = context.WithoutCancel(ctx)
 	path := filepath.Join(dir, DatabaseName)
-	if _, err := os.Stat(path); err == nil {
+	if has, err := hasUsers(ctx, path); err != nil {
+		return nil, "", err
+	} else if has {
 		return nil, "", fmt.Errorf("make a fleet in %s: there is one already: serve it, or choose another --data directory", dir)
 	}
-	if ca, err = enroll.Init(filepath.Join(dir, CAFolder), names); err != nil {
-		return nil, "", err
+	ca, err = enroll.OpenCA(filepath.Join(dir, CAFolder))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		ca, err = enroll.Init(filepath.Join(dir, CAFolder), names)
+	case err == nil:
+		err = sameNames(ca, names)
 	}
-	// A crash from here on leaves a CA without a fleet, which OpenStore tells
-	// apart; the next Init says what to delete.
+	if err != nil {
+		return nil, "", fmt.Errorf("make a fleet in %s: %w", dir, err)
+	}
 	st, err := store.Open(path)
 	if err != nil {
 		return nil, "", err
 	}
 	password, err = AddUser(ctx, st, FirstUser, auth.Admin)
 	return ca, password, errors.Join(err, st.Close())
+}
+
+// hasUsers reports whether anybody could log in at the database; one that
+// isn't there has nobody.
+func hasUsers(ctx context.Context, path string) (bool, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	st, err := store.Open(path)
+	if err != nil {
+		return false, err
+	}
+	users, err := st.Users(ctx)
+	return len(users) > 0, errors.Join(err, st.Close())
+}
+
+// sameNames refuses other names than those that an earlier Init has kept.
+func sameNames(ca *enroll.CA, names []string) error {
+	given, err := enroll.CheckNames(names)
+	if err != nil {
+		return err
+	}
+	if kept := ca.Names(); !slices.Equal(kept, given) {
+		return fmt.Errorf("its certificate authority is there already, for %s: give the same names, and change them later in %s/%s",
+			strings.Join(kept, ", "), CAFolder, enroll.NamesFile)
+	}
+	return nil
 }
 
 // ErrName is AddUser's for a name that nobody can log in by.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,7 +83,11 @@ func newServe(dir *string) *cobra.Command {
 		Long: `serve takes what devices send and answers on pages and REST. Devices need its
 HTTPS port (enrolment, renewal) and its MQTT port; people need HTTPS. With
 --broker another MQTT broker is used instead of the one inside
-(sightline-fleet mosquitto writes its configuration).`,
+(sightline-fleet mosquitto writes its configuration); its host must be one of the
+fleet's names, or this machine.
+
+Standard error is the log: logins, enrolments, revocations, clients that were
+refused, and trouble.`,
 		Example: `  sightline-fleet serve --data fleet
   sightline-fleet serve --data fleet --https :8443 --mqtt :8883 --http 127.0.0.1:8082
   sightline-fleet serve --data fleet --broker mqtt.example:8883`,
@@ -113,17 +118,29 @@ HTTPS port (enrolment, renewal) and its MQTT port; people need HTTPS. With
 	f.StringVar(&cfg.MQTT, "mqtt", ":8883", "address of the MQTT broker inside")
 	f.StringVar(&cfg.MQTTPublic, "mqtt-public", "", "where devices reach the broker, if that is another address; an empty host is the one they enrolled at")
 	f.StringVar(&cfg.Broker, "broker", "", "host:port of another MQTT broker, instead of the one inside")
-	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log what the broker says, too")
 	return cmd
 }
 
 func checkServe(cfg *fleet.Config) error {
-	for _, a := range []struct{ flag, value string }{{"https", cfg.HTTPS}, {"http", cfg.HTTP}, {"mqtt", cfg.MQTT}, {"mqtt-public", cfg.MQTTPublic}, {"broker", cfg.Broker}} {
+	for _, a := range []struct {
+		flag, value string
+		listens     bool // at the address, so that port 0 is any
+	}{
+		{"https", cfg.HTTPS, true}, {"http", cfg.HTTP, true}, {"mqtt", cfg.MQTT, true}, {"mqtt-public", cfg.MQTTPublic, false}, {"broker", cfg.Broker, false},
+	} {
 		if a.value == "" && a.flag != "https" && a.flag != "mqtt" {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(a.value); err != nil {
+		host, port, err := net.SplitHostPort(a.value)
+		if err != nil {
 			return cli.Usage("--%s %q: must be an address and a port, as 10.0.0.5:8883", a.flag, a.value)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 && !a.listens {
+			return cli.Usage("--%s %q: the port is a number from 1 to 65535", a.flag, a.value)
+		}
+		if host == "" && a.flag == "broker" {
+			return cli.Usage("--broker %q: the broker's host is missing, as in: --broker mqtt.example:8883", a.value)
 		}
 	}
 	return nil
@@ -154,7 +171,7 @@ func served(ctx context.Context, f *fleet.Fleet, log *slog.Logger) error {
 }
 
 func logger(w io.Writer, verbose bool) *slog.Logger {
-	level := slog.LevelWarn
+	level := slog.LevelInfo
 	if verbose {
 		level = slog.LevelDebug
 	}

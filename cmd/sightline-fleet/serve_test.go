@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"database/sql"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -145,12 +147,64 @@ func TestNewerDatabase(t *testing.T) {
 	fails(t, "a newer version of this program wrote the database: run that one", "serve", "--data", dir, "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
 }
 
-// Two services never share a directory.
+// Two services never share a directory, whichever broker each has.
 func TestTwoServices(t *testing.T) {
 	dir := initFleet(t)
 	_, stop := serve(t, dir)
-	fails(t, "in use", "serve", "--data", dir, "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
+	for _, more := range [][]string{{"--mqtt", "127.0.0.1:0"}, {"--broker", "127.0.0.1:1"}} {
+		fails(t, "serve the fleet in "+dir+": it is in use by another sightline-fleet serve", append([]string{"serve", "--data", dir, "--https", "127.0.0.1:0"}, more...)...)
+	}
 	if code, said := stop(); code != 0 {
 		t.Errorf("the first one ended with %d: %s", code, said)
+	}
+}
+
+// Devices are told a broker's address only if a certificate can have its name,
+// and never their own.
+func TestWhereDevicesAreTold(t *testing.T) {
+	dir := initFleet(t) // named 127.0.0.1
+	if err := os.WriteFile(filepath.Join(dir, "ca", "names"), []byte("fleet.example\n10.0.0.5\n::1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ broker, public, refused string }{
+		{"mqtt.example:8883", "", "tell devices to send to mqtt.example:8883 (--broker): they would refuse it, because the fleet's certificates are for fleet.example, 10.0.0.5, ::1: " +
+			"add a line mqtt.example to " + filepath.Join(dir, "ca", "names")},
+		{"", "mqtt.example:8883", "(--mqtt-public)"},
+		{"127.0.0.1:8883", "127.0.0.1:8883", "(--mqtt-public)"},
+		{"127.0.0.1:8883", "", ""}, {"localhost:8883", "", ""}, {"Fleet.Example.:8883", "", ""}, {"10.0.0.5:8883", "", ""},
+		{"[::ffff:10.0.0.5]:8883", "", ""}, {"mqtt.example:8883", "fleet.example:443", ""}, {"mqtt.example:8883", ":443", ""},
+	} {
+		cfg := fleet.Config{Dir: dir, HTTPS: "127.0.0.1:0", MQTT: "127.0.0.1:0", Broker: c.broker, MQTTPublic: c.public, Log: slog.New(slog.DiscardHandler)}
+		f, err := fleet.Open(cfg)
+		if err == nil {
+			err = f.Close()
+		}
+		if c.refused == "" && err != nil || c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)) {
+			t.Errorf("%q, %q: %v", c.broker, c.public, err)
+		}
+	}
+}
+
+// The log tells what happens to the fleet, without being asked to, and nothing
+// else.
+func TestLogTellsWhatHappens(t *testing.T) {
+	dir := initFleet(t)
+	var password output
+	if code := run(t.Context(), []string{"user", "add", "anna", "--data", dir}, &password, io.Discard); code != 0 {
+		t.Fatal("no user")
+	}
+	_, secret, _ := strings.Cut(password.String(), "password:  ")
+	at, stop := serve(t, dir, "--http", "127.0.0.1:0")
+	in := `{"user":"anna","password":"` + strings.Fields(secret)[0] + `"}`
+	answer, err := http.Post("http://"+at["http"]+"/v1/login", "application/json", strings.NewReader(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("%s %v", answer.Status, err)
+	}
+	code, said := stop()
+	if code != 0 || !strings.Contains(said, "level=INFO msg=login user=anna from=127.0.0.1") || strings.Contains(said, "WARN") || strings.Count(said, "\n") > 5 {
+		t.Errorf("it ended with %d and said:\n%s", code, said)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sightline-edge/sightline/fleet/enroll"
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
@@ -44,6 +46,7 @@ type Config struct {
 	Log     *slog.Logger
 	Version string   // of the program
 	Hosts   []string // names, in lower case, by which the fleet may be asked, besides numbers and localhost
+	Address string   // host:port at which devices enrol, for the page that says how; may be empty
 
 	Health  func() []health.Raised // of the service itself, the worst first; may be nil
 	Figures func() []Figure        // of the service's other parts, for /metrics; may be nil
@@ -116,10 +119,20 @@ func (s *Server) Told(rows []store.Row) {
 	s.hub.tell(rows)
 }
 
-// Run serves on the listener, which it closes, until the context ends; open
+// Run serves on the listeners, which it closes, until the context ends; open
 // streams end then too. Devices renew their certificates only over a TLS
 // listener that asks for the client's.
-func (s *Server) Run(ctx context.Context, l net.Listener) error {
+func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { s.watch(ctx); return nil })
+	for _, l := range listeners {
+		g.Go(func() error { return s.answer(ctx, l) })
+	}
+	return g.Wait()
+}
+
+// answer serves on one listener.
+func (s *Server) answer(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -130,10 +143,6 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	watched := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	defer func() { cancel(); <-watched }()
-	go func() { defer close(watched); s.watch(ctx) }()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {

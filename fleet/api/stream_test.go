@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sightline-edge/sightline/fleet/store"
@@ -256,4 +258,34 @@ func TestReplayedOnce(t *testing.T) {
 	if got := w.Body.String(); got != "new, device" {
 		t.Errorf("after the replay came %q", got)
 	}
+}
+
+// idle is an address that nobody connects to.
+type idle chan struct{}
+
+func (i idle) Accept() (net.Conn, error) { <-i; return nil, net.ErrClosed }
+func (i idle) Close() error              { close(i); return nil }
+func (i idle) Addr() net.Addr            { return &net.TCPAddr{} }
+
+// A change is told once, at however many addresses the service answers.
+func TestEachChangeIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))) // no fleet is made in 2000
+		f := newFleet(t)
+		f.add("dline00001", "line-a", "")
+		f.connect("dline00001", 0, wellState("station1"))
+		r := &reader{queue: make(chan event, 10)}
+		defer f.hub.enter(r)()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx, make(idle), make(idle)) }()
+		time.Sleep(3 * lookEvery)
+		f.hangUp("dline00001", 0)
+		time.Sleep(3 * lookEvery)
+		if n := len(r.queue); n != 1 {
+			t.Errorf("it is told %d times", n)
+		}
+		cancel()
+		f.must(<-ended)
+	})
 }

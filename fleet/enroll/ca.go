@@ -50,7 +50,7 @@ type CA struct {
 
 // Init makes a CA in the folder, which is made if need be. The names are what
 // clients call the fleet's server: DNS names and IP addresses, one at least.
-// It overwrites nothing: a folder that holds any file of a CA is an error.
+// It overwrites no CA: a folder that holds a certificate or a key is an error.
 func Init(dir string, names []string) (*CA, error) {
 	now := time.Now()
 	if now.Before(earliest) {
@@ -62,14 +62,14 @@ func Init(dir string, names []string) (*CA, error) {
 
 func initAt(dir string, names []string, now time.Time) (*CA, error) {
 	fail := func(err error) (*CA, error) { return nil, fmt.Errorf("make a CA in %s: %w", dir, err) }
-	names, err := checkNames(names)
+	names, err := CheckNames(names)
 	if err != nil {
 		return fail(err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fail(err)
 	}
-	for _, name := range []string{KeyFile, CertFile, NamesFile} {
+	for _, name := range []string{KeyFile, CertFile} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fail(fmt.Errorf("%s is there already; a CA is never overwritten, because every device trusts it and no other", name))
 		} else if !errors.Is(err, os.ErrNotExist) {
@@ -82,6 +82,10 @@ func initAt(dir string, names []string, now time.Time) (*CA, error) {
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
+		return fail(err)
+	}
+	// Names alone are of an Init that was cut short.
+	if err := os.Remove(filepath.Join(dir, NamesFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fail(err)
 	}
 	err = errors.Join(
@@ -168,7 +172,7 @@ func openCA(dir string) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := checkNames(strings.Fields(string(text)))
+	names, err := CheckNames(strings.Fields(string(text)))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", NamesFile, err)
 	}
@@ -189,7 +193,9 @@ func (c *CA) Names() []string { return slices.Clone(c.names) }
 
 var dnsName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-func checkNames(names []string) ([]string, error) {
+// CheckNames is the names as a CA keeps them: each a DNS name or an IP address,
+// in one form and once, at least one.
+func CheckNames(names []string) ([]string, error) {
 	var good []string
 	for _, name := range names {
 		name = strings.ToLower(strings.TrimSuffix(name, "."))

@@ -71,7 +71,7 @@ func TestInit(t *testing.T) {
 }
 
 func TestInitOverwritesNothing(t *testing.T) {
-	for _, name := range []string{KeyFile, CertFile, NamesFile} {
+	for _, name := range []string{KeyFile, CertFile} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
@@ -96,6 +96,12 @@ func TestInitCutShort(t *testing.T) {
 	}
 	_, err := OpenCA(dir)
 	wantError(t, err, "ca.pem is there without its ca.key", "restore the key from a backup")
+	if err := os.Remove(filepath.Join(dir, CertFile)); err != nil { // names alone are no CA
+		t.Fatal(err)
+	}
+	if ca, err := Init(dir, []string{"other.example"}); err != nil || !slices.Equal(ca.Names(), []string{"other.example"}) {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestInitWithAClockNeverSet: the clock of a bubble begins in 2000.
@@ -120,10 +126,10 @@ func TestBadNames(t *testing.T) {
 		{[]string{strings.Repeat("a", 64)}, "is neither"},
 		{[]string{strings.Repeat("a.", 127) + "a"}, "is neither"},
 	} {
-		_, err := checkNames(c.names)
+		_, err := CheckNames(c.names)
 		wantError(t, err, c.want)
 	}
-	got, err := checkNames([]string{"Fleet.Example.", "::ffff:10.0.0.1", "fleet.example"})
+	got, err := CheckNames([]string{"Fleet.Example.", "::ffff:10.0.0.1", "fleet.example"})
 	if err != nil || !slices.Equal(got, []string{"fleet.example", "10.0.0.1"}) {
 		t.Errorf("got %q, %v", got, err)
 	}

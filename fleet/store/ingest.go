@@ -14,11 +14,16 @@ import (
 // signed, and sums of what is below it can't overflow soon.
 const maxSeq = 1 << 62
 
+// maxEpochs is how many journals of a device are kept apart. One that is begun
+// anew each day gets there in three years, one that lies in a second.
+const maxEpochs = 1000
+
 const (
 	sqlDevice     = `SELECT key, revoked FROM device WHERE id = ?`
 	sqlEpoch      = `SELECT key, watermark FROM epoch WHERE device = ? AND epoch = ?`
 	sqlAddEpoch   = `INSERT INTO epoch (device, epoch, watermark, results, pass, fail, none, holes, unreadable) VALUES (?, ?, 0, 0, 0, 0, 0, 0, 0)`
 	sqlSetEpoch   = `UPDATE epoch SET watermark = ?, results = results + ?, pass = pass + ?, fail = fail + ?, none = none + ?, holes = holes + ?, unreadable = unreadable + ? WHERE key = ?`
+	sqlEpochs     = `SELECT count(*) FROM epoch WHERE device = ?`
 	sqlAddResult  = `INSERT INTO result (device, epoch, seq, received, decided, station, part, label, verdict, judged, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlFindResult = `SELECT id, verdict FROM result WHERE epoch = ? AND seq = ?`
 	sqlAmend      = `UPDATE result SET verdict = ?, reason = ?, told = ? WHERE id = ?`
@@ -97,6 +102,16 @@ func (in *ingest) batch(b Batch, m *Mark) error {
 	if b.Batch.Last() > maxSeq {
 		m.Took.Err = fmt.Errorf("%w: %d to %d", ErrRange, b.Batch.First(), b.Batch.Last())
 		return nil
+	}
+	if e.key == 0 {
+		var n int
+		if err := in.tx.QueryRowContext(in.ctx, sqlEpochs, device).Scan(&n); err != nil {
+			return err
+		}
+		if n >= maxEpochs {
+			m.Took.Err = fmt.Errorf("%w: %d", ErrEpochs, n)
+			return nil
+		}
 	}
 	e.fresh = append(e.fresh, &m.Took)
 	for _, it := range b.Batch.Items {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,9 @@ func TestRange(t *testing.T) {
 	}
 	for epoch := range uint64(8) { // more than fits into 63 bits
 		take(t, s, []uint64{maxSeq}, batch("dev-a", epoch, span(1, maxSeq)))
+		if epoch < 3 {
+			totals(t, s, "dev-a", Totals{Holes: (epoch + 1) * maxSeq})
+		}
 	}
 	marks := take(t, s, []uint64{0, 0, 1, maxSeq, maxSeq}, batch("dev-b", 1, span(1, maxSeq+1)), batch("dev-b", 1, span(1, math.MaxUint64-1)),
 		batch("dev-b", 1, record(1, vision.Pass)), batch("dev-a", 1, record(maxSeq+1, vision.Pass)), batch("dev-a", 1, record(maxSeq, vision.Pass)))
@@ -145,6 +149,32 @@ func TestRange(t *testing.T) {
 	totals(t, s, "dev-a", Totals{Holes: math.MaxUint64})
 	totals(t, s, "", Totals{Results: 1, Pass: 1, Holes: math.MaxUint64})
 	take(t, s, []uint64{2}, batch("dev-b", 1, told(2, math.MaxUint64, vision.Fail, "of nothing")))
+}
+
+// TestEpochs: a device that begins one journal after another is refused in the
+// end, alone, and only what it begins.
+func TestEpochs(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a", "dev-b")
+	var all []Batch
+	for epoch := range uint64(maxEpochs) {
+		all = append(all, batch("dev-a", epoch, record(1, vision.Pass)))
+	}
+	for i, m := range take(t, s, slices.Repeat([]uint64{1}, maxEpochs), all...) {
+		if m.Took.Err != nil {
+			t.Fatal(i, m.Took.Err)
+		}
+	}
+	marks := take(t, s, []uint64{0, 2, 0, 1}, batch("dev-a", maxEpochs, record(1, vision.Pass)), batch("dev-a", 1, record(2, vision.Fail)),
+		batch("dev-a", maxEpochs, record(2, vision.Pass)), batch("dev-b", maxEpochs, record(1, vision.Pass)))
+	for i, want := range []error{ErrEpochs, nil, ErrEpochs, nil} {
+		if !errors.Is(marks[i].Took.Err, want) || !marks[i].Known {
+			t.Errorf("batch %d: %+v", i, marks[i])
+		}
+	}
+	totals(t, s, "dev-a", Totals{Results: maxEpochs + 1, Pass: maxEpochs, Fail: 1})
+	totals(t, s, "", Totals{Results: maxEpochs + 2, Pass: maxEpochs + 1, Fail: 1})
+	totals(t, s, "dev-x", Totals{})
 }
 
 // TestTold: an amendment changes what its result was told, wherever it comes;

@@ -184,22 +184,23 @@ func (s *Store) Watermark(ctx context.Context, device string, epoch uint64) (Mar
 
 // Totals count what a device sent, or with "" all of them.
 func (s *Store) Totals(ctx context.Context, device string) (Totals, error) {
-	epochs, err := rows(ctx, s, func(r *sql.Rows) (t Totals, err error) {
-		err = r.Scan(&t.Results, &t.Pass, &t.Fail, &t.None, &t.Holes, &t.Unreadable)
-		return t, err
-	}, `SELECT results, pass, fail, none, holes, unreadable FROM epoch
-		WHERE ?1 = '' OR device = (SELECT key FROM device WHERE id = ?1)`, device)
-	var all Totals
-	for _, t := range epochs {
-		all.Results += t.Results
-		all.Pass += t.Pass
-		all.Fail += t.Fail
-		all.None += t.None
-		all.Holes += min(t.Holes, math.MaxUint64-all.Holes) // a device may claim any
-		all.Unreadable += t.Unreadable
+	where, args := "", []any{}
+	if device != "" {
+		where, args = " WHERE device = (SELECT key FROM device WHERE id = ?)", append(args, device)
 	}
+	// The holes in halves: a device may claim any, and SQLite's sums may not overflow.
+	var t Totals
+	var high, low uint64
+	err := s.reader.QueryRowContext(ctx, `SELECT coalesce(sum(results), 0), coalesce(sum(pass), 0), coalesce(sum(fail), 0), coalesce(sum(none), 0),
+		coalesce(sum(holes >> 32), 0), coalesce(sum(holes & 0xffffffff), 0), coalesce(sum(unreadable), 0) FROM epoch`+where, args...).
+		Scan(&t.Results, &t.Pass, &t.Fail, &t.None, &high, &low, &t.Unreadable)
 	if err != nil {
-		return Totals{}, fmt.Errorf("totals: %w", err)
+		return Totals{}, fmt.Errorf("totals: %w", s.explain(err))
 	}
-	return all, nil
+	if high += low >> 32; high > math.MaxUint32 {
+		t.Holes = math.MaxUint64
+	} else {
+		t.Holes = high<<32 | low&math.MaxUint32
+	}
+	return t, nil
 }

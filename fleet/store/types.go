@@ -21,6 +21,7 @@ var (
 	ErrFull     = errors.New("no space is left for the database")
 	ErrDamaged  = errors.New("the database is damaged")
 	ErrRange    = errors.New("the batch's numbers are beyond all that a journal can have")
+	ErrEpochs   = errors.New("the device has begun more journals than the fleet keeps apart: enrol it anew")
 )
 
 // Device is one enrolled device. Times are zero for what hasn't happened; all
@@ -142,7 +143,7 @@ type Took struct {
 	Unreadable int   // items set aside
 	Duplicates int   // items that had come before
 	Gap        bool  // what comes before the batch is missing, nothing of it was stored
-	Err        error // why nothing of it was stored or ever will be: ErrRange
+	Err        error // why nothing of it was stored or ever will be: ErrRange, ErrEpochs
 }
 
 // Hole is a span of records that a device said will never come.

@@ -94,6 +94,9 @@ func (h *hour) add(rows []store.Row) {
 		*m = minute{at: now}
 	}
 	for i := range rows {
+		if rows[i].Again {
+			continue // it was counted when it was new
+		}
 		m.results++
 		switch rows[i].Verdict.String() {
 		case "PASS":

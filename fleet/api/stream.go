@@ -19,7 +19,7 @@ import (
 
 const eventsDoc = "Server-sent events. `result`: a result as it was committed; its id is its number at the fleet, so that a reader that comes back " +
 	"with Last-Event-ID gets what it missed, up to 2,000 results; if it missed more, `gap` comes first, with the numbers that must be asked for at " +
-	"/v1/results. `device`: a device's presence or its warnings have changed. A reader that doesn't keep up is cut, and comes back so. " +
+	"/v1/results. One that was told otherwise later comes again, without an id, and isn't told to who missed it. `device`: a device's presence or its warnings have changed. A reader that doesn't keep up is cut, and comes back so. " +
 	"With wake, nothing but `wake` is sent, at most twice a second: something happened."
 
 // Pace of streams.
@@ -108,8 +108,13 @@ func (h *hub) send(list []event) {
 	}
 }
 
+// resultEvent has no number for a result that comes again: readers would go on
+// from there when they come back.
 func resultEvent(r *store.Row) event {
 	out := newResult(r)
+	if r.Again {
+		return event{device: r.Device, text: encode("event: result\n", &out)}
+	}
 	return event{id: r.ID, device: r.Device, text: encode(fmt.Sprintf("id: %d\nevent: result\n", r.ID), &out)}
 }
 

@@ -231,8 +231,25 @@ func TestHourCounts(t *testing.T) {
 	f := newFleet(t)
 	f.Told([]store.Row{{Verdict: vision.Pass}, {Verdict: vision.Fail}, {}})
 	total, since := f.hour.sum()
+	f.Told([]store.Row{{Verdict: vision.Fail, Again: true}})
+	if again, _ := f.hour.sum(); again != total {
+		t.Errorf("what was told otherwise counts again: %+v", again)
+	}
 	if total.results != 3 || total.fails != 1 || total.none != 1 || since != f.began {
 		t.Errorf("%+v since %v", total, since)
+	}
+}
+
+// A result that was told otherwise comes again, also to who has come past it, and
+// doesn't set back where it goes on.
+func TestAgain(t *testing.T) {
+	row := store.Row{ID: 3, Device: "dline00001", Verdict: vision.Fail}
+	if e := resultEvent(&row); e.id != 3 || !strings.HasPrefix(string(e.text), "id: 3\nevent: result\n") {
+		t.Errorf("new: %d %q", e.id, e.text)
+	}
+	row.Again = true
+	if e := resultEvent(&row); e.id != 0 || !strings.HasPrefix(string(e.text), "event: result\ndata: {") || e.device != "dline00001" {
+		t.Errorf("again: %d %q", e.id, e.text)
 	}
 }
 

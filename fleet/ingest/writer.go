@@ -143,7 +143,7 @@ func (in *Ingest) answers(marks []store.Mark) {
 	var rows []store.Row
 	for _, m := range marks {
 		in.tally(m.Took)
-		rows = append(rows, m.Took.Rows...)
+		rows = append(append(rows, m.Took.Rows...), m.Took.Retold...)
 		switch {
 		case !m.Known:
 			in.refuseUnknown(m.Device)

@@ -3,8 +3,13 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
@@ -18,6 +23,9 @@ const maxSeq = 1 << 62
 // anew each day gets there in three years, one that lies in a second.
 const maxEpochs = 1000
 
+// retoldBytes is how much of earlier results a transaction reads again, encoded.
+const retoldBytes = 1 << 20
+
 const (
 	sqlDevice     = `SELECT key, revoked FROM device WHERE id = ?`
 	sqlEpoch      = `SELECT key, watermark FROM epoch WHERE device = ? AND epoch = ?`
@@ -27,6 +35,8 @@ const (
 	sqlAddResult  = `INSERT INTO result (device, epoch, seq, received, decided, station, part, label, verdict, judged, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlFindResult = `SELECT id, verdict FROM result WHERE epoch = ? AND seq = ?`
 	sqlAmend      = `UPDATE result SET verdict = ?, reason = ?, told = ? WHERE id = ?`
+
+	sqlRetold = sqlRow + `FROM result r` + sqlOf + `WHERE r.id IN (SELECT value FROM json_each(?)) ORDER BY r.id`
 
 	sqlAddAmendment  = `INSERT INTO amendment (epoch, seq, of, received, body) VALUES (?, ?, ?, ?, ?)`
 	sqlAddUnreadable = `INSERT INTO unreadable (epoch, seq, received, why, body) VALUES (?, ?, ?, ?, coalesce(?, x''))`
@@ -50,7 +60,10 @@ func (s *Store) Ingest(ctx context.Context, batches []Batch) ([]Mark, error) {
 				return fmt.Errorf("device %s, epoch %x, from %d: %w", b.Device, b.Batch.Epoch, b.Batch.First(), err)
 			}
 		}
-		return in.end()
+		if err := in.end(); err != nil {
+			return err
+		}
+		return in.retell()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store %d batches: %w", len(batches), err)
@@ -67,6 +80,7 @@ type ingest struct {
 	now       int64
 	devices   map[string]int64 // keys; 0 for one that may not send
 	epochs    map[epochOf]*epoch
+	retold    map[int64]*Mark // by the IDs of earlier results, the batch that amended them last; made when needed
 }
 
 type epochOf struct {
@@ -244,10 +258,43 @@ func (in *ingest) told(e *epoch, it wire.Item, t *wire.Told, m *Mark) error {
 		for i := range took.Rows {
 			if r := &took.Rows[i]; r.ID == id {
 				r.Verdict, r.Reason, r.Told = verdict, reason, t
+				return nil
 			}
 		}
 	}
+	if in.retold == nil {
+		in.retold = map[int64]*Mark{}
+	}
+	in.retold[id] = m
 	return nil
+}
+
+// retell gives the earlier results that were amended, for those who were told
+// of them. A device may amend any number of long ones at once, so not all.
+func (in *ingest) retell() error {
+	if in.retold == nil {
+		return nil
+	}
+	ids, err := json.Marshal(slices.Sorted(maps.Keys(in.retold)))
+	if err != nil {
+		return err
+	}
+	found, err := in.tx.QueryContext(in.ctx, sqlRetold, string(ids))
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for room := retoldBytes; room > 0 && found.Next(); {
+		r, err := scanRow(found)
+		if err != nil {
+			continue // bytes that went bad on the disk are told where they are read, and hold nothing up here
+		}
+		room -= proto.Size(r.Record) + proto.Size(r.Told)
+		r.Again = true
+		took := &in.retold[r.ID].Took
+		took.Retold = append(took.Retold, r)
+	}
+	return found.Err()
 }
 
 // end writes down how far the epochs have come.

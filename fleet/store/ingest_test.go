@@ -207,6 +207,75 @@ func TestTold(t *testing.T) {
 	}
 }
 
+// TestRetold: earlier results that were told otherwise come with the batch that
+// did so, once each and as they are in the end; results of now don't.
+func TestRetold(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a", "dev-b")
+	take(t, s, []uint64{3, 1}, batch("dev-a", 1, record(1, vision.Pass), record(2, vision.Fail), record(3, vision.Pass)), batch("dev-b", 1, record(1, vision.Pass)))
+	marks := take(t, s, []uint64{6, 7, 2}, batch("dev-a", 1, told(4, 1, vision.Fail, "first"), record(5, vision.Pass), told(6, 2, vision.None, "late")),
+		batch("dev-a", 1, told(7, 1, vision.None, "then")), batch("dev-b", 1, told(2, 7, vision.Pass, "of nothing")))
+	if n := []int{len(marks[0].Took.Rows), len(marks[0].Took.Retold), len(marks[1].Took.Retold), len(marks[2].Took.Retold)}; !slices.Equal(n, []int{1, 1, 1, 0}) {
+		t.Fatalf("new, and told otherwise: %v", n)
+	}
+	for _, got := range []Row{marks[0].Took.Retold[0], marks[1].Took.Retold[0]} {
+		want, err := s.Result(t.Context(), got.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Again = true
+		if diff := cmp.Diff(*want, got, protocmp.Transform()); diff != "" || got.Seq > 2 || got.Verdict != vision.None {
+			t.Errorf("record %d, told %s: %s", got.Seq, got.Verdict, diff)
+		}
+	}
+	if marks[0].Took.Retold[0].Seq != 2 || marks[1].Took.Retold[0].Reason != "then" {
+		t.Errorf("got %+v", marks)
+	}
+	again := take(t, s, []uint64{7}, batch("dev-a", 1, told(7, 1, vision.Fail, "then")))
+	if n := len(again[0].Took.Retold); n != 0 {
+		t.Errorf("what came twice told %d", n)
+	}
+}
+
+// TestRetoldIsBounded: a device that amends any number of long results in one
+// transaction has all amended, and doesn't make the fleet read them all again.
+func TestRetoldIsBounded(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a")
+	const n, each = 40, 1 << 16
+	long := func(r *wire.Result) {
+		for range each >> 10 {
+			r.Evidence = append(r.Evidence, &wire.Evidence{Label: strings.Repeat("x", 1<<10)})
+		}
+	}
+	all, amend := batch("dev-a", 1), batch("dev-a", 1)
+	for seq := uint64(1); seq <= n; seq++ {
+		all.Batch.Items = append(all.Batch.Items, record(seq, vision.Pass, long))
+		amend.Batch.Items = append(amend.Batch.Items, told(n+seq, seq, vision.Fail, "x"))
+	}
+	take(t, s, []uint64{n}, all)
+	marks := take(t, s, []uint64{2 * n}, amend)
+	if took := marks[0].Took; took.Amended != n || len(took.Retold) != retoldBytes/each {
+		t.Errorf("%d amended, %d told of, want %d", took.Amended, len(took.Retold), retoldBytes/each)
+	}
+	totals(t, s, "", Totals{Results: n, Fail: n})
+}
+
+// TestRetoldDamage: a result that its disk spoiled is no reason to take no
+// amendment of it.
+func TestRetoldDamage(t *testing.T) {
+	s := fresh(t)
+	enrol(t, s, "dev-a")
+	take(t, s, []uint64{2}, batch("dev-a", 1, record(1, vision.Pass), record(2, vision.Pass)))
+	if _, err := s.writer.Exec(`UPDATE result SET body = x'ffff' WHERE seq = 1`); err != nil {
+		t.Fatal(err)
+	}
+	marks := take(t, s, []uint64{4}, batch("dev-a", 1, told(3, 1, vision.Fail, "x"), told(4, 2, vision.Fail, "x")))
+	if got := marks[0].Took.Retold; len(got) != 1 || got[0].Seq != 2 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // TestHoleOverRecords: records that had come are not counted again by a hole
 // that covers them too.
 func TestHoleOverRecords(t *testing.T) {

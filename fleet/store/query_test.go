@@ -132,4 +132,7 @@ func TestPlans(t *testing.T) {
 	if got := plan(sqlLast); strings.Contains(got, "SCAN r") || strings.Contains(got, "TEMP B-TREE") {
 		t.Errorf("newest of each device: %s", got)
 	}
+	if got := plan(sqlRetold, "[1]"); !strings.Contains(got, "SEARCH r USING INTEGER PRIMARY KEY") || strings.Contains(got, "TEMP B-TREE") {
+		t.Errorf("results told otherwise: %s", got)
+	}
 }

@@ -107,6 +107,7 @@ type Row struct {
 	Reason     string
 	Record     *wire.Result
 	Told       *wire.Told // the amendment, nil without
+	Again      bool       // not new: it was stored before, and is told otherwise now; only in Took.Retold
 }
 
 // Query says which results are wanted, newest arrival first.
@@ -138,6 +139,7 @@ type Mark struct {
 // Took says what became of a batch.
 type Took struct {
 	Rows       []Row // results stored now
+	Retold     []Row // results stored before that were told otherwise, as they are now; not all if they are many megabytes
 	Amended    int   // results that were told otherwise
 	Holes      int
 	Unreadable int   // items set aside

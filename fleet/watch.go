@@ -58,6 +58,7 @@ func (f *Fleet) watchRevoked(ctx context.Context) error {
 			d, err := f.store.Device(ctx, name)
 			if err == nil && !d.Revoked.IsZero() {
 				f.broker.Cut(name)
+				f.cfg.Log.Info("device revoked, its connection is cut", "device", name)
 			}
 		}
 		select {

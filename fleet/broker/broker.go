@@ -36,7 +36,7 @@ var (
 // Limits of the broker, told to operators in the documents.
 const (
 	MaxPayload    = 8 << 20         // bytes of one message with its topic; a client that sends more is cut
-	DefaultMax    = 4096            // connections
+	DefaultMax    = 16384           // connections, of which each counts before it has shown who it is
 	maxPending    = 32 << 20        // bytes that wait for one client; one that lets more wait is cut
 	writeDeadline = 5 * time.Second // for one write to a client; a slower one is cut
 	quietTime     = 5 * time.Second // for the TLS handshake, and again for CONNECT
@@ -102,7 +102,7 @@ func Open(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, lock: lock, log: &logger{log: cfg.Log}, closed: make(chan struct{}),
 	}
-	b.gate = &gate{who: cfg.Who, clientID: b.clientID, refused: b.refused, secret: rand.Text(), ready: make(chan struct{})}
+	b.gate = &gate{who: cfg.Who, clientID: b.clientID, refused: b.log.refusal, secret: rand.Text(), ready: make(chan struct{})}
 	if err := b.start(host, port); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the broker on %s: %w", cfg.Listen, err), b.Close())
 	}
@@ -200,8 +200,4 @@ func (b *Broker) Close() error {
 	})
 	<-b.closed
 	return b.err
-}
-
-func (b *Broker) refused(name, id string, err error) {
-	b.log.warn("broker refused a client", err.Error(), "name", name, "id", id)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -19,16 +20,24 @@ type gate struct {
 	// clientID is the id that a connection said in CONNECT. NATS keeps it from
 	// authenticators but shows it to monitors.
 	clientID func(connection uint64) string
-	refused  func(name, id string, err error)
+	refused  func(from, name, id string, err error)
 	secret   string        // of the broker's own connection inside this process
 	ready    chan struct{} // closed when clients may come, or the broker ends
 }
 
 // handshake is the end of the TLS handshake: an error there is the client's
 // "bad certificate".
-func (g *gate) handshake(state tls.ConnectionState) error {
+func (g *gate) handshake(from net.Addr, state tls.ConnectionState) error {
 	<-g.ready
 	_, _, err := g.who(state.PeerCertificates)
+	if err != nil {
+		name := "" // as it says itself
+		if len(state.PeerCertificates) > 0 {
+			name = state.PeerCertificates[0].Subject.CommonName
+			name = name[:min(len(name), 64)]
+		}
+		g.refused(from.String(), name, "", err)
+	}
 	return err
 }
 
@@ -36,7 +45,11 @@ func (g *gate) handshake(state tls.ConnectionState) error {
 func (g *gate) Check(c server.ClientAuthentication) bool {
 	name, id, err := g.admit(c)
 	if err != nil {
-		g.refused(name, id, err)
+		from := ""
+		if a := c.RemoteAddress(); a != nil {
+			from = a.String()
+		}
+		g.refused(from, name, id, err)
 	}
 	return err == nil
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/sightline-edge/sightline/sync/wire"
 )
 
 // The files that Mosquitto makes.
@@ -75,6 +77,7 @@ type mosquitto struct {
 	CA, Certificate, Key, CRL, ACL string
 	Services                       []string
 	Root                           string
+	Kinds                          []wire.Kind
 	MaxPayload, MaxPayloadMB       int
 	MaxQueued                      int
 }
@@ -99,7 +102,7 @@ func mosquittoValues(cfg MosquittoConfig) (*mosquitto, error) {
 		}
 	}
 	v := &mosquitto{
-		Host: host, Port: port, Services: cfg.Services, Root: root,
+		Host: host, Port: port, Services: cfg.Services, Root: root, Kinds: wire.UpKinds,
 		MaxPayload: MaxPayload, MaxPayloadMB: MaxPayload >> 20, MaxQueued: maxPending,
 	}
 	for _, f := range []struct {

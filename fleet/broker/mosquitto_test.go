@@ -118,6 +118,18 @@ func startMosquitto(t testing.TB, revoked ...string) *subject {
 	return s
 }
 
+// TestMosquittoRetainsNothing: messages that are kept for who comes later
+// could fill the machine's memory.
+func TestMosquittoRetainsNothing(t *testing.T) {
+	s := startMosquitto(t)
+	a := s.connect(t, deviceA)
+	a.Publish(up(deviceA, "ev"), 1, true, "kept").WaitTimeout(patient)
+	a.ended(t)
+	fleet, b := s.reader(t), s.connect(t, deviceB)
+	b.publish(t, up(deviceB, "ev"), 1, "the first")
+	fleet.expect(t, up(deviceB, "ev"), "the first")
+}
+
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,6 +3,7 @@ package broker
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -64,23 +65,35 @@ func (b *Broker) options(host string, port int) (*server.Options, error) {
 // config is the server's identity with the rules for clients: TLS 1.3, and a
 // certificate that somebody here knows.
 func (g *gate) config(identity *tls.Config) *tls.Config {
-	c := identity.Clone()
-	if inner := c.GetConfigForClient; inner != nil {
-		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			chosen, err := inner(hello)
-			if err != nil || chosen == nil {
+	c := g.rules(identity, new(net.TCPAddr))
+	inner := identity.GetConfigForClient
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		chosen := identity
+		if inner != nil {
+			other, err := inner(hello)
+			if err != nil {
 				return nil, err
 			}
-			return g.config(chosen), nil
+			if other != nil {
+				chosen = other
+			}
 		}
+		return g.rules(chosen, hello.Conn.RemoteAddr()), nil
 	}
+	return c
+}
+
+// rules are for one connection, so that its address can be told.
+func (g *gate) rules(identity *tls.Config, from net.Addr) *tls.Config {
+	c := identity.Clone()
+	c.GetConfigForClient = nil
 	c.MinVersion = tls.VersionTLS13
 	c.NextProtos = nil
 	// Who decides, by the fleet's clock; the standard checks would use the
 	// machine's and know nothing of revocation.
 	c.ClientAuth = tls.RequireAnyClientCert
 	c.VerifyPeerCertificate = nil
-	c.VerifyConnection = g.handshake
+	c.VerifyConnection = func(state tls.ConnectionState) error { return g.handshake(from, state) }
 	// A ticket holds the certificate, so a resumed session would cost as many
 	// bytes as it saves.
 	c.SessionTicketsDisabled = true

@@ -71,10 +71,12 @@ func TestDeviceWritesItsOwnAlone(t *testing.T) {
 		a.subscribe(t, down(deviceA, "+"), 0)
 		for _, topic := range []string{
 			up(deviceA, "ev"), down(deviceA, "ack"), down(deviceB, "ack"), "sightline/v1/x", "sightline/v1/" + wire.Shard(deviceA) + "/" + deviceB + "/up",
+			up(deviceB, "invented"), up(deviceB, "ev") + "/more",
 			"$SYS/x", "$MQTT/sub/x", "$MQTT/sess/x", "$JS/API/STREAM/DELETE/$MQTT_msgs", "$JS/API/STREAM/PURGE/$MQTT_msgs",
 		} {
 			for qos := range byte(2) {
-				b.Publish(topic, qos, qos == 0, "forged").WaitTimeout(patient)
+				// Mosquitto cuts who asks it to retain.
+				b.Publish(topic, qos, qos == 0 && s.nats != nil, "forged").WaitTimeout(patient)
 			}
 		}
 		b.publish(t, up(deviceB, "ev"), 1, "its own")

@@ -81,7 +81,7 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, began: time.Now(),
-		logins: auth.NewBackoff(5, 20), enrols: auth.NewBackoff(0, 200), // a factory's devices may come all at once
+		logins: auth.NewBackoff(5, 20, time.Hour), enrols: auth.NewBackoff(0, 200, 5*time.Second), // a factory's devices may come all at once
 	}
 	s.devices.store, s.hour.began = cfg.Store, s.began
 	sub, err := fs.Sub(pageFiles, "pages")

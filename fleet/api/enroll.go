@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -22,18 +24,27 @@ type enrollInput struct {
 
 type enrollOutput struct{ Body wire.EnrollAnswer }
 
-// enroll lets a device in. Guesses at tokens are held up by their address.
+// enroll lets a device in. Guesses at tokens are held up by their address, for
+// seconds at most: a factory's devices share one, and a token has 256 bits.
 func (s *Server) enroll(ctx context.Context, in *enrollInput) (*enrollOutput, error) {
-	if wait := s.enrols.Begin("", in.from); wait > 0 {
-		held := errHeld{wait}
-		return nil, huma.ErrorWithHeaders(huma.Error429TooManyRequests(held.Error()), http.Header{"Retry-After": {held.seconds()}})
+	guess := s.cfg.Enroll.Ours(in.Body.Token)
+	if guess {
+		if wait := s.enrols.Begin("", in.from); wait > 0 {
+			held := errHeld{wait}
+			return nil, huma.ErrorWithHeaders(huma.Error429TooManyRequests(held.Error()), http.Header{"Retry-After": {held.seconds()}})
+		}
 	}
 	a, err := s.cfg.Enroll.Enroll(ctx, in.Body)
-	if err != nil {
-		s.log.Warn("enrolment refused", "from", in.from)
-		return nil, s.refuse(ctx, "enrol a device", err)
+	if guess && !errors.Is(err, enroll.ErrToken) { // it knew a secret
+		s.enrols.Succeeded("", in.from)
 	}
-	s.enrols.Succeeded("", in.from)
+	if err != nil {
+		level := slog.LevelWarn
+		if !guess { // anybody can send that without end
+			level = slog.LevelDebug
+		}
+		return nil, s.refuse(ctx, level, "enrolment refused", in.from, err)
+	}
 	s.devices.forget()
 	s.log.Info("device enrolled", "device", a.Device, "group", a.Group, "from", in.from)
 	return &enrollOutput{*a}, nil
@@ -46,9 +57,10 @@ type renewInput struct {
 
 // refuse answers a device that isn't let in, with the text that is for its
 // owner; trouble of the fleet's own stays in its log.
-func (s *Server) refuse(ctx context.Context, what string, err error) error {
+func (s *Server) refuse(ctx context.Context, level slog.Level, what string, from netip.Addr, err error) error {
 	for _, known := range []error{enroll.ErrCSR, enroll.ErrRequest} {
 		if errors.Is(err, known) {
+			s.log.Log(ctx, level, what, "from", from, "err", err)
 			return huma.Error422UnprocessableEntity(err.Error())
 		}
 	}
@@ -56,7 +68,7 @@ func (s *Server) refuse(ctx context.Context, what string, err error) error {
 		enroll.ErrToken, enroll.ErrUsed, enroll.ErrExpired, enroll.ErrRevoked, enroll.ErrUnknown, enroll.ErrGrace, enroll.ErrPeer,
 	} {
 		if errors.Is(err, known) {
-			s.log.Warn(what, "err", err)
+			s.log.Log(ctx, level, what, "from", from, "err", err)
 			return huma.Error403Forbidden(err.Error())
 		}
 	}
@@ -74,7 +86,11 @@ func (s *Server) renew(ctx context.Context, in *renewInput) (*enrollOutput, erro
 	}
 	a, err := s.cfg.Enroll.Renew(ctx, peer, in.Body)
 	if err != nil {
-		return nil, s.refuse(ctx, "renew a certificate", err)
+		level := slog.LevelWarn
+		if errors.Is(err, enroll.ErrPeer) { // anybody can show that without end
+			level = slog.LevelDebug
+		}
+		return nil, s.refuse(ctx, level, "renewal refused", in.from, err)
 	}
 	s.log.Info("certificate renewed", "device", a.Device, "until", a.NotAfter)
 	return &enrollOutput{*a}, nil
@@ -134,6 +150,6 @@ func (s *Server) revoke(ctx context.Context, device, reason string) error {
 		return s.unavailable(ctx, "revoke a device", err)
 	}
 	s.devices.forget()
-	s.log.Warn("device revoked", "device", device, "user", who(ctx).User, "reason", reason)
+	s.log.Info("device revoked", "device", device, "user", who(ctx).User, "reason", reason)
 	return nil
 }

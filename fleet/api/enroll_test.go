@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -108,26 +109,46 @@ func TestFromTokenToRevocation(t *testing.T) {
 	}
 }
 
-// Guesses at tokens are held up by their address, and nobody else is.
+// Guesses at tokens are held up by their address, for a few seconds, and nobody
+// else is. What can't be one of this fleet's counts for nothing: a device that
+// was given another fleet's token mustn't hold up the hall.
 func TestGuessingTokens(t *testing.T) {
 	f := newFleet(t)
 	_, csr := newKey(t)
-	guess := func(from string) *httptest.ResponseRecorder {
-		text := asJSON(t, wire.EnrollRequest{Token: wire.Token{}.String(), CSR: csr})
+	good, err := f.enroll.Token(t.Context(), "line-a", 0)
+	f.must(err)
+	enrol := func(from string, token wire.Token) *httptest.ResponseRecorder {
+		text := asJSON(t, wire.EnrollRequest{Token: token.String(), CSR: csr})
 		r := httptest.NewRequestWithContext(context.Background(), "POST", "http://localhost"+wire.EnrollPath, bytes.NewReader([]byte(text)))
 		r.Header.Set("Content-Type", "application/json")
 		r.RemoteAddr = from
 		return f.serve(r)
 	}
-	for range 200 {
-		if w := guess("192.0.2.1:99"); w.Code != 403 {
+	for range 250 {
+		if w := enrol("192.0.2.1:99", wire.Token{}); w.Code != 403 {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
 	}
-	if w := guess("192.0.2.1:100"); w.Code != 429 || w.Header().Get("Retry-After") == "" {
-		t.Errorf("after many guesses: %d %s", w.Code, w.Body)
+	guess := wire.Token{CA: good.CA}
+	for range 200 {
+		if w := enrol("192.0.2.1:99", guess); w.Code != 403 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
 	}
-	if w := guess("192.0.2.2:99"); w.Code != 403 {
+	w := enrol("192.0.2.1:100", guess)
+	if wait, err := strconv.Atoi(w.Header().Get("Retry-After")); w.Code != 429 || err != nil || wait > 5 {
+		t.Errorf("after many guesses: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if w := enrol("192.0.2.2:99", guess); w.Code != 403 {
 		t.Errorf("somebody else: %d %s", w.Code, w.Body)
+	}
+	if w := enrol("192.0.2.3:99", good); w.Code != 200 {
+		t.Errorf("a good one: %d %s", w.Code, w.Body)
+	}
+	_, csr = newKey(t)
+	for range 250 { // it was used, so whoever sends it knew it
+		if w := enrol("192.0.2.3:99", good); w.Code != 403 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
 	}
 }

@@ -166,6 +166,13 @@ func (s *Service) enroll(ctx context.Context, r wire.EnrollRequest) (*wire.Enrol
 	return s.answer(id, known.Group, leaf, now), nil
 }
 
+// Ours reports whether a token says that it is this fleet's. Whoever has none
+// guesses at nothing.
+func (s *Service) Ours(token string) bool {
+	t, err := wire.ParseToken(token)
+	return err == nil && t.CA == s.ca.Fingerprint()
+}
+
 // known is the token as the store has it.
 func (s *Service) known(ctx context.Context, token wire.Token) (*store.EnrolToken, error) {
 	t, err := s.store.EnrolToken(ctx, tokenKey(token))

@@ -13,6 +13,7 @@ import (
 // kept in memory, bounded, and is new after a restart.
 type Backoff struct {
 	freeName, freeAddress int
+	most                  time.Duration // that anyone waits
 
 	mu      sync.Mutex // protects what follows
 	failed  map[guess]*failures
@@ -38,9 +39,10 @@ type failures struct {
 }
 
 // NewBackoff is one that knows of no failure, and lets so many pass on a name
-// and from an address before anyone must wait. Many may share an address.
-func NewBackoff(freeName, freeAddress int) *Backoff {
-	return &Backoff{freeName: freeName, freeAddress: freeAddress, failed: map[guess]*failures{}, friends: map[guess]time.Time{}}
+// and from an address before anyone must wait, and nobody longer than most.
+// Many may share an address.
+func NewBackoff(freeName, freeAddress int, most time.Duration) *Backoff {
+	return &Backoff{freeName: freeName, freeAddress: freeAddress, most: most, failed: map[guess]*failures{}, friends: map[guess]time.Time{}}
 }
 
 // Begin asks for an attempt on a name from an address; an empty name asks for
@@ -48,29 +50,47 @@ func NewBackoff(freeName, freeAddress int) *Backoff {
 // Succeeded, so that many at once get no more tries than one by one. Else it is
 // how long to wait, and the attempt wasn't counted.
 //
-// Who has logged in from an address before isn't held up there by what others
-// tried on the name: else anyone could lock anyone out.
+// Who has logged in from an address before is held up there by what was tried
+// on that name at that address alone: else anyone could lock anyone out, from
+// elsewhere or from behind the same address. This machine's own address is
+// nobody's, since a proxy on it speaks for all.
 func (b *Backoff) Begin(name string, from netip.Addr) time.Duration {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	address := addressGuess(from)
-	wait := b.waitLocked(address, now)
-	byName := name != ""
-	if t, ok := b.friends[friendGuess(name, from)]; ok && now.Sub(t) < friendFor {
-		byName = false
-	}
-	if byName {
-		wait = max(wait, b.waitLocked(nameGuess(name), now))
+	counts := b.countsLocked(name, from, now)
+	var wait time.Duration
+	for _, c := range counts {
+		wait = max(wait, b.waitLocked(c.guess, now))
 	}
 	if wait > 0 {
 		return wait
 	}
-	b.failLocked(address, now, b.freeAddress, capAddress)
-	if byName {
-		b.failLocked(nameGuess(name), now, b.freeName, capName)
+	for _, c := range counts {
+		b.failLocked(c.guess, now, c.free, c.most)
 	}
 	return 0
+}
+
+// count is what an attempt counts against.
+type count struct {
+	guess guess
+	free  int
+	most  time.Duration
+}
+
+func (b *Backoff) countsLocked(name string, from netip.Addr, now time.Time) (list []count) {
+	both := friendGuess(name, from)
+	if t, ok := b.friends[both]; ok && now.Sub(t) < friendFor {
+		return []count{{both, b.freeName, min(b.most, capName)}}
+	}
+	if !from.Unmap().IsLoopback() {
+		list = append(list, count{addressGuess(from), b.freeAddress, min(b.most, capAddress)})
+	}
+	if name != "" {
+		list = append(list, count{nameGuess(name), b.freeName, min(b.most, capName)})
+	}
+	return list
 }
 
 // Succeeded takes back the last Begin's failure and forgives those before.
@@ -78,14 +98,17 @@ func (b *Backoff) Succeeded(name string, from netip.Addr) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	// The address keeps what it failed before: one account of one's own must
-	// not buy new guesses at the others.
-	if f := b.failed[addressGuess(from)]; f != nil {
-		f.count--
-		f.until = time.Time{}
-		if f.count <= 0 {
-			delete(b.failed, addressGuess(from))
+	for _, c := range b.countsLocked(name, from, now) {
+		// The address keeps what it failed before: one account of one's own must
+		// not buy new guesses at the others.
+		if f := b.failed[c.guess]; f != nil && c.guess == addressGuess(from) {
+			f.count--
+			f.until = time.Time{}
+			if f.count > 0 {
+				continue
+			}
 		}
+		delete(b.failed, c.guess)
 	}
 	if name == "" {
 		return

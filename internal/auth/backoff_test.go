@@ -13,7 +13,7 @@ var here, there = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2
 // Guessing without end gets little further: the waits double up to their cap.
 func TestGuessingIsHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, tries := NewBackoff(5, 20), 0
+		b, tries := NewBackoff(5, 20, time.Hour), 0
 		begin := time.Now()
 		var waits []time.Duration
 		for time.Since(begin) < 24*time.Hour {
@@ -42,7 +42,7 @@ func TestGuessingIsHeldUp(t *testing.T) {
 
 // Many at once get no more tries than one after the other.
 func TestGuessesAtOnce(t *testing.T) {
-	b, let := NewBackoff(5, 20), 0
+	b, let := NewBackoff(5, 20, time.Hour), 0
 	for range 1000 {
 		if b.Begin("admin", here) == 0 {
 			let++
@@ -55,7 +55,7 @@ func TestGuessesAtOnce(t *testing.T) {
 
 // One guess at each of many names is held up by the address.
 func TestSprayingIsHeldUp(t *testing.T) {
-	b, let := NewBackoff(5, 20), 0
+	b, let := NewBackoff(5, 20, time.Hour), 0
 	for i := range 1000 {
 		if b.Begin(fmt.Sprintf("user%d", i), here) == 0 {
 			let++
@@ -83,7 +83,7 @@ func TestSprayingIsHeldUp(t *testing.T) {
 // An account of one's own doesn't buy guesses at others.
 func TestOwnLoginsDontForgive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, guesses := NewBackoff(5, 20), 0
+		b, guesses := NewBackoff(5, 20, time.Hour), 0
 		begin := time.Now()
 		for time.Since(begin) < time.Hour {
 			if b.Begin("mallory", here) == 0 {
@@ -102,7 +102,7 @@ func TestOwnLoginsDontForgive(t *testing.T) {
 }
 
 func TestSuccessForgivesTheName(t *testing.T) {
-	b := NewBackoff(5, 20)
+	b := NewBackoff(5, 20, time.Hour)
 	for range 100 {
 		if wait := b.Begin("anna", here); wait != 0 {
 			t.Fatalf("a right password waits %v", wait)
@@ -117,7 +117,7 @@ func TestSuccessForgivesTheName(t *testing.T) {
 // Nobody can be locked out where he has logged in before, by those who try his
 // name elsewhere.
 func TestNobodyIsLockedOut(t *testing.T) {
-	b := NewBackoff(5, 1000)
+	b := NewBackoff(5, 1000, time.Hour)
 	if b.Begin("Anna", here) != 0 {
 		t.Fatal("the first attempt waits")
 	}
@@ -133,9 +133,76 @@ func TestNobodyIsLockedOut(t *testing.T) {
 	}
 }
 
+// Nor by those who try what they like from behind the same address; who tries
+// her name there is held up.
+func TestSharedAddress(t *testing.T) {
+	b := NewBackoff(5, 20, time.Hour)
+	for _, name := range []string{"anna", "bert"} {
+		b.Begin(name, here)
+		b.Succeeded(name, here)
+	}
+	for i := range 1000 {
+		b.Begin(fmt.Sprint("user", i), here)
+	}
+	if b.Begin("carl", here) == 0 {
+		t.Error("guesses at many aren't held up")
+	}
+	if wait := b.Begin("anna", here); wait != 0 {
+		t.Errorf("Anna waits %v at her own desk", wait)
+	}
+	b.Succeeded("anna", here)
+	if b.Begin("carl", here) == 0 {
+		t.Error("Anna's login lets others guess")
+	}
+	for range 5 {
+		b.Begin("anna", here)
+	}
+	if b.Begin("anna", here) == 0 {
+		t.Error("guesses at Anna's password aren't held up at her own address")
+	}
+	if wait := b.Begin("bert", here); wait != 0 {
+		t.Errorf("Bert waits %v for what was tried on Anna's name", wait)
+	}
+}
+
+// A proxy on this machine speaks for all who come through it.
+func TestThisMachineIsNobody(t *testing.T) {
+	b := NewBackoff(5, 20, time.Hour)
+	for _, from := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
+		for i := range 100 {
+			if wait := b.Begin(fmt.Sprint(from, i), netip.MustParseAddr(from)); wait != 0 {
+				t.Fatalf("%s waits %v", from, wait)
+			}
+		}
+		for range 5 {
+			b.Begin("anna", netip.MustParseAddr(from))
+		}
+		if b.Begin("anna", netip.MustParseAddr(from)) == 0 {
+			t.Errorf("guesses at one name from %s aren't held up", from)
+		}
+	}
+}
+
+func TestLongestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBackoff(0, 3, 5*time.Second)
+		for range 20 {
+			wait := b.Begin("", here)
+			if wait > 5*time.Second {
+				t.Fatalf("it waits %v", wait)
+			}
+			time.Sleep(wait)
+		}
+		b.Begin("", here)
+		if b.Begin("", here) == 0 {
+			t.Error("nobody waits")
+		}
+	})
+}
+
 func TestFailuresAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := NewBackoff(5, 20)
+		b := NewBackoff(5, 20, time.Hour)
 		for range 5 {
 			b.Begin("anna", here)
 		}
@@ -154,7 +221,7 @@ func TestFailuresAreForgotten(t *testing.T) {
 // A flood of names takes no more memory, and doesn't wash out the one that is
 // guessed at.
 func TestMemoryIsBounded(t *testing.T) {
-	b := NewBackoff(5, 1<<30)
+	b := NewBackoff(5, 1<<30, time.Hour)
 	for range 10 {
 		b.Begin("admin", here)
 	}

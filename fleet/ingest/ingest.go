@@ -23,7 +23,8 @@ type Config struct {
 	TLS    *tls.Config // with the ingester's client certificate; nil is plain TCP, for tests
 	Log    *slog.Logger
 	// Told gets the results that were just committed, of any devices, for live
-	// pages, and those that are told otherwise since, see store.Row.Again. It may be nil, and must not block: nothing is stored meanwhile.
+	// pages, and those that are told otherwise since, see store.Row.Again. It
+	// may be nil, and must not block: nothing is stored meanwhile.
 	Told func([]store.Row)
 }
 

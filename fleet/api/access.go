@@ -224,8 +224,9 @@ func remote(r *http.Request) netip.Addr {
 	return a.Addr().Unmap()
 }
 
-// fromThisMachine reports whether a program here asks, not a proxy for someone
-// elsewhere.
+// fromThisMachine reports whether a program here asks at the address that is
+// for those, the one without TLS, and not a proxy for someone elsewhere. Behind
+// a proxy that passes TLS on, everybody is from this machine.
 func fromThisMachine(r *http.Request) bool {
-	return remote(r).IsLoopback() && r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == "" && r.Header.Get("Via") == ""
+	return r.TLS == nil && remote(r).IsLoopback() && r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == "" && r.Header.Get("Via") == ""
 }

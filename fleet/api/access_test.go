@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -163,6 +164,10 @@ func TestWhoMayScrape(t *testing.T) {
 		}
 		if w := f.serve(r); w.Code != c.status {
 			t.Errorf("from %q with %q: %d, want %d", c.from, c.header, w.Code, c.status)
+		}
+		r.TLS = &tls.ConnectionState{}
+		if w := f.serve(r); w.Code != 401 {
+			t.Errorf("over TLS from %q with %q: %d", c.from, c.header, w.Code)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -123,6 +124,7 @@ type overview struct {
 	Groups                 []string
 	States                 []stateOption
 	Newer, Older           string
+	Address                string // at which devices enrol
 }
 
 type figure struct{ Name, Value, Unit, Sub string }
@@ -170,7 +172,22 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	data.lay(needs, well)
+	data.Address = s.address(r)
 	s.render(w, http.StatusOK, "overview", data)
+}
+
+// address is where a device reaches the fleet: where this browser does, unless
+// it is on the fleet's machine.
+func (s *Server) address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	if r.TLS == nil || host == "localhost" || ip != nil && ip.IsLoopback() {
+		return cmp.Or(s.cfg.Address, "this-machine:8443")
+	}
+	return r.Host
 }
 
 // lay puts the devices on pages.

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"crypto/tls"
 	"fmt"
 	"html"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +229,55 @@ func TestEmptyPages(t *testing.T) {
 	}
 	if w := f.get("/results?cursor=x", f.session("viewer")); w.Code != 400 {
 		t.Errorf("%d", w.Code)
+	}
+}
+
+// Without a device the page says how the first one comes in, at an address that
+// the device can reach.
+func TestFirstDevice(t *testing.T) {
+	f := newFleet(t, func(c *Config) { c.Hosts, c.Address = []string{"fleet.example"}, "fleet.example:9443" })
+	for _, c := range []struct {
+		host string
+		tls  bool
+		want string
+	}{
+		{"fleet.example:8443", true, "fleet.example:8443"}, {"10.0.0.5", true, "10.0.0.5"}, {"[fd00::5]:8443", true, "[fd00::5]:8443"},
+		{"localhost:8443", true, "fleet.example:9443"}, {"127.0.0.1:8443", true, "fleet.example:9443"}, {"[::1]", true, "fleet.example:9443"},
+		{"localhost:8082", false, "fleet.example:9443"},
+	} {
+		r := httptest.NewRequest("GET", "http://localhost/", nil)
+		r.Host = c.host
+		r.Header.Set("Authorization", "Bearer "+f.tokens[auth.Viewer])
+		if c.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		w := f.serve(r)
+		if !strings.Contains(w.Body.String(), "enroll --fleet https://"+c.want+" --token") {
+			t.Errorf("by %s: %d %s", c.host, w.Code, text(w.Body.String()))
+		}
+	}
+}
+
+// What a device hasn't told yet has its place, so that it appears by itself.
+func TestDeviceBeforeItsFirstState(t *testing.T) {
+	f := newFleet(t)
+	f.add("dnew000001", "line-a", "")
+	places := func() (all, hidden []string) {
+		for _, m := range regexp.MustCompile(`<[^>]* id="(\w+)" data-fresh[^>]*>`).FindAllStringSubmatch(f.page(t, "viewer", "/devices/dnew000001"), -1) {
+			all = append(all, m[1])
+			if strings.Contains(m[0], " hidden") {
+				hidden = append(hidden, m[1])
+			}
+		}
+		return all, hidden
+	}
+	before, hidden := places()
+	if !slices.Equal(hidden, []string{"board", "inventory"}) {
+		t.Errorf("hidden are %v", hidden)
+	}
+	f.connect("dnew000001", 0, wellState("station1"))
+	if after, hidden := places(); !slices.Equal(before, after) || len(hidden) > 0 {
+		t.Errorf("%v are now %v, hidden %v", before, after, hidden)
 	}
 }
 

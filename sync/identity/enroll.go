@@ -95,6 +95,9 @@ func enroll(ctx context.Context, c Config) (*Identity, error) {
 		return err
 	})
 	answer, err := exchange(ctx, conf, fleet.JoinPath(wire.EnrollPath).String(), ask)
+	if err != nil && fleet.Port() == "" && !errors.Is(err, ErrRefused) {
+		return nil, fmt.Errorf("at %s: %w; port 443 was tried, a fleet answers at 8443 where it wasn't told otherwise: https://%s:8443", fleet, err, fleet.Host)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("at %s: %w", fleet, err)
 	}

@@ -255,6 +255,17 @@ func TestRedirect(t *testing.T) {
 
 // TestSlowServer: one that sends a byte now and then is given up by the
 // caller's time, and by our own.
+// An address without a port may be meant for the fleet's usual one.
+func TestPortLeftOut(t *testing.T) {
+	token := wire.Token{}
+	for address, hint := range map[string]bool{"https://127.0.0.99": true, "https://127.0.0.99:1": false} { // where nobody answers
+		_, err := Enroll(t.Context(), Config{Dir: t.TempDir(), Fleet: address, Token: token.String()})
+		if err == nil || strings.Contains(err.Error(), "a fleet answers at 8443 where it wasn't told otherwise: https://127.0.0.99:8443") != hint {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
 func TestSlowServer(t *testing.T) {
 	f := newFleet(t)
 	f.instead = func(w http.ResponseWriter, r *http.Request) {

@@ -255,12 +255,13 @@ func TestReadResultsTakesWhatWasTold(t *testing.T) {
 		}
 		onDisk(t, j.Amend(seq, late))
 	})
-	got, err := readResults(dir)
+	got, err := readResults(filepath.Join(dir, "data"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	passes := result{verdict: vision.Pass, reason: "ok", box: part.Box, best: seen, frames: 7, first: 3, last: 9}
 	want := []result{passes, passes}
+	want[0].seq, want[1].seq = 2, 1
 	want[1].verdict, want[1].reason = vision.None, vision.ReasonNotRecorded
 	exported := cmp.Exporter(func(t reflect.Type) bool { return t == reflect.TypeFor[result]() })
 	if diff := cmp.Diff(want, got, exported, cmpopts.EquateApproxTime(0)); diff != "" {
@@ -276,7 +277,7 @@ func TestReadResultsOfADamagedJournal(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "data", "journal.db"), bytes.Repeat([]byte("x"), 20000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readResults(dir); err == nil || !strings.Contains(err.Error(), "read the agent's verdicts") {
+	if _, err := readResults(filepath.Join(dir, "data")); err == nil || !strings.Contains(err.Error(), "read the agent's verdicts") {
 		t.Errorf("error %v", err)
 	}
 }

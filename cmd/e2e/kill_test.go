@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,20 +62,26 @@ func inspected(addr string) (n uint64) {
 // within two seconds.
 func TestKilledWorkersLoseNoVerdict(t *testing.T) {
 	t.Parallel()
-	agent, address := agentProgram(t), freeAddress(t)
+	agent, dir := agentProgram(t), t.TempDir()
 	seconds, rounds := 16, []string{"infer", "capture", "infer"}
 	if full() {
 		seconds, rounds = 300, slices.Repeat(rounds, 17)
 	}
-	p := start(t, program(t, "sightline"), "demo", "--seconds", strconv.Itoa(seconds), "--json", "--seed", "3",
-		"--listen", address, "--agent", agent)
+	p := start(t, "/usr/bin/env", "TMPDIR="+dir, program(t, "sightline"), "demo", "--seconds", strconv.Itoa(seconds), "--json", "--seed", "3",
+		"--listen", "127.0.0.1:0", "--outage", "0", "--agent", agent)
+	var address string
+	var pid int
+	eventually(t, "the first device", func() bool {
+		address, pid = firstDevice(dir, p.cmd.Process.Pid)
+		return address != "" && pid != 0
+	})
 	for n, kind := range rounds {
 		var told struct{ Results []answer }
 		eventually(t, "another verdict", func() bool {
 			return get(address, "/v1/results?limit=500", &told) && len(told.Results) > n
 		})
 		before := time.Now()
-		killed(t, p.cmd.Process.Pid, kind)
+		killed(t, pid, kind)
 		seen := inspected(address)
 		eventually(t, "more frames", func() bool { return inspected(address) > seen })
 		if took := time.Since(before); took > 2*time.Second {
@@ -97,6 +104,23 @@ func TestKilledWorkersLoseNoVerdict(t *testing.T) {
 	if sum.True < seconds/4 || sum.Parts != sum.True || sum.Missed+sum.Double+sum.Phantoms+sum.Escapes != 0 {
 		t.Errorf("after kills: %+v", sum)
 	}
+}
+
+// firstDevice is where the first device of a demo answers, and its process:
+// below pid, with its scratch directory in dir.
+func firstDevice(dir string, pid int) (address string, agent int) {
+	files, _ := filepath.Glob(filepath.Join(dir, "sightline-demo-*", "device1", "station.yaml")) // the pattern is good
+	if len(files) != 1 {
+		return "", 0
+	}
+	text, _ := os.ReadFile(files[0]) // half of it has no address
+	if m := regexp.MustCompile(`(?m)^listen: "(.+)"$`).FindSubmatch(text); m != nil {
+		address = string(m[1])
+	}
+	for _, child := range workers(pid, files[0]) {
+		return address, child
+	}
+	return address, 0
 }
 
 // folderStation is a station that looks at drawn pictures again and again.

@@ -22,6 +22,7 @@ import (
 
 const (
 	sessionLife = 12 * time.Hour      // since it was last used
+	sessionMost = 7 * 24 * time.Hour  // since the login, however much it is used
 	tokenLife   = 90 * 24 * time.Hour // of one that a login gives to a program
 	maxLogins   = 10                  // of one user at one place that are good at once
 	renewAfter  = 10 * time.Minute    // so old a session's end is moved
@@ -39,12 +40,19 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request) (*principal, er
 	if err != nil {
 		return nil, nobody(err)
 	}
-	if session.Expires.Sub(now) < sessionLife-renewAfter {
+	end := session.Begun.Add(sessionMost)
+	if !now.Before(end) {
+		return nil, errNobody
+	}
+	if session.Expires.Sub(now) < sessionLife-renewAfter && session.Expires.Before(end) {
 		session.Expires = now.Add(sessionLife)
+		if session.Expires.After(end) {
+			session.Expires = end
+		}
 		if err := s.store.ExtendSession(r.Context(), key, session.Expires); err != nil {
 			return nil, nobody(err) // it was ended meanwhile
 		}
-		auth.SetCookie(w, r, secret, sessionLife)
+		auth.SetCookie(w, r, secret, session.Expires.Sub(now))
 	}
 	return &principal{User: session.User, Role: session.Role, key: key, page: true}, nil
 }

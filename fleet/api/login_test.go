@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -172,6 +173,22 @@ func TestSessionsEnd(t *testing.T) {
 	if w = f.get("/", gone); w.Code != 303 {
 		t.Errorf("it outlives its user: %d", w.Code)
 	}
+}
+
+// However much it is used, a session ends seven days after its login.
+func TestSessionsEndForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))) // no fleet is made in 2000
+		f := newFleet(t)
+		cookie := f.session("viewer")
+		begun := f.store.Now()
+		for f.get("/", cookie).Code == 200 {
+			time.Sleep(time.Hour)
+		}
+		if lasted := f.store.Now().Sub(begun); lasted < sessionMost || lasted > sessionMost+time.Hour {
+			t.Errorf("it lasted %v", lasted)
+		}
+	})
 }
 
 // A password's hash that is of another cost is renewed by a login, which ends

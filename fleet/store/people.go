@@ -84,15 +84,16 @@ func (s *Store) RemoveUser(ctx context.Context, name string) error {
 	return s.must(ctx, "remove user "+name, `DELETE FROM user WHERE name = ?`, name)
 }
 
-// AddSession adds a login, and removes those that have expired. Its role is
-// the user's.
+// AddSession adds a login, begun Now, and removes those that have expired. Its
+// role is the user's.
 func (s *Store) AddSession(ctx context.Context, n Session) error {
 	err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM session WHERE expires <= ?`, s.Now().UnixNano()); err != nil {
+		now := s.Now().UnixNano()
+		if _, err := tx.ExecContext(ctx, `DELETE FROM session WHERE expires <= ?`, now); err != nil {
 			return err
 		}
-		r, err := tx.ExecContext(ctx, `INSERT INTO session (key, user, expires) SELECT ?, name, ? FROM user WHERE name = ?`,
-			n.Key[:], nanos(n.Expires), n.User)
+		r, err := tx.ExecContext(ctx, `INSERT INTO session (key, user, begun, expires) SELECT ?, name, ?, ? FROM user WHERE name = ?`,
+			n.Key[:], now, nanos(n.Expires), n.User)
 		if err != nil {
 			return err
 		}
@@ -111,11 +112,11 @@ func (s *Store) AddSession(ctx context.Context, n Session) error {
 // without, ErrExpired once it is over.
 func (s *Store) Session(ctx context.Context, key [32]byte, now time.Time) (*Session, error) {
 	n, err := first(rows(ctx, s, func(r *sql.Rows) (n Session, err error) {
-		var expires int64
-		err = r.Scan(&n.User, &n.Role, &expires)
-		n.Key, n.Expires = key, wire.Time(expires)
+		var begun, expires int64
+		err = r.Scan(&n.User, &n.Role, &begun, &expires)
+		n.Key, n.Begun, n.Expires = key, wire.Time(begun), wire.Time(expires)
 		return n, err
-	}, `SELECT s.user, u.role, s.expires FROM session s JOIN user u ON u.name = s.user WHERE s.key = ?`, key[:]))
+	}, `SELECT s.user, u.role, s.begun, s.expires FROM session s JOIN user u ON u.name = s.user WHERE s.key = ?`, key[:]))
 	if err == nil && !now.Before(n.Expires) {
 		err = ErrExpired
 	}

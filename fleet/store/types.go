@@ -178,6 +178,7 @@ type Session struct {
 	Key     [32]byte
 	User    string
 	Role    auth.Role
+	Begun   time.Time
 	Expires time.Time
 }
 

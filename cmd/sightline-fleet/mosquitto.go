@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +28,7 @@ const brokerLife = 397 * 24 * time.Hour
 
 func newMosquitto(dir *string) *cobra.Command {
 	var out, listen string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "mosquitto --out DIR",
 		Short: "write the configuration for a Mosquitto broker of this fleet",
@@ -48,26 +53,60 @@ certificate lasts 397 days; run this again before it ends.`,
 			if err != nil {
 				return err
 			}
+			if err := ours(filepath.Join(full, broker.MosquittoConf)); err != nil && !force {
+				return err
+			}
 			if err := os.MkdirAll(full, 0o755); err != nil {
 				return err
 			}
-			for name, text := range files {
+			for _, name := range slices.Sorted(maps.Keys(files)) {
 				mode := os.FileMode(0o644)
 				if filepath.Ext(name) == ".key" {
 					mode = 0o600
 				}
-				path := filepath.Join(full, name)
-				if err := os.WriteFile(path, text, mode); err != nil {
-					return fmt.Errorf("write %s: %w", path, err)
+				if err := replace(filepath.Join(full, name), files[name], mode); err != nil {
+					return err
 				}
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "wrote %d files to %s\nthe user that Mosquitto runs as must be able to read broker.key\n", len(files), full)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "replace a mosquitto.conf that somebody else wrote")
 	cmd.Flags().StringVar(&out, "out", "", "folder to write to")
 	cmd.Flags().StringVar(&listen, "listen", ":8883", "address at which Mosquitto listens")
 	return cmd
+}
+
+// ours refuses a configuration that this program hasn't written.
+func ours(path string) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Contains(text, []byte("Written by sightline-fleet")) {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("it isn't by this command: choose another --out, or replace it with --force")
+	}
+	return fmt.Errorf("replace %s: %w", path, err)
+}
+
+// replace writes a file whole or not at all, readable by those of its mode alone
+// from the beginning.
+func replace(path string, text []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // made with mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // what matters is told already
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
 }
 
 func mosquittoFiles(dir, out, listen string) (map[string][]byte, error) {

@@ -40,6 +40,6 @@ Exit codes: 0 done, 1 failed, 2 wrong use.`,
 	}
 	var dir string
 	root.PersistentFlags().StringVar(&dir, "data", defaultDir, "data directory of the fleet")
-	root.AddCommand(newInit(&dir), newServe(&dir), newToken(&dir), newUser(&dir), newRevoke(&dir), newMosquitto(&dir))
+	root.AddCommand(newInit(&dir), newServe(&dir), newToken(&dir), newUser(&dir), newRevoke(&dir), newMosquitto(&dir), newSetClockBack(&dir))
 	return root
 }

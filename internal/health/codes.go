@@ -97,7 +97,7 @@ var (
 	ClockBehind = Warning{
 		Code: "clock_behind", Severity: Warn,
 		Title: "the fleet's clock is behind a time that it has shown before",
-		Do:    "Set the clock, or let it be set over the network. Until then certificates are judged by the newest time that was seen.",
+		Do:    "Set the clock, or let it be set over the network. Until then certificates are judged by the newest time that was seen. If the clock is right and once stood ahead: sightline-fleet set-clock-back.",
 	}
 	FramesDropped = Warning{
 		Code: "frames_dropped", Severity: Info,

@@ -14,7 +14,16 @@ import (
 const (
 	MaxBatchItems = 512     // records and holes
 	MaxBatchBytes = 4 << 20 // of its items before they are compressed
+
+	// What is sent may grow to so much and no more when it is read, so that a
+	// small message costs little. A batch of 512 equal results shrinks by 600,
+	// one record of equal bytes by 3,400: what would shrink too well is padded.
+	freeBytes  = 64 << 10
+	mostGrowth = 128
 )
+
+// allowance is how much so many compressed bytes may stand for.
+func allowance(sent int) int { return freeBytes + mostGrowth*sent }
 
 // Layout of a batch, little-endian: encoding u8, epoch u64, number of the first
 // record u64, count of items u16, then the items as the encoding says: each the
@@ -26,7 +35,10 @@ const (
 	encodingZstd  byte = 1 // results delta-coded (delta.go), by columns (columns.go), zstd (RFC 8878) with dictionary 1
 )
 
-const holeField = 3 // of a Record
+const (
+	holeField   = 3       // of a Record
+	maxHoleBody = 4 << 10 // bytes of a Record that is a hole
+)
 
 // Hole reasons: why records will never come.
 const (
@@ -77,29 +89,67 @@ func (b *Batch) Last() uint64 {
 
 var errBatch = errors.New("no batch of records")
 
-// EncodeBatch gives the batch's bytes as they are sent.
+// EncodeBatch gives the batch's bytes as they are sent: what DecodeBatch takes.
 func EncodeBatch(b *Batch) ([]byte, error) {
-	if n := len(b.Items); n == 0 || n > MaxBatchItems {
-		return nil, fmt.Errorf("encode a batch: it has %d items, 1 to %d will do", n, MaxBatchItems)
-	}
-	next := b.First()
-	for i := range b.Items {
-		it := &b.Items[i]
-		if it.First != next || it.Last < it.First || it.Last == math.MaxUint64 {
-			return nil, fmt.Errorf("encode a batch: item %d covers %d to %d, expected from %d", i, it.First, it.Last, next)
-		}
-		next = it.Last + 1
+	if err := b.check(); err != nil {
+		return nil, fmt.Errorf("encode a batch: %w", err)
 	}
 	items, size := uncompressed(b)
 	if size > MaxBatchBytes {
 		return nil, fmt.Errorf("encode a batch: its items have %d bytes, at most %d will do", size, MaxBatchBytes)
 	}
-	head := make([]byte, batchHeader, batchHeader+len(items)/2)
-	head[0] = encodingZstd
+	sent := compress(b.head(encodingZstd, len(items)/2), items)
+	return pad(sent, max(size, len(items)), len(sent)-batchHeader), nil
+}
+
+// EncodePlain is EncodeBatch without anything that could go wrong in making
+// the batch smaller.
+func EncodePlain(b *Batch) ([]byte, error) {
+	if err := b.check(); err != nil {
+		return nil, fmt.Errorf("encode a batch plainly: %w", err)
+	}
+	out := b.head(encodingPlain, 0)
+	for i := range b.Items {
+		out = binary.AppendUvarint(out, uint64(len(b.Items[i].Body)))
+		out = append(out, b.Items[i].Body...)
+	}
+	return out, nil
+}
+
+// check reports what DecodeBatch wouldn't give back as it is.
+func (b *Batch) check() error {
+	if n := len(b.Items); n == 0 || n > MaxBatchItems {
+		return fmt.Errorf("it has %d items, 1 to %d will do", n, MaxBatchItems)
+	}
+	next := b.First()
+	for i := range b.Items {
+		it := &b.Items[i]
+		if it.First != next || it.First == 0 || it.Last < it.First || it.Last == math.MaxUint64 {
+			return fmt.Errorf("item %d covers %d to %d, expected from %d", i, it.First, it.Last, next)
+		}
+		if len(it.Body) > MaxRecord {
+			return fmt.Errorf("item %d has %d bytes, at most %d will do", i, len(it.Body), MaxRecord)
+		}
+		first, last := it.First, it.First
+		if h := holeIn(it.Body); h != nil {
+			first, last = h.GetFirst(), h.GetLast()
+		}
+		if first != it.First || last != it.Last {
+			return fmt.Errorf("item %d covers %d to %d, its record %d to %d", i, it.First, it.Last, first, last)
+		}
+		next = it.Last + 1
+	}
+	return nil
+}
+
+// head begins the bytes of a batch, with room for so many more.
+func (b *Batch) head(encoding byte, room int) []byte {
+	head := make([]byte, batchHeader, batchHeader+room)
+	head[0] = encoding
 	binary.LittleEndian.PutUint64(head[1:], b.Epoch)
 	binary.LittleEndian.PutUint64(head[9:], b.First())
 	binary.LittleEndian.PutUint16(head[17:], uint16(len(b.Items)))
-	return compress(head, items), nil
+	return head
 }
 
 // uncompressed is the batch's items by columns, before they are compressed, and
@@ -155,11 +205,12 @@ func split(encoding byte, b []byte, count int) ([][]byte, error) {
 	case encodingPlain:
 		return splitPlain(b, count)
 	case encodingZstd:
-		raw, err := decompress(b)
+		most := allowance(len(b))
+		raw, err := decompress(b, most)
 		if err != nil {
 			return nil, err
 		}
-		bodies, err := joinColumns(raw, count)
+		bodies, err := joinColumns(raw, count, min(most, MaxBatchBytes))
 		var d delta
 		for i := range bodies {
 			bodies[i] = d.decode(bodies[i])
@@ -202,7 +253,7 @@ func holeIn(body []byte) *Hole {
 			b = b[n:]
 		}
 	}
-	if !may {
+	if !may || len(body) > maxHoleBody {
 		return nil
 	}
 	r := new(Record)

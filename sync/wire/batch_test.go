@@ -291,7 +291,7 @@ func FuzzColumns(f *testing.F) {
 		if count < 0 || count > MaxBatchItems {
 			return
 		}
-		_, _ = joinColumns(raw, count)
+		_, _ = joinColumns(raw, count, MaxBatchBytes)
 	})
 }
 

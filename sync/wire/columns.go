@@ -21,12 +21,18 @@ const (
 	tokenRaw uint64 = 0 // the whole body is one text
 	tokenEnd uint64 = uint64(protowire.EndGroupType)
 
-	maxDepth = 4
+	maxDepth   = 4
+	maxColumns = 2048            // more than add makes of anything
+	maxBody    = MaxRecord + 128 // as delta writes it, where numbers that go back are longer
 )
 
 // path names a column: the tags from the body down, 8 bits each. Deeper or
 // larger tags share columns, which costs room and nothing else.
 type path uint64
+
+// rawPath is the column of bodies that can't be taken apart. Path 0 would be
+// that of field 32 as well.
+const rawPath = ^path(0)
 
 func (p path) in(tag uint64) path { return p<<8 | path(tag&0xff) }
 
@@ -78,7 +84,7 @@ func (c *columns) column(p path, kind protowire.Type) *column {
 func (c *columns) add(body []byte) {
 	if !plain(body, 0, 0) {
 		c.shape = binary.AppendUvarint(c.shape, tokenRaw)
-		c.column(0, protowire.BytesType).addText(body)
+		c.column(rawPath, protowire.BytesType).addText(body)
 		return
 	}
 	c.fields(body, 0)
@@ -194,14 +200,14 @@ func (c *columns) bytes() []byte {
 var errColumns = errors.New("its columns are cut")
 
 // joinColumns undoes add and bytes: count bodies, which together have at most
-// MaxBatchBytes.
-func joinColumns(b []byte, count int) ([][]byte, error) {
+// so many bytes.
+func joinColumns(b []byte, count, most int) ([][]byte, error) {
 	n, w := binary.Uvarint(b)
 	if w <= 0 || n > uint64(len(b)-w) {
 		return nil, errColumns
 	}
 	shape, rest := b[w:w+int(n)], b[w+int(n):]
-	var j joiner
+	j := joiner{most: most}
 	j.shape = shape
 	if err := j.count(count); err != nil {
 		return nil, err

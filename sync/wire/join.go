@@ -10,6 +10,7 @@ import (
 type joiner struct {
 	columns
 	made int // bytes of all bodies so far
+	most int // that there may be
 }
 
 // token takes the next one off the shape.
@@ -34,7 +35,7 @@ func (j *joiner) count(bodies int) error {
 			}
 			switch kind := protowire.Type(t & 7); {
 			case t == tokenRaw && depth == 0:
-				j.column(0, protowire.BytesType).count++
+				j.column(rawPath, protowire.BytesType).count++
 				depth = -1
 			case t == tokenEnd:
 				depth--
@@ -45,7 +46,7 @@ func (j *joiner) count(bodies int) error {
 				at[depth] = at[depth-1].in(t)
 			case kind == protowire.VarintType, kind == protowire.BytesType, kind == protowire.Fixed32Type, kind == protowire.Fixed64Type:
 				col := j.column(at[depth].in(t), kind)
-				if col.kind != kind {
+				if col.kind != kind || len(j.at) > maxColumns {
 					return errColumns
 				}
 				col.count++
@@ -109,7 +110,7 @@ func (col *column) cut(b []byte) ([]byte, error) {
 func (j *joiner) body() ([]byte, error) {
 	if t, n := binary.Uvarint(j.shape); n > 0 && t == tokenRaw {
 		j.shape = j.shape[n:]
-		v, err := j.at[0].nextText()
+		v, err := j.at[rawPath].nextText()
 		return v, j.grown(v, err)
 	}
 	v, err := j.message(0)
@@ -117,7 +118,7 @@ func (j *joiner) body() ([]byte, error) {
 }
 
 func (j *joiner) grown(v []byte, err error) error {
-	if j.made += len(v); err == nil && j.made > MaxBatchBytes {
+	if j.made += len(v); err == nil && j.made > j.most {
 		return errColumns
 	}
 	return err
@@ -141,13 +142,13 @@ func (j *joiner) message(at path) ([]byte, error) {
 			}
 			out = protowire.AppendVarint(out, t&^7|uint64(protowire.BytesType))
 			out = protowire.AppendBytes(out, inner)
-			continue
+		} else {
+			out = protowire.AppendVarint(out, t)
+			if out, err = j.at[at.in(t)].appendNext(out); err != nil {
+				return nil, err
+			}
 		}
-		out = protowire.AppendVarint(out, t)
-		if out, err = j.at[at.in(t)].appendNext(out); err != nil {
-			return nil, err
-		}
-		if len(out) > MaxRecord {
+		if len(out) > maxBody || j.made+len(out) > j.most {
 			return nil, errColumns
 		}
 	}
@@ -176,7 +177,7 @@ func (col *column) nextText() ([]byte, error) {
 	col.numbers = col.numbers[n:]
 	fresh, n := binary.Uvarint(col.numbers)
 	col.numbers = col.numbers[n:]
-	if shared > uint64(len(col.before)) || shared+fresh > MaxRecord {
+	if shared > uint64(len(col.before)) || shared+fresh > maxBody {
 		return nil, errColumns
 	}
 	v := make([]byte, 0, shared+fresh)

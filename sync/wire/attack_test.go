@@ -155,6 +155,7 @@ func oddBodies(t *testing.T) map[string][]byte {
 		"much evidence":        body(t, &Record{Kind: &Record_Result{Result: many}}),
 		"longest and raw":      append([]byte{0}, bytes.Repeat([]byte("x"), MaxRecord-1)...),
 		"empty texts":          append([]byte{0x78, 1}, bytes.Repeat([]byte{0x7a, 0}, MaxRecord/2-1)...),
+		"some empty texts":     append([]byte{0x78, 1}, bytes.Repeat([]byte{0x7a, 0}, 16_000)...),
 		"usual":                body(t, &Record{Kind: &Record_Result{Result: someResult()}}),
 	}
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,11 +74,52 @@ func TestUnmarshalRefuses(t *testing.T) {
 	if err := Unmarshal([]byte{0xff}, new(Ack)); err == nil || !strings.Contains(err.Error(), "decode a Ack") {
 		t.Errorf("garbage: %v", err)
 	}
-	if err := Unmarshal(make([]byte, maxMessage+1), new(State)); err == nil || !strings.Contains(err.Error(), "at most 262144") {
+	if err := Unmarshal(make([]byte, maxMessage+1), new(State)); err == nil || !strings.Contains(err.Error(), "at most 131072") {
 		t.Errorf("too long: %v", err)
 	}
 	if _, err := Marshal(&Refusal{Text: "a\xff"}); err == nil {
 		t.Error("a text that is no UTF-8 was encoded")
+	}
+	for _, c := range []struct {
+		m    proto.Message
+		want string
+	}{
+		{&State{Stations: make([]*StationState, maxStations+1)}, "257 stations, at most 256"},
+		{&State{Warnings: make([]*Warning, maxWarnings+1)}, "1025 warnings"},
+		{&State{Board: &Board{Temperatures: make([]*Reading, maxReadings+1)}}, "257 temperatures"},
+		{&State{Board: &Board{Gpus: make([]*GPU, maxGPUs+1)}}, "65 GPUs"},
+		{&Hello{Inventory: &Inventory{Gpus: make([]string, maxGPUs+1)}}, "65 GPUs"},
+	} {
+		b, err := Marshal(c.m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Unmarshal(b, c.m.ProtoReflect().New().Interface()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d bytes: %v, want %q", len(b), err, c.want)
+		}
+	}
+}
+
+// TestLargeDevice: one with 60 stations, each with a long story, has room.
+func TestLargeDevice(t *testing.T) {
+	s := links()["state.v1"].(*State)
+	for i := range 60 {
+		id := fmt.Sprintf("press-line-%d-top-camera", i)
+		s.Stations = append(s.Stations, &StationState{Id: id, Line: "press line, hall 4", State: "stalled", Text: strings.Repeat("no pictures since the cable was cut. ", 6),
+			Model: "surface-defects-large", ModelVersion: "2026-03-01.4", ModelDigest: strings.Repeat("ab", 32), Rule: "threshold:scratch>0.5,dent>0.7",
+			Pass: 1 << 40, Fail: 1 << 40, None: 1 << 40, Frames: 1 << 40, Inferred: 1 << 40, Rate: 30})
+		for range 3 {
+			s.Warnings = append(s.Warnings, &Warning{Code: "camera_silent", Severity: 3, Subject: id, Since: first.UnixNano(),
+				Text: strings.Repeat("no pictures come. ", 6), Act: strings.Repeat("Check the cable and the camera's power. ", 5)})
+		}
+	}
+	b, err := Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", len(b))
+	if err := Unmarshal(b, new(State)); err != nil || len(b) > maxMessage*7/8 {
+		t.Errorf("%d bytes: %v", len(b), err)
 	}
 }
 

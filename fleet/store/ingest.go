@@ -19,6 +19,9 @@ import (
 // signed, and sums of what is below it can't overflow soon.
 const maxSeq = 1 << 62
 
+// keptBody is how many bytes of a record that is set aside are kept.
+const keptBody = 4 << 10
+
 // maxEpochs is how many journals of a device are kept apart. One that is begun
 // anew each day gets there in three years, one that lies in a second.
 const maxEpochs = 1000
@@ -191,7 +194,7 @@ func (in *ingest) item(e *epoch, it wire.Item, m *Mark) error {
 			return err
 		}
 	}
-	rec, err := wire.Decode(it.Body)
+	rec, err := wire.DecodeSent(it.Body)
 	if hole := rec.GetHole(); hole != nil && err == nil {
 		m.Took.Holes++
 		return in.hole(e, it, hole)
@@ -208,7 +211,7 @@ func (in *ingest) item(e *epoch, it wire.Item, m *Mark) error {
 	}
 	m.Took.Unreadable++
 	e.unreadable++
-	_, err = in.stmt(in.s.on.addUnreadable).ExecContext(in.ctx, e.key, int64(it.First), in.now, err.Error(), it.Body)
+	_, err = in.stmt(in.s.on.addUnreadable).ExecContext(in.ctx, e.key, int64(it.First), in.now, err.Error(), it.Body[:min(len(it.Body), keptBody)])
 	return err
 }
 

@@ -242,7 +242,7 @@ func TestRetold(t *testing.T) {
 func TestRetoldIsBounded(t *testing.T) {
 	s := fresh(t)
 	enrol(t, s, "dev-a")
-	const n, each = 40, 1 << 16
+	const n, each = 40, 1 << 15
 	long := func(r *wire.Result) {
 		for range each >> 10 {
 			r.Evidence = append(r.Evidence, &wire.Evidence{Label: strings.Repeat("x", 1<<10)})

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -14,6 +16,10 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 1000
+	// A page of usual results is far below pageBytes: of their records and,
+	// for each piece of evidence and each measurement, what it takes when read.
+	pageBytes   = 8 << 20
+	detailBytes = 128
 	// lookAt is how many of the newest rows a page of a label may take; twice
 	// as many each time that nothing was found.
 	lookAt = 20_000
@@ -35,17 +41,15 @@ func (s *Store) Results(ctx context.Context, q Query) (found []Row, more bool, e
 		q.Before = math.MaxInt64
 	}
 	if q.Label == "" {
-		found, err = s.results(ctx, q, 0, q.Limit+1)
-		return found[:min(len(found), q.Limit)], len(found) > q.Limit, err
+		return s.results(ctx, q, 0)
 	}
 	if q.Before, err = s.end(ctx, q.Before); err != nil {
 		return nil, false, err
 	}
 	for look := int64(lookAt); q.Before > 1; look *= 2 {
 		from := max(q.Before-look, 1)
-		found, err = s.results(ctx, q, from, q.Limit+1)
-		if err != nil || len(found) > q.Limit {
-			return found[:min(len(found), q.Limit)], err == nil, err
+		if found, more, err = s.results(ctx, q, from); err != nil || more {
+			return found, more, err
 		}
 		if len(found) > 0 {
 			return found, from > 1, nil
@@ -62,10 +66,10 @@ func (s *Store) end(ctx context.Context, before int64) (int64, error) {
 	return min(before, newest+1), s.explain(err)
 }
 
-// results are the newest rows from that ID on.
-func (s *Store) results(ctx context.Context, q Query, from int64, limit int) ([]Row, error) {
+// results are the newest rows from that ID on, and whether there are others.
+func (s *Store) results(ctx context.Context, q Query, from int64) (all []Row, more bool, err error) {
 	text, args := q.sql(from)
-	return s.someRows(ctx, limit, func(r *Row) bool { return q.Label == "" || labelled(r, q.Label) }, text, args...)
+	return s.someRows(ctx, q.Limit, func(r *Row) bool { return q.Label == "" || labelled(r, q.Label) }, text, args...)
 }
 
 // sql asks for rows from that ID on, by the index of what is likely to be
@@ -103,24 +107,29 @@ func (q *Query) sql(from int64) (text string, args []any) {
 	return sqlRow + "FROM result r " + index + sqlOf + "WHERE " + where + " ORDER BY r.id DESC", args
 }
 
-// someRows reads rows until so many have passed the filter.
-func (s *Store) someRows(ctx context.Context, limit int, keep func(*Row) bool, text string, args ...any) ([]Row, error) {
+// someRows reads rows until a page is full with those that pass the filter;
+// more says that another one does.
+func (s *Store) someRows(ctx context.Context, limit int, keep func(*Row) bool, text string, args ...any) (all []Row, more bool, err error) {
 	found, err := s.reader.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, s.explain(err)
+		return nil, false, s.explain(err)
 	}
 	defer found.Close()
-	var all []Row
-	for len(all) < limit && found.Next() {
+	for room := pageBytes; found.Next(); {
 		r, err := scanRow(found)
 		if err != nil {
-			return nil, s.explain(err)
+			return nil, false, s.explain(err)
 		}
-		if keep(&r) {
-			all = append(all, r)
+		if !keep(&r) {
+			continue
 		}
+		room -= proto.Size(r.Record) + proto.Size(r.Told) + detailBytes*(len(r.Record.GetEvidence())+len(r.Record.GetMeasurements()))
+		if len(all) == limit || room < 0 && len(all) > 0 {
+			return all, true, nil
+		}
+		all = append(all, r)
 	}
-	return all, s.explain(found.Err())
+	return all, false, s.explain(found.Err())
 }
 
 func labelled(r *Row, label string) bool {

@@ -113,14 +113,62 @@ func TestSignsAreMerged(t *testing.T) {
 	for i := range 2 * maxSigns {
 		s.add(store.Sign{Device: "a", At: time.Unix(int64(i), 0)})
 	}
-	if len(s.all) != 1 || s.all[0].At.Unix() != 2*maxSigns-1 {
-		t.Errorf("got %d: %+v", len(s.all), s.all[0])
+	if len(s.of["a"]) != 1 || s.of["a"][0].At.Unix() != 2*maxSigns-1 {
+		t.Errorf("got %+v", s.of)
 	}
-	for range 2 * maxSigns {
-		s.add(store.Sign{Device: "a", State: &wire.State{}})
+	for i := range uint64(100) {
+		s.add(store.Sign{Device: "a", Hello: &wire.Hello{Connection: i}})
+		s.add(store.Sign{Device: "a", State: &wire.State{Connection: i}})
+		s.add(store.Sign{Device: "a", Life: &wire.Life{Connection: i}})
 	}
-	s.add(store.Sign{Device: "b"})
-	if len(s.all) != maxSigns {
-		t.Errorf("got %d", len(s.all))
+	a := s.of["a"]
+	if len(a) != maxOfSigns || s.n != maxOfSigns {
+		t.Errorf("got %d", len(a))
+	}
+	if h, st, l := a[len(a)-3], a[len(a)-2], a[len(a)-1]; h.Hello.GetConnection() != 99 || st.State.GetConnection() != 99 || l.Life.GetConnection() != 99 {
+		t.Errorf("the newest are %+v", a[len(a)-3:])
+	}
+	for i := range 2 * maxSigns {
+		s.add(store.Sign{Device: fmt.Sprint(i)})
+	}
+	s.add(store.Sign{Device: "a", Life: &wire.Life{Connection: 100}})
+	if n := len(s.all()); n != maxSigns || s.of["a"][maxOfSigns-1].Life.GetConnection() != 100 {
+		t.Errorf("got %d", n)
+	}
+}
+
+// TestCostlyBatches: a device whose batches are large when they are decoded
+// gets no more of the writer than others.
+func TestCostlyBatches(t *testing.T) {
+	q := newQueue()
+	for range 20 {
+		q.put(message{device: "costly"})
+		for d := range 3 {
+			q.put(message{device: fmt.Sprint("dev-", d)})
+		}
+	}
+	served := map[string]int{}
+	for range 33 {
+		m, _ := q.next()
+		served[m.device]++
+		if m.device == "costly" {
+			q.charge(m.device, 10*turnBytes)
+		} else {
+			q.charge(m.device, turnBytes/2)
+		}
+	}
+	if served["costly"] > 2 || served["dev-0"] < 10 {
+		t.Errorf("got %v", served)
+	}
+	for {
+		m, ok := q.next()
+		if !ok {
+			break
+		}
+		served[m.device]++
+		q.charge(m.device, turnBytes*10)
+	}
+	if served["costly"] != 20 || served["dev-2"] != 20 || len(q.of) != 0 || len(q.turns) != 0 {
+		t.Errorf("got %v; left: %+v", served, q)
 	}
 }

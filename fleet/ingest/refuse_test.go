@@ -181,10 +181,10 @@ func FuzzMessage(f *testing.F) {
 		fl.in.queue.put(message{device: id, kind: wire.KindEvents, body: batch(t, 12345, 1, 1), at: s.Now()})
 		for fl.in.group(t.Context()) {
 		}
-		if err := s.Heard(t.Context(), fl.in.signs.all); err != nil {
+		if err := s.Heard(t.Context(), fl.in.signs.all()); err != nil {
 			t.Error(err)
 		}
-		fl.in.signs.all = nil
+		fl.in.signs = signs{}
 		if m, err := s.Watermark(t.Context(), id, 12345); err != nil || m.Watermark == 0 {
 			t.Errorf("got %+v, %v", m, err)
 		}

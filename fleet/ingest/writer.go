@@ -13,7 +13,7 @@ import (
 // One transaction takes what came while the last one was written, up to these.
 const (
 	maxGroup      = 256     // messages
-	maxGroupBytes = 8 << 20 // of decoded records
+	maxGroupBytes = 8 << 20 // of messages and decoded records
 )
 
 // store writes what is queued and answers it, until ctx ends.
@@ -68,6 +68,11 @@ type hello struct {
 // read decodes a message.
 func (in *Ingest) read(g *group, m message) {
 	sign := store.Sign{Device: m.device, At: m.at}
+	size := len(m.body)
+	defer func() {
+		g.bytes += size
+		in.queue.charge(m.device, size)
+	}()
 	var err error
 	switch m.kind {
 	case wire.KindEvents:
@@ -75,7 +80,7 @@ func (in *Ingest) read(g *group, m message) {
 		if b, err = wire.DecodeBatch(m.body); err == nil {
 			g.batches = append(g.batches, store.Batch{Device: m.device, Batch: b})
 			for _, it := range b.Items {
-				g.bytes += len(it.Body)
+				size += len(it.Body)
 			}
 		}
 	case wire.KindHello:

@@ -105,7 +105,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.routes = g.routes
-	s.handler = web.Guard(sameOrigin(g.mux), cfg.Hosts...)
+	s.handler = web.Guard(s.survive(sameOrigin(g.mux)), cfg.Hosts...)
 	return s, nil
 }
 
@@ -141,7 +141,7 @@ func (s *Server) answer(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()

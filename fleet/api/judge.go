@@ -103,6 +103,7 @@ func worseFirst(a, b health.Raised) int { return cmp.Compare(b.Severity, a.Sever
 // and its stations that don't inspect where it told none.
 func said(d *store.Device) []health.Raised {
 	var list []health.Raised
+	told := map[string]bool{} // stations with an error of their own
 	for _, w := range d.State.GetWarnings() {
 		r := health.Raised{
 			Code: w.GetCode(), Severity: health.Severity(min(max(w.GetSeverity(), uint32(health.Info)), uint32(health.Error))),
@@ -112,12 +113,13 @@ func said(d *store.Device) []health.Raised {
 			r.Since = wire.Time(w.GetSince()).Add(-clockError(d))
 		}
 		list = append(list, r)
+		told[r.Subject] = told[r.Subject] || r.Severity == health.Error
 	}
 	for _, st := range d.State.GetStations() {
-		told := slices.ContainsFunc(list, func(w health.Raised) bool { return w.Severity == health.Error && w.Subject == st.GetId() })
-		if s := st.GetState(); told || s != "stalled" && s != "failed" {
+		if s := st.GetState(); told[st.GetId()] || s != "stalled" && s != "failed" {
 			continue
 		}
+		told[st.GetId()] = true
 		r := health.Raised{Code: stationStopped.Code, Severity: stationStopped.Severity, Subject: st.GetId(), Text: stationStopped.Title, Do: stationStopped.Do}
 		if t := st.GetText(); t != "" {
 			r.Text += ": " + t

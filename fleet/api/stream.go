@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -161,6 +162,18 @@ func (s *Server) watch(ctx context.Context) {
 	}
 }
 
+// looksOf is what readers are told of.
+func looksOf(d *Device) string {
+	parts := []string{string(d.Presence) + d.Worst}
+	for _, w := range d.Warnings {
+		parts = append(parts, w.Code, w.Subject)
+	}
+	for _, st := range d.Stations {
+		parts = append(parts, st.State)
+	}
+	return strings.Join(parts, "\x00")
+}
+
 // tellDevices sends what differs from what was known, and gives what is.
 func (s *Server) tellDevices(all []store.Device, known map[string]string) map[string]string {
 	first, now := known == nil, s.store.Now()
@@ -168,13 +181,7 @@ func (s *Server) tellDevices(all []store.Device, known map[string]string) map[st
 	var list []event
 	for i := range all {
 		d := newDevice(&all[i], now)
-		looks := string(d.Presence) + d.Worst
-		for _, w := range d.Warnings {
-			looks += "\x00" + w.Code + "\x00" + w.Subject
-		}
-		for _, st := range d.Stations {
-			looks += "\x00" + st.State
-		}
+		looks := looksOf(&d)
 		next[d.ID] = looks
 		if known[d.ID] != looks && !first {
 			e := deviceEvent{d.ID, d.Presence, d.Since, d.Worst}
@@ -280,7 +287,7 @@ func (s *Server) still(ctx context.Context, p *principal) bool {
 func (s *Server) replay(ctx context.Context, out *pieces, device string, last int64) (int64, error) {
 	var rows []store.Row
 	q, more := store.Query{Device: device, Limit: replayChunk}, true
-	for more && len(rows) < replayMost {
+	for pages := 0; more && len(rows) < replayMost && pages < replayMost/replayChunk; pages++ { // a page of large results is short
 		var page []store.Row
 		var err error
 		if page, more, err = s.store.Results(ctx, q); err != nil {

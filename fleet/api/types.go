@@ -162,7 +162,7 @@ func newDevice(d *store.Device, now time.Time) Device {
 		out.Stations = append(out.Stations, Station{
 			ID: st.GetId(), Line: st.GetLine(), State: st.GetState(), Text: st.GetText(), Model: st.GetModel(),
 			ModelVersion: st.GetModelVersion(), ModelDigest: st.GetModelDigest(), Rule: st.GetRule(), Pass: st.GetPass(),
-			Fail: st.GetFail(), None: st.GetNone(), Frames: st.GetFrames(), Inferred: st.GetInferred(), Rate: st.GetRate(),
+			Fail: st.GetFail(), None: st.GetNone(), Frames: st.GetFrames(), Inferred: st.GetInferred(), Rate: rest.Finite(st.GetRate()),
 		})
 	}
 	if r := d.Last; r != nil {
@@ -202,17 +202,26 @@ func newBoard(b *wire.Board) *Board {
 		return nil
 	}
 	out := &Board{
-		Load: b.Load, CPU: b.Cpu, MemoryTotal: b.MemoryTotal, MemoryAvailable: b.MemoryAvailable, DiskTotal: b.DiskTotal, DiskFree: b.DiskFree,
+		Load: measured(b.Load), CPU: measured(b.Cpu), MemoryTotal: b.MemoryTotal, MemoryAvailable: b.MemoryAvailable, DiskTotal: b.DiskTotal, DiskFree: b.DiskFree,
 	}
 	for _, t := range b.GetTemperatures() {
-		out.Temperatures = append(out.Temperatures, Temperature{t.GetName(), t.GetValue()})
+		out.Temperatures = append(out.Temperatures, Temperature{t.GetName(), rest.Finite(t.GetValue())})
 	}
 	for _, g := range b.GetGpus() {
 		out.GPUs = append(out.GPUs, GPU{
-			Name: g.GetName(), Load: g.Load, Temperature: g.Temperature, MemoryTotal: g.MemoryTotal, MemoryUsed: g.MemoryUsed, Power: g.Power, Clock: g.Clock,
+			Name: g.GetName(), Load: measured(g.Load), Temperature: measured(g.Temperature),
+			MemoryTotal: g.MemoryTotal, MemoryUsed: g.MemoryUsed, Power: measured(g.Power), Clock: g.Clock,
 		})
 	}
 	return out
+}
+
+// measured is nil for what is no number.
+func measured(v *float32) *float32 {
+	if v == nil || *v != rest.Finite(*v) {
+		return nil
+	}
+	return v
 }
 
 func newInventory(i *wire.Inventory) *Inventory {

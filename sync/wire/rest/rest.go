@@ -3,6 +3,7 @@
 package rest
 
 import (
+	"math"
 	"time"
 
 	"github.com/sightline-edge/sightline/sync/wire"
@@ -13,7 +14,21 @@ import (
 type Box [4]float32
 
 // NewBox is the box as JSON has it.
-func NewBox(b vision.Box) Box { return Box{b.X, b.Y, b.W, b.H} }
+func NewBox(b vision.Box) Box { return Box{Finite(b.X), Finite(b.Y), Finite(b.W), Finite(b.H)} }
+
+// Finite is the number as JSON has it, which knows none without an end: those
+// become the largest there are, and what is no number becomes 0.
+func Finite[T float32 | float64](v T) T {
+	if math.IsNaN(float64(v)) {
+		return 0
+	}
+	largest := math.MaxFloat64
+	if _, single := any(v).(float32); single {
+		largest = math.MaxFloat32
+	}
+	most := T(largest)
+	return min(max(v, -most), most)
+}
 
 // MS is a duration in milliseconds, as JSON has it.
 func MS(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -86,17 +101,17 @@ func FromWire(seq uint64, r *wire.Result) Result {
 	p, d := r.Part(), r.Decision()
 	out := Result{
 		Seq: seq, ID: p.ID, Station: r.GetStation(), Line: r.GetLine(), Label: p.Label,
-		Verdict: d.Verdict, Reason: d.Reason, Score: p.Score, Box: NewBox(p.Box), Frames: p.Frames,
+		Verdict: d.Verdict, Reason: d.Reason, Score: Finite(p.Score), Box: NewBox(p.Box), Frames: p.Frames,
 		FirstFrame: p.First, LastFrame: p.Last, FirstCaptured: p.Seen, LastCaptured: p.LastSeen,
 		Decided: wire.Time(r.GetDecided()), LatencyMS: MS(time.Duration(r.GetLatency())), Attempt: int(r.GetAttempt()),
 		Model: Version{Name: r.GetModel(), Digest: r.GetModelDigest()},
 		Rule:  Version{Name: r.GetRule(), Digest: r.GetRuleDigest()},
 	}
 	for _, e := range p.Defects {
-		out.Evidence = append(out.Evidence, Evidence{Label: e.Label, Score: e.Score, Frames: e.Frames, Box: NewBox(e.Box)})
+		out.Evidence = append(out.Evidence, Evidence{Label: e.Label, Score: Finite(e.Score), Frames: e.Frames, Box: NewBox(e.Box)})
 	}
 	for _, m := range d.Measurements {
-		out.Measurements = append(out.Measurements, Measurement{Name: m.Name, Value: m.Value, Limit: m.Limit, Unit: m.Unit})
+		out.Measurements = append(out.Measurements, Measurement{Name: m.Name, Value: Finite(m.Value), Limit: Finite(m.Limit), Unit: m.Unit})
 	}
 	if t := r.GetTold(); t != nil {
 		out.Told = &Told{Verdict: t.GetVerdict().Vision(), Reason: t.GetReason()}

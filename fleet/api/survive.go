@@ -1,0 +1,74 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"runtime/debug"
+)
+
+// survive answers for a handler that panics, so that a fault shows, in the log
+// as well, and doesn't look like a network that fails.
+func (s *Server) survive(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		late := &lateWriter{ResponseWriter: w}
+		defer func() {
+			switch p := recover(); {
+			case p == nil:
+				late.begin()
+				return
+			case isAbort(p):
+				panic(p)
+			default:
+				s.log.Error("BUG: a request can't be answered", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			}
+			if late.begun {
+				panic(http.ErrAbortHandler) // half an answer must not look whole
+			}
+			problem(w, http.StatusServiceUnavailable, "the fleet can't answer this, its log says why")
+		}()
+		next.ServeHTTP(late, r)
+	})
+}
+
+func isAbort(p any) bool {
+	err, ok := p.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
+}
+
+// lateWriter keeps the status until something follows it: until then it can
+// be another one.
+type lateWriter struct {
+	http.ResponseWriter
+	status int
+	begun  bool
+}
+
+func (w *lateWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+func (w *lateWriter) Write(b []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(b)
+}
+
+// FlushError is what http.ResponseController looks for.
+func (w *lateWriter) FlushError() error {
+	w.begin()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap lets http.ResponseController find the deadlines.
+func (w *lateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *lateWriter) begin() {
+	if w.begun {
+		return
+	}
+	w.begun = true
+	if w.status != 0 {
+		w.ResponseWriter.WriteHeader(w.status)
+	}
+}

@@ -1,7 +1,9 @@
 package uplink
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sightline-edge/sightline/sync/wire"
@@ -72,13 +74,55 @@ func (t *talk) read(now time.Time) (more bool, at time.Time, err error) {
 		return false, time.Time{}, fatal{fmt.Errorf("the journal has records above %d and gives none", w.end)}
 	}
 	b := &wire.Batch{Epoch: t.u.epoch, Items: items}
-	payload, err := wire.EncodeBatch(b)
+	payload, err := encode(b, wire.EncodeBatch, wire.EncodePlain)
 	if err != nil {
-		return false, time.Time{}, fatal{err}
+		if payload, err = t.without(b, err); err != nil {
+			return false, time.Time{}, fatal{err}
+		}
 	}
 	t.u.window.add(&batch{first: b.First(), last: b.Last(), items: uint64(len(items)), payload: payload})
 	w.any = nil
 	return true, time.Time{}, nil
+}
+
+// encode gives the bytes of the batch by the first way whose bytes the fleet
+// can read: what it can't would be sent for ever.
+func encode(b *wire.Batch, ways ...func(*wire.Batch) ([]byte, error)) (payload []byte, err error) {
+	for _, way := range ways {
+		if payload, err = way(b); err != nil {
+			continue
+		}
+		var back *wire.Batch
+		if back, err = wire.DecodeBatch(payload); err != nil {
+			continue
+		}
+		if back.Epoch == b.Epoch && slices.EqualFunc(back.Items, b.Items, sameItem) {
+			return payload, nil
+		}
+		err = fmt.Errorf("batch %d to %d: it comes otherwise than it is sent", b.First(), b.Last())
+	}
+	return nil, err
+}
+
+func sameItem(a, b wire.Item) bool {
+	return a.First == b.First && a.Last == b.Last && bytes.Equal(a.Body, b.Body)
+}
+
+// without encodes a batch that can't be, with holes for those of its records
+// that are the reason. They stay in the journal.
+func (t *talk) without(b *wire.Batch, why error) ([]byte, error) {
+	for i, it := range b.Items {
+		if _, err := encode(&wire.Batch{Epoch: b.Epoch, Items: []wire.Item{it}}, wire.EncodeBatch, wire.EncodePlain); err == nil {
+			continue
+		}
+		hole, err := wire.NewHole(&wire.Hole{First: it.First, Last: it.Last, Reason: wire.HoleDamaged})
+		if err != nil {
+			return nil, err
+		}
+		b.Items[i] = hole
+	}
+	t.u.cfg.Log.Error("records can't be sent to the fleet, which is told of a hole instead", "first", b.First(), "last", b.Last(), "err", why)
+	return encode(b, wire.EncodeBatch, wire.EncodePlain)
 }
 
 func closed(c <-chan struct{}) bool {

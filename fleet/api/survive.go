@@ -35,13 +35,16 @@ func isAbort(p any) bool {
 	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
-// lateWriter keeps the status until something follows it: until then it can
-// be another one.
+// lateWriter keeps the status and the first bytes until more follow: until
+// then it can be another answer. huma writes a few words before it panics.
 type lateWriter struct {
 	http.ResponseWriter
 	status int
+	held   []byte
 	begun  bool
 }
+
+const mostHeld = 512 // bytes
 
 func (w *lateWriter) WriteHeader(status int) {
 	if w.status == 0 {
@@ -50,6 +53,10 @@ func (w *lateWriter) WriteHeader(status int) {
 }
 
 func (w *lateWriter) Write(b []byte) (int, error) {
+	if !w.begun && len(w.held)+len(b) <= mostHeld {
+		w.held = append(w.held, b...)
+		return len(b), nil
+	}
 	w.begin()
 	return w.ResponseWriter.Write(b)
 }
@@ -70,5 +77,8 @@ func (w *lateWriter) begin() {
 	w.begun = true
 	if w.status != 0 {
 		w.ResponseWriter.WriteHeader(w.status)
+	}
+	if len(w.held) > 0 {
+		_, _ = w.ResponseWriter.Write(w.held) // who has gone needs nothing more, and the next write tells
 	}
 }

@@ -80,6 +80,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}
 	w, ended := ask(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write([]byte("error marshaling response"))
 		panic("oh")
 	})
 	if p := body[struct{ Detail string }](t, w); w.Code != http.StatusServiceUnavailable || ended != nil || !strings.Contains(p.Detail, "log says why") {
@@ -89,11 +90,25 @@ func TestPanicsAreAnswered(t *testing.T) {
 		t.Errorf("the log says %s", text)
 	}
 	w, ended = ask(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("half"))
+		_, _ = w.Write([]byte("half "))
+		_, _ = w.Write(make([]byte, mostHeld))
 		panic("oh")
 	})
-	if ended != http.ErrAbortHandler || w.Body.String() != "half" {
+	if ended != http.ErrAbortHandler || !strings.HasPrefix(w.Body.String(), "half ") || w.Body.Len() != 5+mostHeld {
 		t.Errorf("half an answer: %q, ended with %v", w.Body, ended)
+	}
+	w, ended = ask(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("a piece"))
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+		panic("oh")
+	})
+	if ended != http.ErrAbortHandler || !w.Flushed || w.Body.String() != "a piece" {
+		t.Errorf("a stream: %q, ended with %v", w.Body, ended)
+	}
+	if w, ended = ask(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("all")) }); w.Body.String() != "all" || ended != nil {
+		t.Errorf("a short answer: %q, %v", w.Body, ended)
 	}
 	if w, ended = ask(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }); w.Code != http.StatusTeapot || ended != nil {
 		t.Errorf("without a body: %d, %v", w.Code, ended)

@@ -17,7 +17,7 @@ const (
 
 	// What is sent may grow to so much and no more when it is read, so that a
 	// small message costs little. A batch of 512 equal results shrinks by 600,
-	// one record of equal bytes by 3,400: what would shrink too well is padded.
+	// one record of equal bytes by 2,900: what would shrink too well is padded.
 	freeBytes  = 64 << 10
 	mostGrowth = 128
 )

@@ -143,11 +143,14 @@ func (f *Fleet) openBroker() error {
 		if err != nil {
 			return err
 		}
-		_, port, err := net.SplitHostPort(f.broker.Addr().String())
+		host, port, err := net.SplitHostPort(f.broker.Addr().String())
 		if err != nil {
 			return fmt.Errorf("tell devices where the broker is: %w", err)
 		}
-		address, told = net.JoinHostPort("127.0.0.1", port), cmp.Or(told, ":"+port)
+		if ip := net.ParseIP(host); ip.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		address, told = net.JoinHostPort(host, port), cmp.Or(told, ":"+port)
 	}
 	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{MQTT: told, Revoked: f.cut})
 	client := f.ca.ClientTLS(Service, f.store.Now)

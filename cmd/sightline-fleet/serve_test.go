@@ -111,6 +111,32 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// The ingester finds the broker inside wherever it listens.
+func TestBrokerOnOneAddress(t *testing.T) {
+	at, stop := serve(t, initFleet(t), "--mqtt", "127.0.0.2:0", "--http", "127.0.0.1:0")
+	limit := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for connected := false; !connected; {
+		select {
+		case <-limit:
+			_, said := stop()
+			t.Fatalf("the ingester isn't connected: %s", said)
+		case <-tick.C:
+		}
+		answer, err := http.Get("http://" + at["http"] + "/metrics")
+		if err != nil {
+			continue
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		connected = err == nil && bytes.Contains(body, []byte("\nsightline_ingest_connected 1\n"))
+	}
+	if code, said := stop(); code != 0 {
+		t.Errorf("it ended with %d: %s", code, said)
+	}
+}
+
 func fails(t *testing.T, want string, args ...string) {
 	t.Helper()
 	var errs bytes.Buffer

@@ -132,7 +132,7 @@ func (in *Ingest) write(ctx context.Context, batches []store.Batch) {
 		in.count.failed.Add(1)
 		in.unavailable(err)
 		for _, b := range batches {
-			in.refuse(b.Device, wire.Refusal_CODE_UNAVAILABLE, "the fleet can't store now, and its log says why")
+			in.refuse(b.Device, wire.Refusal_CODE_UNAVAILABLE, "its log says why")
 		}
 	}
 }

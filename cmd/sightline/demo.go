@@ -79,7 +79,7 @@ The agents know nothing of the drawing: each sees an MJPEG camera.`,
 	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at Ctrl-C")
 	f.Uint64Var(&o.seed, "seed", 6, "which parts are drawn")
 	f.Float64Var(&o.speed, "speed", 1, "times real time, 0.1 to 4")
-	f.DurationVar(&o.outage, "outage", 20*time.Second, "how long the network is cut in the middle, at most half of --seconds; 0: not at all")
+	f.DurationVar(&o.outage, "outage", 20*time.Second, "how long the network is cut in the middle, at most two thirds of --seconds; 0: not at all")
 	f.BoolVar(&o.json, "json", false, "print the summary as one JSON object on the last line")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the fleet's page; the agents take the next ports; a port in use gives way to a free one")
 	f.StringVar(&o.agent, "agent", "", "the sightline-agent to start, beside which sightline-fleet lies; empty: the one beside this program, else of PATH")
@@ -229,7 +229,7 @@ func (d *demonstration) watch(ctx context.Context) error {
 	if d.options.seconds > 0 {
 		all := time.Duration(d.options.seconds * float64(time.Second))
 		over = time.After(all)
-		length = min(length, all/2)
+		length = min(length, 2*all/3)
 		start = (all - length) / 2
 	}
 	ctx, stop := context.WithCancel(ctx)

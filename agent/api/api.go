@@ -6,14 +6,12 @@ package api
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"github.com/sightline-edge/sightline/internal/web"
 )
@@ -27,15 +25,6 @@ var pageFiles embed.FS
 const (
 	maxViewers = 16 // live pictures
 	maxReaders = 64 // streams of events
-)
-
-// Limits of a connection.
-const (
-	headerTime = 5 * time.Second
-	answerTime = 30 * time.Second // streams set their own
-	idleTime   = 2 * time.Minute
-	writeTime  = 10 * time.Second // for each piece of a stream
-	graceTime  = 500 * time.Millisecond
 )
 
 // Server serves an agent's page and interfaces.
@@ -75,7 +64,7 @@ func New(cfg Config) (*Server, error) {
 	s.addV1(mux)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.Handle("GET /metrics", s.metrics())
-	s.handler = web.Guard(mux, cfg.Hosts...)
+	s.handler = web.Guard(web.Survive(mux, s.log), cfg.Hosts...)
 	return s, nil
 }
 
@@ -85,34 +74,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Run serves on the listener, which it closes, until the context ends; open
 // streams end then too.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	server := &http.Server{
-		Handler:           s.handler,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: headerTime,
-		ReadTimeout:       answerTime,
-		WriteTimeout:      answerTime,
-		IdleTimeout:       idleTime,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
-	defer stop()
-	err := server.Shutdown(grace)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
-	}
-	<-ended
-	if err != nil {
-		return fmt.Errorf("stop serving %s: %w", l.Addr(), err)
-	}
-	return nil
+	return web.Serve(ctx, l, s.handler, s.log)
 }
 
 // healthz is for machines that only ask whether all is well: 200, or 503 with

@@ -14,6 +14,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 const eventsDoc = "Server-sent events. `result`: a result as it was told; its id is its number, so that a reader that comes back with " +
@@ -74,7 +76,7 @@ func (s *Server) lastEvent(ctx context.Context, said string) (uint64, error) {
 
 // eventStream is one reader of events.
 type eventStream struct {
-	out     *pieces
+	out     *web.Pieces
 	server  *Server
 	sent    uint64 // highest number that was sent
 	covered uint64 // up to this number a replay has sent all
@@ -88,7 +90,7 @@ func (e *eventStream) run(ctx context.Context, live <-chan Result) {
 	defer look.Stop()
 	defer beat.Stop()
 	e.look(ctx)
-	for e.out.err == nil {
+	for e.out.Err == nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -102,7 +104,7 @@ func (e *eventStream) run(ctx context.Context, live <-chan Result) {
 		case <-look.C:
 			e.look(ctx)
 		case <-beat.C:
-			e.out.write([]byte(": still here\n\n"))
+			e.out.Write([]byte(": still here\n\n"))
 		}
 	}
 }
@@ -133,7 +135,7 @@ func (e *eventStream) look(ctx context.Context) {
 // replay sends recorded results after the last one that was sent.
 func (e *eventStream) replay(ctx context.Context) {
 	e.covered = e.sent
-	for e.out.err == nil {
+	for e.out.Err == nil {
 		results, err := e.server.source.Since(ctx, e.covered, replayChunk)
 		if err != nil {
 			e.server.log.Warn("replay results", "err", err)
@@ -155,37 +157,13 @@ func (e *eventStream) send(head string, data any) {
 		e.server.log.Error("encode an event", "err", err)
 		return
 	}
-	e.out.write(fmt.Appendf(nil, "%sdata: %s\n\n", head, b))
+	e.out.Write(fmt.Appendf(nil, "%sdata: %s\n\n", head, b))
 }
 
-// pieces writes a stream piece by piece. A reader that doesn't take a piece
-// in writeTime is cut off.
-type pieces struct {
-	w   http.ResponseWriter
-	c   *http.ResponseController
-	err error
-}
-
-func newPieces(hc huma.Context, contentType string) *pieces {
+// newPieces begins an answer that comes piece by piece.
+func newPieces(hc huma.Context, contentType string) *web.Pieces {
 	_, w := humago.Unwrap(hc)
-	p := &pieces{w: w, c: http.NewResponseController(w)}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not gather it
-	_ = p.c.SetReadDeadline(time.Time{})      // a test's writer has none, which is as good
-	w.WriteHeader(http.StatusOK)
-	p.write(nil)
-	return p
-}
-
-func (p *pieces) write(b []byte) {
-	if p.err != nil {
-		return
-	}
-	_ = p.c.SetWriteDeadline(time.Now().Add(writeTime)) // a test's writer has none, which is as good
-	if _, p.err = p.w.Write(b); p.err == nil {
-		p.err = p.c.Flush()
-	}
+	return web.NewPieces(w, contentType)
 }
 
 // enter counts a stream in, and refuses one too many.
@@ -211,16 +189,16 @@ func (s *Server) live(ctx context.Context, in *stationInput) (*huma.StreamRespon
 		defer leave()
 		out := newPieces(hc, "multipart/x-mixed-replace; boundary=frame")
 		var after uint64
-		for out.err == nil {
+		for out.Err == nil {
 			ctx, cancel := context.WithTimeout(hc.Context(), beatEvery)
 			shot, err := s.source.Live(ctx, in.Station, after)
 			cancel()
 			switch {
 			case err == nil:
 				after = shot.Seq
-				out.write(part(shot))
+				out.Write(part(shot))
 			case errors.Is(err, context.DeadlineExceeded) && hc.Context().Err() == nil:
-				out.write([]byte("\r\n")) // between parts, to notice a dead peer
+				out.Write([]byte("\r\n")) // between parts, to notice a dead peer
 			default:
 				return
 			}

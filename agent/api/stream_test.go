@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 // serve is a server that is closed after the clients that a test opens later.
@@ -146,7 +147,7 @@ func TestEventsReplayWhatWasMissed(t *testing.T) {
 func TestReplayAndLiveOverlap(t *testing.T) {
 	m, s := filled(t, 5)
 	out := httptest.NewRecorder()
-	e := eventStream{out: &pieces{w: out, c: http.NewResponseController(out)}, server: s, sent: 2}
+	e := eventStream{out: web.NewPieces(out, "text/event-stream"), server: s, sent: 2}
 	live := make(chan Result, 5)
 	for _, r := range []Result{m.results[3], {ID: "unrecorded"}, m.results[4]} {
 		live <- r

@@ -2,18 +2,16 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/vision"
 )
 
@@ -44,7 +42,7 @@ func (s *Server) addV1(mux *http.ServeMux) {
 		"image/jpeg", "Only the newest parts have one."), s.partPicture)
 
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+"; /openapi.json tells what there is")
+		web.Problem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+"; /openapi.json tells what there is")
 	})
 }
 
@@ -64,13 +62,6 @@ func stream(id, path, summary, mediaType, doc string) huma.Operation {
 		}},
 		Errors: []int{http.StatusNotFound, http.StatusServiceUnavailable},
 	}
-}
-
-// problem answers with an error as huma's own are, where huma isn't asked.
-func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(huma.NewError(status, detail)) // a reader that has gone needs nothing more
 }
 
 type stationInput struct {
@@ -188,23 +179,17 @@ func (s *Server) page(ctx context.Context, q Query) (results []Result, next stri
 	return results, next, nil
 }
 
-// cursor makes a page's end opaque, so that nobody counts on what is in it.
-func cursor(seq uint64) string {
-	return base64.RawURLEncoding.EncodeToString([]byte("before:" + strconv.FormatUint(seq, 10)))
-}
+// cursor is the end of a page of results.
+func cursor(seq uint64) string { return web.Cursor("before", strconv.FormatUint(seq, 10)) }
 
-// parseCursor reads what cursor made; "" is the first page.
+// parseCursor reads what cursor made; 0 is the first page.
 func parseCursor(text string) (before uint64, ok bool) {
-	if text == "" {
-		return 0, true
+	end, ok := web.ParseCursor("before", text)
+	if !ok || end == "" {
+		return 0, ok
 	}
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return 0, false
-	}
-	digits, ok := strings.CutPrefix(string(b), "before:")
-	before, err = strconv.ParseUint(digits, 10, 64)
-	return before, ok && err == nil && before > 0
+	before, err := strconv.ParseUint(end, 10, 64)
+	return before, err == nil && before > 0
 }
 
 // parseVerdict is nil for any verdict.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 // access is who may use a route.
@@ -183,7 +184,7 @@ func unauthorized(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if !forPeople(r) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="sightline"`)
-		problem(w, http.StatusUnauthorized, "this needs a login: send Authorization: Bearer with a token from sightline-fleet user token or POST /v1/login")
+		web.Problem(w, http.StatusUnauthorized, "this needs a login: send Authorization: Bearer with a token from sightline-fleet user token or POST /v1/login")
 		return
 	}
 	if r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
@@ -206,7 +207,7 @@ func deny(w http.ResponseWriter, r *http.Request, status int, text string) {
 		http.Error(w, text, status)
 		return
 	}
-	problem(w, status, text)
+	web.Problem(w, status, text)
 }
 
 // sameOrigin refuses what another site makes a browser do.

@@ -5,7 +5,6 @@ package api
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -28,13 +27,8 @@ import (
 //go:embed pages
 var pageFiles embed.FS
 
-// Limits of a connection.
-const (
-	headerTime = 5 * time.Second
-	answerTime = 30 * time.Second // streams set their own
-	idleTime   = 2 * time.Minute
-	graceTime  = 500 * time.Millisecond
-)
+// answerTime is how long a scrape may take.
+const answerTime = 30 * time.Second
 
 // maxReaders is how many streams of events may be open.
 const maxReaders = 256
@@ -105,7 +99,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.routes = g.routes
-	s.handler = web.Guard(s.survive(sameOrigin(g.mux)), cfg.Hosts...)
+	s.handler = web.Guard(web.Survive(sameOrigin(g.mux), s.log), cfg.Hosts...)
 	return s, nil
 }
 
@@ -126,41 +120,9 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { s.watch(ctx); return nil })
 	for _, l := range listeners {
-		g.Go(func() error { return s.answer(ctx, l) })
+		g.Go(func() error { return web.Serve(ctx, l, s.handler, s.log) })
 	}
 	return g.Wait()
-}
-
-// answer serves on one listener.
-func (s *Server) answer(ctx context.Context, l net.Listener) error {
-	server := &http.Server{
-		Handler:           s.handler,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: headerTime,
-		ReadTimeout:       answerTime,
-		WriteTimeout:      answerTime,
-		IdleTimeout:       idleTime,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
-	defer stop()
-	err := server.Shutdown(grace)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
-	}
-	<-ended
-	if err != nil {
-		return fmt.Errorf("stop serving %s: %w", l.Addr(), err)
-	}
-	return nil
 }
 
 // healthz is for machines that only ask whether all is well: 200, or 503 if the

@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sightline-edge/sightline/fleet/store"
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 const eventsDoc = "Server-sent events. `result`: a result as it was committed; its id is its number at the fleet, so that a reader that comes back " +
@@ -28,7 +29,6 @@ const (
 	lookEvery   = time.Second            // at the devices
 	wakeEvery   = 500 * time.Millisecond // of wake
 	beatEvery   = 15 * time.Second       // something is sent, so that a dead peer is noticed
-	writeTime   = 10 * time.Second       // for each piece of a stream
 	replayChunk = 500                    // results read at a time
 	replayMost  = 2000                   // results
 	queueLength = 512                    // events that a reader may be behind
@@ -229,7 +229,9 @@ func (s *Server) events(ctx context.Context, in *eventsInput) (*huma.StreamRespo
 		}
 		leave := s.hub.enter(r) // before the replay, so that nothing falls between
 		defer leave()
-		out := newPieces(hc)
+		_, w := humago.Unwrap(hc)
+		out := web.NewPieces(w, "text/event-stream")
+		out.Write([]byte(": welcome\n\n"))
 		if in.LastID != "" && !in.Wake {
 			if last, err := s.replay(hc.Context(), out, in.Device, last); err == nil {
 				s.stream(hc.Context(), out, r, last, p)
@@ -242,10 +244,10 @@ func (s *Server) events(ctx context.Context, in *eventsInput) (*huma.StreamRespo
 
 // stream sends what comes until the reader goes, is cut, or isn't let in any
 // more.
-func (s *Server) stream(ctx context.Context, out *pieces, r *reader, last int64, p *principal) {
+func (s *Server) stream(ctx context.Context, out *web.Pieces, r *reader, last int64, p *principal) {
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
-	for out.err == nil {
+	for out.Err == nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -254,19 +256,19 @@ func (s *Server) stream(ctx context.Context, out *pieces, r *reader, last int64,
 			case !ok:
 				return
 			case r.wake:
-				out.write([]byte("event: wake\ndata: {}\n\n"))
+				out.Write([]byte("event: wake\ndata: {}\n\n"))
 				select {
 				case <-ctx.Done():
 				case <-time.After(wakeEvery):
 				}
 			case e.id == 0 || e.id > last:
-				out.write(e.text)
+				out.Write(e.text)
 			}
 		case <-beat.C:
 			if !s.still(ctx, p) {
 				return
 			}
-			out.write([]byte(": still here\n\n"))
+			out.Write([]byte(": still here\n\n"))
 		}
 	}
 }
@@ -284,7 +286,7 @@ func (s *Server) still(ctx context.Context, p *principal) bool {
 
 // replay sends the results after number last, oldest first, and gives the
 // newest number.
-func (s *Server) replay(ctx context.Context, out *pieces, device string, last int64) (int64, error) {
+func (s *Server) replay(ctx context.Context, out *web.Pieces, device string, last int64) (int64, error) {
 	var rows []store.Row
 	q, more := store.Query{Device: device, Limit: replayChunk}, true
 	for pages := 0; more && len(rows) < replayMost && pages < replayMost/replayChunk; pages++ { // a page of large results is short
@@ -310,41 +312,11 @@ func (s *Server) replay(ctx context.Context, out *pieces, device string, last in
 			After  int64 `json:"after"`
 			Before int64 `json:"before"`
 		}{last, rows[len(rows)-1].ID}
-		out.write(encode("event: gap\n", &gap))
+		out.Write(encode("event: gap\n", &gap))
 	}
 	for i := range slices.Backward(rows) {
 		last = rows[i].ID
-		out.write(resultEvent(&rows[i]).text)
+		out.Write(resultEvent(&rows[i]).text)
 	}
-	return last, out.err
-}
-
-// pieces writes a stream piece by piece. A reader that doesn't take a piece
-// in writeTime is cut off.
-type pieces struct {
-	w   http.ResponseWriter
-	c   *http.ResponseController
-	err error
-}
-
-func newPieces(hc huma.Context) *pieces {
-	_, w := humago.Unwrap(hc)
-	p := &pieces{w: w, c: http.NewResponseController(w)}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not gather it
-	_ = p.c.SetReadDeadline(time.Time{})      // a test's writer has none, which is as good
-	w.WriteHeader(http.StatusOK)
-	p.write([]byte(": welcome\n\n"))
-	return p
-}
-
-func (p *pieces) write(b []byte) {
-	if p.err != nil {
-		return
-	}
-	_ = p.c.SetWriteDeadline(time.Now().Add(writeTime)) // a test's writer has none, which is as good
-	if _, p.err = p.w.Write(b); p.err == nil {
-		p.err = p.c.Flush()
-	}
+	return last, out.Err
 }

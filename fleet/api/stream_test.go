@@ -14,6 +14,7 @@ import (
 
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
+	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -259,7 +260,7 @@ func TestReplayedOnce(t *testing.T) {
 	f.add("dline00001", "line-a", "")
 	f.send("dline00001", inspected("station1", 0), inspected("station1", 1), inspected("station1", 2))
 	w := httptest.NewRecorder()
-	out := &pieces{w: w, c: http.NewResponseController(w)}
+	out := web.NewPieces(w, "text/event-stream")
 	last, err := f.replay(t.Context(), out, "", 1)
 	f.must(err)
 	if n := strings.Count(w.Body.String(), "event: result"); last != 3 || n != 2 {

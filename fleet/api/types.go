@@ -205,7 +205,9 @@ func newBoard(b *wire.Board) *Board {
 		Load: measured(b.Load), CPU: measured(b.Cpu), MemoryTotal: b.MemoryTotal, MemoryAvailable: b.MemoryAvailable, DiskTotal: b.DiskTotal, DiskFree: b.DiskFree,
 	}
 	for _, t := range b.GetTemperatures() {
-		out.Temperatures = append(out.Temperatures, Temperature{t.GetName(), rest.Finite(t.GetValue())})
+		if v := t.GetValue(); v == rest.Finite(v) {
+			out.Temperatures = append(out.Temperatures, Temperature{t.GetName(), v})
+		}
 	}
 	for _, g := range b.GetGpus() {
 		out.GPUs = append(out.GPUs, GPU{

@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -56,7 +55,7 @@ func (s *Server) addV1(g *gate) {
 	}), s.events)
 
 	g.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+"; /openapi.json tells what there is")
+		web.Problem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+"; /openapi.json tells what there is")
 	})
 }
 
@@ -88,13 +87,6 @@ func secured(op huma.Operation) huma.Operation {
 	}
 	op.Description += "Needs the role " + need.role().String() + "."
 	return op
-}
-
-// problem answers with an error as huma's own are, where huma isn't asked.
-func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(huma.NewError(status, detail)) // a reader that has gone needs nothing more
 }
 
 // unavailable tells that the store doesn't answer, and the log why.
@@ -133,7 +125,7 @@ type devicesOutput struct {
 }
 
 func (s *Server) listDevices(ctx context.Context, in *devicesInput) (*devicesOutput, error) {
-	after, ok := parseCursor("after:", in.Cursor)
+	after, ok := web.ParseCursor("after", in.Cursor)
 	if !ok {
 		return nil, errCursor
 	}
@@ -149,7 +141,7 @@ func (s *Server) listDevices(ctx context.Context, in *devicesInput) (*devicesOut
 			continue
 		}
 		if n := len(out.Body.Devices); n == in.Limit {
-			out.Body.Next = cursor("after:", out.Body.Devices[n-1].ID)
+			out.Body.Next = web.Cursor("after", out.Body.Devices[n-1].ID)
 			break
 		}
 		out.Body.Devices = append(out.Body.Devices, newDevice(&all[i], now))
@@ -230,30 +222,14 @@ func (s *Server) page(ctx context.Context, q store.Query) (rows []store.Row, nex
 		return nil, "", s.unavailable(ctx, "read results", err)
 	}
 	if more && len(rows) > 0 {
-		next = cursor("before:", strconv.FormatInt(rows[len(rows)-1].ID, 10))
+		next = web.Cursor("before", strconv.FormatInt(rows[len(rows)-1].ID, 10))
 	}
 	return rows, next, nil
 }
 
-// cursor makes a page's end opaque, so that nobody counts on what is in it.
-func cursor(kind, end string) string { return base64.RawURLEncoding.EncodeToString([]byte(kind + end)) }
-
-// parseCursor reads what cursor made; "" is the first page.
-func parseCursor(kind, text string) (end string, ok bool) {
-	if text == "" {
-		return "", true
-	}
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return "", false
-	}
-	end, ok = strings.CutPrefix(string(b), kind)
-	return end, ok && end != ""
-}
-
 // parseBefore reads the cursor of a page of results; 0 is the first page.
 func parseBefore(text string) (before int64, ok bool) {
-	end, ok := parseCursor("before:", text)
+	end, ok := web.ParseCursor("before", text)
 	if !ok || end == "" {
 		return 0, ok
 	}

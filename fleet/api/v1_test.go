@@ -15,6 +15,7 @@ import (
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
 	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/sync/wire"
 )
 
@@ -195,9 +196,9 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/results?verdict=pass", "", 422, "validation failed"},
 		{"GET", "/v1/results?verdcit=PASS", "", 422, "validation failed"},
 		{"GET", "/v1/results?cursor=AAAA", "", 422, errCursor.Error()},
-		{"GET", "/v1/results?cursor=" + cursor("before:", "0"), "", 422, errCursor.Error()},
-		{"GET", "/v1/results?cursor=" + cursor("after:", "d1"), "", 422, errCursor.Error()},
-		{"GET", "/v1/devices?cursor=" + cursor("before:", "1"), "", 422, errCursor.Error()},
+		{"GET", "/v1/results?cursor=" + web.Cursor("before", "0"), "", 422, errCursor.Error()},
+		{"GET", "/v1/results?cursor=" + web.Cursor("after", "d1"), "", 422, errCursor.Error()},
+		{"GET", "/v1/devices?cursor=" + web.Cursor("before", "1"), "", 422, errCursor.Error()},
 		{"GET", "/v1/results/0", "", 422, "validation failed"},
 		{"GET", "/v1/results/99999999999999999999", "", 422, "validation failed"},
 		{"GET", "/v1/results/999", "", 404, "there is no result with number 999"},

@@ -1,14 +1,15 @@
-package api
+package web
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 )
 
-// survive answers for a handler that panics, so that a fault shows, in the log
+// Survive answers for a handler that panics, so that a fault shows, in the log
 // as well, and doesn't look like a network that fails.
-func (s *Server) survive(next http.Handler) http.Handler {
+func Survive(next http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		late := &lateWriter{ResponseWriter: w}
 		defer func() {
@@ -19,12 +20,12 @@ func (s *Server) survive(next http.Handler) http.Handler {
 			case isAbort(p):
 				panic(p)
 			default:
-				s.log.Error("BUG: a request can't be answered", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				log.Error("BUG: a request can't be answered", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 			}
 			if late.begun {
 				panic(http.ErrAbortHandler) // half an answer must not look whole
 			}
-			problem(w, http.StatusServiceUnavailable, "the fleet can't answer this, its log says why")
+			Problem(w, http.StatusServiceUnavailable, "this can't be answered, the log says why")
 		}()
 		next.ServeHTTP(late, r)
 	})

@@ -203,7 +203,7 @@ func (d *demonstration) start(ctx, filmed context.Context, g *errgroup.Group) er
 		}
 	}
 	for _, b := range d.belts {
-		if err := d.fleet.enroll(ctx, d.agent, b); err != nil {
+		if err := d.fleet.enroll(d.agent, b); err != nil {
 			return err
 		}
 	}

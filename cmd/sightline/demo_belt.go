@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -91,19 +90,9 @@ type link struct {
 }
 
 func (b *belt) link(ctx context.Context) (l link, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.listen+"/v1/fleet", nil)
-	if err != nil {
-		return l, err
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return l, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return l, fmt.Errorf("ask device %d: %s", b.number, answer.Status)
-	}
-	return l, json.NewDecoder(answer.Body).Decode(&l)
+	device := login{Fleet: "http://" + b.listen} // its REST interface asks for no token
+	err = device.call(ctx, http.MethodGet, "/v1/fleet", nil, &l)
+	return l, err
 }
 
 // drained waits until the fleet has all of the device's records.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cable"
+	"github.com/sightline-edge/sightline/sync/identity"
 )
 
 // startLimit is how long the fleet service may take until it answers.
@@ -102,7 +102,7 @@ func (f *demoFleet) wait(ctx context.Context) error {
 }
 
 // enroll makes a belt's device part of the fleet, with a real token.
-func (f *demoFleet) enroll(_ context.Context, agent string, b *belt) error {
+func (f *demoFleet) enroll(agent string, b *belt) error {
 	token, err := command(f.program, "token", "--data", f.dir, "--group", "drawn")
 	if err != nil {
 		return err
@@ -111,34 +111,18 @@ func (f *demoFleet) enroll(_ context.Context, agent string, b *belt) error {
 		"--data", b.data(), "--station-label", fmt.Sprintf("drawn belt %d", b.number)); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(b.data() + "/identity/fleet.json")
+	id, err := identity.Open(b.data())
 	if err != nil {
 		return fmt.Errorf("read device %d's identity: %w", b.number, err)
 	}
-	var id struct{ Device string }
-	if err := json.Unmarshal(text, &id); err != nil || id.Device == "" {
-		return fmt.Errorf("read device %d's identity: no id (%w)", b.number, err)
-	}
-	b.device = id.Device
+	b.device = id.Device()
 	return nil
 }
 
 // get asks the fleet's REST interface.
 func (f *demoFleet) get(ctx context.Context, path string, into any) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.address+path, nil)
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Authorization", "Bearer "+f.token)
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask the fleet for %s: %s", path, answer.Status)
-	}
-	return json.NewDecoder(answer.Body).Decode(into)
+	l := login{Fleet: "http://" + f.address, Token: f.token}
+	return l.call(ctx, http.MethodGet, path, nil, into)
 }
 
 // demoDevice is a device as the fleet sees it.

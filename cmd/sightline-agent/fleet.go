@@ -34,16 +34,14 @@ type fleetLink struct {
 	mu       sync.Mutex // protects what follows
 	identity *identity.Identity
 	uplink   *uplink.Uplink
-	broken   error // why the uplink doesn't run now
+	broken   error // why nothing is sent now: no identity that can be read, or no uplink
+	since    time.Time
 }
 
 // run waits until the device is enrolled, then sends until ctx ends.
 func (l *fleetLink) run(ctx context.Context, a *agent.Agent) error {
-	id, err := l.enrolled(ctx)
+	id := l.enrolled(ctx)
 	if id == nil {
-		if err != nil {
-			l.log.Error("nothing is sent to the fleet", "err", err)
-		}
 		return nil
 	}
 	inventory := a.Inventory()
@@ -73,42 +71,60 @@ func (l *fleetLink) keep(ctx context.Context, up *uplink.Uplink) {
 			return
 		}
 		l.log.Error("nothing is sent to the fleet for now", "err", err, "again", againEvery)
-		l.mu.Lock()
-		l.broken = err
-		l.mu.Unlock()
+		l.tell(err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(againEvery):
 		}
-		l.mu.Lock()
-		l.broken = nil
-		l.mu.Unlock()
+		l.tell(nil)
 	}
 }
 
-// enrolled waits for the device's identity; nil when ctx ends before, or with
-// why it can't be read.
-func (l *fleetLink) enrolled(ctx context.Context) (*identity.Identity, error) {
-	for {
+// enrolled waits for the device's identity; nil when ctx ends before. One that
+// can't be read is told, and read again: a person may mend it.
+func (l *fleetLink) enrolled(ctx context.Context) *identity.Identity {
+	for said := ""; ; {
 		id, err := identity.Open(l.data)
-		if !errors.Is(err, identity.ErrNotEnrolled) {
-			return id, err
+		if err == nil {
+			l.tell(nil)
+			return id
+		}
+		if errors.Is(err, identity.ErrNotEnrolled) {
+			err = nil
+		}
+		l.tell(err)
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			l.log.Error("nothing is sent to the fleet", "err", err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil
+			return nil
 		case <-time.After(lookEvery):
 		}
 	}
 }
 
+// tell notes why nothing is sent, nil while something can be.
+func (l *fleetLink) tell(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && l.broken == nil {
+		l.since = time.Now()
+	}
+	l.broken = err
+}
+
 // now is how the connection is doing, nil before the device is enrolled.
 func (l *fleetLink) now() *api.Fleet {
 	l.mu.Lock()
-	id, up, broken := l.identity, l.uplink, l.broken
+	id, up, broken, since := l.identity, l.uplink, l.broken, l.since
 	l.mu.Unlock()
-	if up == nil {
+	switch {
+	case up == nil && broken == nil:
 		return nil
+	case up == nil:
+		return &api.Fleet{Error: broken.Error(), Since: &since, Backlog: l.journal.Stats().Last}
 	}
 	u, i := up.Stats(), id.Stats()
 	f := &api.Fleet{

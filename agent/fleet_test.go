@@ -76,3 +76,35 @@ func testAgent(t *testing.T, fleet func() *api.Fleet) *Agent {
 	})
 	return New(Config{Journal: j, Fleet: fleet})
 }
+
+// TestChanged: a new warning is worth a token, the same state again isn't.
+func TestChanged(t *testing.T) {
+	a := testAgent(t, nil)
+	var noted string
+	told := func() bool {
+		a.note(&noted)
+		select {
+		case <-a.Changed():
+			return true
+		default:
+			return false
+		}
+	}
+	if told() {
+		t.Error("an agent without anything to tell has changed")
+	}
+	a.health.Raise(health.NoRule, "s1", "")
+	if !told() || told() {
+		t.Error("a warning is told once")
+	}
+	a.health.Raise(health.NoRule, "s1", "with another detail") // those change all the time
+	if told() {
+		t.Error("a detail is no change")
+	}
+	a.health.Clear(health.NoRule, "s1")
+	a.note(&noted)
+	a.health.Raise(health.NoRule, "s2", "")
+	if !told() || told() {
+		t.Error("two changes that nobody has asked for are one token")
+	}
+}

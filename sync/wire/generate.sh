@@ -17,6 +17,6 @@ go build -o "$tmp/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go
 # PROTOC may be several words.
 # shellcheck disable=SC2086
 $PROTOC --proto_path=. --plugin="protoc-gen-go=$tmp/protoc-gen-go" \
-	--go_out="$out" --go_opt=paths=source_relative record.proto link.proto
+	--go_out="$out" --go_opt=paths=source_relative record.proto link.proto update.proto
 # Which protoc it was makes no difference to the code.
-sed -i '/^\/\/ \tprotoc  *v/d' "$out"/record.pb.go "$out"/link.pb.go
+sed -i '/^\/\/ \tprotoc  *v/d' "$out"/record.pb.go "$out"/link.pb.go "$out"/update.pb.go

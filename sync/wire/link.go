@@ -14,9 +14,10 @@ const (
 	maxWarnings = 1024
 	maxReadings = 256
 	maxGPUs     = 64
+	maxProved   = 4096 // numbers of verdicts in a Statement
 )
 
-// Marshal gives the bytes of a Hello, Ack, Refusal, Life or State. A text that
+// Marshal gives the bytes of a message other than a batch. A text that
 // is no UTF-8 is an error.
 func Marshal(m proto.Message) ([]byte, error) {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
@@ -57,6 +58,14 @@ func crowd(m proto.Message) (what string, n, most int) {
 		}
 	case *Hello:
 		all = []part{{"GPUs", len(m.GetInventory().GetGpus()), maxGPUs}}
+	case *Report:
+		all = []part{{"stations", len(m.GetStations()), maxStations}}
+	case *Statement:
+		proved := 0
+		for _, s := range m.GetStations() {
+			proved += len(s.GetSeq())
+		}
+		all = []part{{"stations", len(m.GetStations()), maxStations}, {"verdicts", proved, maxProved}}
 	}
 	for _, p := range all {
 		if p.n > p.most {

@@ -311,6 +311,7 @@ type Result struct {
 	Told          *Answer                `protobuf:"bytes,25,opt,name=told,proto3" json:"told,omitempty"`                                      // what the line was told, where it differs from verdict and reason
 	BestCaptured  int64                  `protobuf:"varint,26,opt,name=best_captured,json=bestCaptured,proto3" json:"best_captured,omitempty"` // wall clock of frame best_seq, nanoseconds since 1970 UTC
 	Picture       string                 `protobuf:"bytes,27,opt,name=picture,proto3" json:"picture,omitempty"`                                // file name, of a part that came from a folder of pictures
+	BundleDigest  string                 `protobuf:"bytes,28,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`  // SHA-256 of the signed bundle's archive, hex; empty for what wasn't one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -530,6 +531,13 @@ func (x *Result) GetBestCaptured() int64 {
 func (x *Result) GetPicture() string {
 	if x != nil {
 		return x.Picture
+	}
+	return ""
+}
+
+func (x *Result) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
 	}
 	return ""
 }
@@ -861,7 +869,7 @@ const file_record_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x01R\x05limit\x12\x12\n" +
-	"\x04unit\x18\x04 \x01(\tR\x04unit\"\xd0\x06\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\"\xf5\x06\n" +
 	"\x06Result\x12\x17\n" +
 	"\apart_id\x18\x01 \x01(\tR\x06partId\x12\x18\n" +
 	"\astation\x18\x02 \x01(\tR\astation\x12\x12\n" +
@@ -891,7 +899,8 @@ const file_record_proto_rawDesc = "" +
 	"\alatency\x18\x18 \x01(\x03R\alatency\x12(\n" +
 	"\x04told\x18\x19 \x01(\v2\x14.sightline.v1.AnswerR\x04told\x12#\n" +
 	"\rbest_captured\x18\x1a \x01(\x03R\fbestCaptured\x12\x18\n" +
-	"\apicture\x18\x1b \x01(\tR\apicture\"Q\n" +
+	"\apicture\x18\x1b \x01(\tR\apicture\x12#\n" +
+	"\rbundle_digest\x18\x1c \x01(\tR\fbundleDigest\"Q\n" +
 	"\x06Answer\x12/\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x15.sightline.v1.VerdictR\averdict\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"V\n" +

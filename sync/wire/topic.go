@@ -35,14 +35,18 @@ const (
 	KindEvents Kind = "ev"    // up: a batch, see EncodeBatch
 	KindState  Kind = "st"    // up: State
 	KindLife   Kind = "life"  // up: Life
+	KindGet    Kind = "get"   // up: Get
+	KindReport Kind = "upd"   // up: Report
 	KindAck    Kind = "ack"   // down: Ack
 	KindError  Kind = "err"   // down: Refusal
+	KindBlock  Kind = "blk"   // down: Block
+	KindCmd    Kind = "cmd"   // down: Command
 )
 
 // UpKinds and DownKinds are the kinds that each way has so far.
 var (
-	UpKinds   = []Kind{KindHello, KindEvents, KindState, KindLife}
-	DownKinds = []Kind{KindAck, KindError}
+	UpKinds   = []Kind{KindHello, KindEvents, KindState, KindLife, KindGet, KindReport}
+	DownKinds = []Kind{KindAck, KindError, KindBlock, KindCmd}
 )
 
 // deviceID is what a device may be called: it stands in topics, in NATS

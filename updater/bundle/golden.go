@@ -13,6 +13,7 @@ type Golden struct {
 	Golden    int       `json:"golden"` // GoldenVersion
 	Recorded  Recorded  `json:"recorded"`
 	Tolerance Tolerance `json:"tolerance"`
+	Lowest    float32   `json:"lowest"` // score from which detections were recorded
 	Vectors   []Vector  `json:"vectors"`
 }
 
@@ -34,10 +35,18 @@ type Tolerance struct {
 // Vector is one picture with what is expected of it.
 type Vector struct {
 	Picture    string      `json:"picture"` // path inside the bundle
-	Verdict    string      `json:"verdict"` // PASS, FAIL, NONE
-	Reason     string      `json:"reason"`
+	Verdict    string      `json:"verdict"` // the worst of its parts: FAIL, NONE, PASS; NONE without a part
+	Reason     string      `json:"reason"`  // of that part, for people: it isn't compared
+	Parts      []Judged    `json:"parts"`
 	Detections []Expected  `json:"detections"`
 	Outputs    []RawOutput `json:"outputs,omitempty"`
+}
+
+// Judged is one part of the picture with its verdict.
+type Judged struct {
+	Box     [4]float32 `json:"box"`     // x, y, w, h in pixels of the picture
+	Verdict string     `json:"verdict"` // PASS, FAIL, NONE
+	Reason  string     `json:"reason"`  // for people: it isn't compared
 }
 
 // Expected is one detection.

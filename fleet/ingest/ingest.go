@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sightline-edge/sightline/fleet/store"
+	"github.com/sightline-edge/sightline/sync/wire"
 )
 
 // Config says where from and where to.
@@ -26,6 +27,10 @@ type Config struct {
 	// pages, and those that are told otherwise since, see store.Row.Again. It
 	// may be nil, and must not block: nothing is stored meanwhile.
 	Told func([]store.Row)
+	// Heard gets what devices that are let in say about bundles: wire.KindGet
+	// and wire.KindReport, each device's in order. It may be nil, and must not
+	// block: other devices' words wait meanwhile, results don't.
+	Heard func(device string, kind wire.Kind, body []byte)
 }
 
 // Ingest is an ingester. More than one may work on a store and a broker at
@@ -33,7 +38,9 @@ type Config struct {
 type Ingest struct {
 	cfg    Config
 	queue  *queue
+	heard  *queue // what is for cfg.Heard
 	out    *outbox
+	said   *speech
 	client atomic.Pointer[mqtt.Client] // nil without a connection that is subscribed
 	limit  limiter
 	signs  signs
@@ -62,7 +69,7 @@ type Stats struct {
 
 // New makes an ingester; Run starts it.
 func New(cfg Config) *Ingest {
-	return &Ingest{cfg: cfg, queue: newQueue(), out: newOutbox()}
+	return &Ingest{cfg: cfg, queue: newQueue(), heard: newQueue(), out: newOutbox(), said: newSpeech()}
 }
 
 // Run connects, and connects again, stores and answers until ctx ends.
@@ -71,6 +78,8 @@ func (in *Ingest) Run(ctx context.Context) error {
 	g.Go(func() error { return in.link(ctx) })
 	g.Go(func() error { return in.store(ctx) })
 	g.Go(func() error { return in.answer(ctx) })
+	g.Go(func() error { return in.hear(ctx) })
+	g.Go(func() error { return in.say(ctx) })
 	return g.Wait()
 }
 
@@ -78,9 +87,10 @@ func (in *Ingest) Run(ctx context.Context) error {
 func (in *Ingest) Stats() Stats {
 	c := &in.count
 	dropped, queued := in.queue.stats()
+	deaf, _ := in.heard.stats()
 	return Stats{
 		Connected: in.client.Load() != nil, Batches: c.batches.Load(), Records: c.records.Load(), Duplicates: c.duplicates.Load(),
-		Gaps: c.gaps.Load(), Holes: c.holes.Load(), Unreadable: c.unreadable.Load(), Dropped: dropped, Refused: c.refused.Load(),
+		Gaps: c.gaps.Load(), Holes: c.holes.Load(), Unreadable: c.unreadable.Load(), Dropped: dropped + deaf, Refused: c.refused.Load(),
 		Transactions: c.transactions.Load(), Failed: c.failed.Load(), Queued: queued,
 	}
 }

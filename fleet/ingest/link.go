@@ -147,7 +147,11 @@ func (in *Ingest) arrived(_ mqtt.Client, m mqtt.Message) {
 		in.count.unreadable.Add(1)
 		return
 	}
-	in.queue.put(message{device: device, kind: kind, body: m.Payload(), at: in.cfg.Store.Now()})
+	q := in.queue
+	if heard(kind) {
+		q = in.heard
+	}
+	q.put(message{device: device, kind: kind, body: m.Payload(), at: in.cfg.Store.Now()})
 }
 
 func wait(ctx context.Context, t mqtt.Token, long time.Duration) error {

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+)
+
+// MaxWitnessed is how many records a Witness is asked about at most.
+const MaxWitnessed = 64
+
+// Witness is what the store knows of records that a device says are a
+// station's results by a bundle.
+type Witness struct {
+	Right  int    // are that
+	Wrong  uint64 // one of them that is something else, or was passed over for good; 0 without
+	Newest string // bundle (SHA-256, hex) of the station's newest result from the lowest of the records on; "" without, or without a bundle
+}
+
+// Witness looks for records of a device's epoch, at most MaxWitnessed. Those
+// that are neither Right nor Wrong haven't come yet.
+func (s *Store) Witness(ctx context.Context, device string, epoch uint64, station, bundle string, seqs []uint64) (Witness, error) {
+	w, err := s.witness(ctx, device, epoch, station, bundle, seqs)
+	if err != nil {
+		return Witness{}, fmt.Errorf("look for results of device %s: %w", device, s.explain(err))
+	}
+	return w, nil
+}
+
+func (s *Store) witness(ctx context.Context, device string, epoch uint64, station, bundle string, seqs []uint64) (w Witness, err error) {
+	if len(seqs) == 0 || len(seqs) > MaxWitnessed {
+		return w, fmt.Errorf("%d records, 1 to %d can be looked for", len(seqs), MaxWitnessed)
+	}
+	var key, watermark int64 // read first: what is up to the watermark has come before the rows are read
+	err = s.reader.QueryRowContext(ctx, `SELECT e.key, e.watermark FROM epoch e JOIN device d ON d.key = e.device WHERE d.id = ? AND e.epoch = ?`,
+		device, int64(epoch)).Scan(&key, &watermark)
+	if errors.Is(err, sql.ErrNoRows) {
+		return w, nil
+	} else if err != nil {
+		return w, err
+	}
+	right, there, err := s.by(ctx, key, station, bundle, seqs)
+	if err != nil {
+		return w, err
+	}
+	lowest := seqs[0]
+	for _, seq := range seqs {
+		lowest = min(lowest, seq)
+		switch {
+		case right[seq]:
+			w.Right++
+		case there[seq] || seq <= uint64(watermark):
+			w.Wrong = seq
+		}
+	}
+	var body []byte
+	err = s.reader.QueryRowContext(ctx, `SELECT body FROM result WHERE epoch = ? AND seq >= ? AND station = ? ORDER BY seq DESC LIMIT 1`,
+		key, int64(lowest), station).Scan(&body)
+	if err == nil {
+		var r *wire.Record
+		if r, err = wire.Decode(body); err == nil {
+			w.Newest = r.GetResult().GetBundleDigest()
+		}
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return w, err
+}
+
+// by are the records that are there, and of them those that are the station's
+// results by the bundle.
+func (s *Store) by(ctx context.Context, epoch int64, station, bundle string, seqs []uint64) (right, there map[uint64]bool, err error) {
+	args := []any{epoch}
+	for _, seq := range seqs {
+		args = append(args, int64(seq))
+	}
+	right, there = map[uint64]bool{}, map[uint64]bool{}
+	_, err = rows(ctx, s, func(from *sql.Rows) (none struct{}, err error) {
+		var seq int64
+		var of string
+		var body sql.RawBytes
+		if err := from.Scan(&seq, &of, &body); err != nil {
+			return none, err
+		}
+		r, err := wire.Decode(body)
+		if err != nil {
+			return none, fmt.Errorf("record %d: %w", seq, err)
+		}
+		there[uint64(seq)] = true
+		right[uint64(seq)] = of == station && r.GetResult().GetBundleDigest() == bundle
+		return none, nil
+	}, `SELECT seq, station, body FROM result WHERE epoch = ? AND seq IN (?`+strings.Repeat(", ?", len(seqs)-1)+`)`, args...)
+	return right, there, err
+}
+
+// Present are the devices of a group, or with "" all, by ID: who they are and
+// whether they are there. Nothing else of them is read.
+func (s *Store) Present(ctx context.Context, group string) ([]Device, error) {
+	all, err := rows(ctx, s, func(from *sql.Rows) (d Device, err error) {
+		var enrolled, revoked, connected, ended, heard, every int64
+		err = from.Scan(&d.ID, &d.Group, &d.Label, &enrolled, &revoked, &connected, &ended, &heard, &every)
+		d.Enrolled, d.Revoked, d.Connected, d.Ended = wire.Time(enrolled), wire.Time(revoked), wire.Time(connected), wire.Time(ended)
+		d.Heard, d.Every = wire.Time(heard), time.Duration(every)
+		return d, err
+	}, `SELECT id, grp, label, enrolled, revoked, connected, ended, heard, every FROM device WHERE ?1 = '' OR grp = ?1 ORDER BY id`, group)
+	if err != nil {
+		return nil, fmt.Errorf("devices that are there: %w", err)
+	}
+	return all, nil
+}

@@ -14,7 +14,7 @@ const (
 	silence    = 35 * time.Second // without a byte from the broker; the client asks for one every 20 s
 	writeLimit = 5 * time.Second  // for a piece to leave
 	piece      = 16 << 10         // bytes written at once: a slow link isn't a dead one
-	maxPacket  = 64 << 10         // bytes of a packet from the broker
+	maxPacket  = 72 << 10         // bytes of a packet from the broker: a piece of a bundle has 64 KiB
 )
 
 // Packets that a broker sends to a client that only subscribes with QoS 0, by

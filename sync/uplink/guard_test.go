@@ -17,8 +17,8 @@ func TestGuardPassesPackets(t *testing.T) {
 	var good bytes.Buffer
 	for _, p := range []packets.ControlPacket{
 		&packets.ConnackPacket{FixedHeader: packets.FixedHeader{MessageType: packets.Connack}},
-		&packets.SubackPacket{FixedHeader: packets.FixedHeader{MessageType: packets.Suback}, MessageID: 1, ReturnCodes: []byte{0, 0x80}},
-		&packets.PublishPacket{FixedHeader: packets.FixedHeader{MessageType: packets.Publish}, TopicName: "a", Payload: make([]byte, 40000)},
+		&packets.SubackPacket{FixedHeader: packets.FixedHeader{MessageType: packets.Suback}, MessageID: 1, ReturnCodes: append(make([]byte, len(downKinds)-1), 0x80)},
+		&packets.PublishPacket{FixedHeader: packets.FixedHeader{MessageType: packets.Publish}, TopicName: "a", Payload: make([]byte, 64<<10)},
 		&packets.PubackPacket{FixedHeader: packets.FixedHeader{MessageType: packets.Puback}, MessageID: 9},
 		&packets.PingrespPacket{FixedHeader: packets.FixedHeader{MessageType: packets.Pingresp}},
 	} {
@@ -44,10 +44,10 @@ func TestGuardRefuses(t *testing.T) {
 		name string
 		b    []byte
 	}{
-		{"a SUBACK for more than was asked", []byte{0x90, 5, 0, 1, 0, 0, 0}},
+		{"a SUBACK for more than was asked", []byte{0x90, 7, 0, 1, 0, 0, 0, 0, 0}},
 		{"a SUBACK for less", []byte{0x90, 3}},
 		{"256 MB", []byte{0x30, 0xff, 0xff, 0xff, 0x7f}},
-		{"64 KB and one", []byte{0x30, 0x81, 0x80, 0x04}},
+		{"72 KB and one", []byte{0x30, 0x81, 0xc0, 0x04}},
 		{"a length without an end", []byte{0x30, 0x80, 0x80, 0x80, 0x80}},
 		{"CONNECT", []byte{0x10, 2}},
 		{"PUBREL", []byte{0x62, 2}},
@@ -111,7 +111,7 @@ func TestGuardIsPatientWithASlowLink(t *testing.T) {
 // FuzzGuard: whatever a broker sends, what passes the guard doesn't hurt the
 // client's reader.
 func FuzzGuard(f *testing.F) {
-	f.Add([]byte{0x20, 2, 0, 0, 0x90, 4, 0, 1, 0, 0, 0x30, 5, 0, 1, 'a', 'b', 'c'})
+	f.Add([]byte{0x20, 2, 0, 0, 0x90, 6, 0, 1, 0, 0, 0, 0, 0x30, 5, 0, 1, 'a', 'b', 'c'})
 	f.Add([]byte{0x30, 3, 0xff, 0xff, 'a'})
 	f.Add([]byte{0x3f, 3, 0, 1, 'a'})
 	f.Fuzz(func(t *testing.T, b []byte) {

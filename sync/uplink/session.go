@@ -50,7 +50,8 @@ type message struct {
 // only the last connection's business.
 type session struct {
 	device string
-	id     uint64 // random, names the connection
+	heard  func(wire.Kind, []byte) // of what isn't the talk's; may be nil
+	id     uint64                  // random, names the connection
 	made   time.Time
 	client mqtt.Client
 	conn   net.Conn
@@ -77,9 +78,9 @@ type handed struct {
 
 // dial connects, says what is to be said when the connection breaks, and
 // subscribes. ctx ends it at any point; it doesn't end the session after that.
-func dial(ctx context.Context, device, broker string, secure *tls.Config) (*session, error) {
+func dial(ctx context.Context, device, broker string, secure *tls.Config, heard func(wire.Kind, []byte)) (*session, error) {
 	s := &session{
-		device: device, id: rand.Uint64() | 1, made: time.Now(), // 0 is no connection's name
+		device: device, heard: heard, id: rand.Uint64() | 1, made: time.Now(), // 0 is no connection's name
 		in: make(chan message, queueIn), lost: make(chan error, 1), room: make(chan struct{}, 1),
 		out: make(chan message, queueOut), ended: make(chan struct{}),
 	}
@@ -149,15 +150,7 @@ func (s *session) subscribe(ctx context.Context) error {
 		topic := wire.Topic(s.device, wire.Down, k)
 		filters[topic], kinds[topic] = 0, k
 	}
-	token := s.client.SubscribeMultiple(filters, func(_ mqtt.Client, m mqtt.Message) {
-		select {
-		case s.in <- message{kind: kinds[m.Topic()], payload: m.Payload()}:
-		default:
-			s.mu.Lock()
-			s.missed++
-			s.mu.Unlock()
-		}
-	})
+	token := s.client.SubscribeMultiple(filters, func(_ mqtt.Client, m mqtt.Message) { s.take(kinds[m.Topic()], m.Payload()) })
 	select {
 	case <-token.Done():
 	case <-ctx.Done():
@@ -179,6 +172,25 @@ func (s *session) subscribe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// take puts a message where it belongs. The client calls it for one message
+// after the other. Pieces of bundles don't go by way of the talk: acknowledgements
+// would wait in the same queue behind them.
+func (s *session) take(kind wire.Kind, payload []byte) {
+	if kind == wire.KindBlock || kind == wire.KindCmd {
+		if s.heard != nil {
+			s.heard(kind, payload)
+		}
+		return
+	}
+	select {
+	case s.in <- message{kind: kind, payload: payload}:
+	default:
+		s.mu.Lock()
+		s.missed++
+		s.mu.Unlock()
+	}
 }
 
 var errDeaf = errors.New("the broker doesn't let this device hear the fleet")

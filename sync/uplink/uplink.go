@@ -38,6 +38,16 @@ type Config struct {
 	MaxBatch int           // records in a batch; 0 for 128, at most wire.MaxBatchItems
 	Spread   time.Duration // within which devices come back after their connection ended; 0 for 4 s
 
+	// Heard gets commands and pieces of bundles (wire.KindCmd, wire.KindBlock) as
+	// they come, in order, on the goroutine that takes acknowledgements as well:
+	// it must not block. It may keep payload, and may be called for a moment
+	// after Run has returned. May be nil.
+	Heard func(kind wire.Kind, payload []byte)
+
+	// Greeted is called each time that the fleet has answered a greeting, when
+	// Say already takes messages. It must not block. May be nil.
+	Greeted func()
+
 	Log *slog.Logger
 }
 
@@ -62,11 +72,14 @@ type Uplink struct {
 	begun  uint64 // the epoch that this process began; 0 if none
 	silent bool   // the fleet refuses this device
 
+	wake chan struct{} // a token: something to say for others
+
 	renewal   pause
 	renewNext time.Time
 
-	mu    sync.Mutex // protects what follows
-	stats Stats
+	mu     sync.Mutex // protects what follows
+	stats  Stats
+	others others
 }
 
 // New makes an uplink that does nothing until Run.
@@ -75,7 +88,10 @@ func New(cfg Config) *Uplink {
 	cfg.Linger = cmp.Or(cfg.Linger, defaultLinger)
 	cfg.MaxBatch = min(cmp.Or(cfg.MaxBatch, defaultMaxBatch), wire.MaxBatchItems)
 	cfg.Spread = cmp.Or(cfg.Spread, defaultSpread)
-	u := &Uplink{cfg: cfg, renewal: pause{least: time.Minute, most: time.Hour}}
+	u := &Uplink{
+		cfg: cfg, renewal: pause{least: time.Minute, most: time.Hour},
+		wake: make(chan struct{}, 1), others: others{turned: make(chan struct{})},
+	}
 	s := cfg.Journal.Stats()
 	u.epoch = cfg.Journal.Epoch()
 	u.window = window{watermark: s.Acknowledged, highest: s.Acknowledged}
@@ -120,13 +136,14 @@ func (u *Uplink) Run(ctx context.Context) error {
 // connect is one connection from its beginning to its end, and why it ended.
 // It tells whether the fleet was there.
 func (u *Uplink) connect(ctx context.Context) (answered bool, err error) {
-	s, err := dial(ctx, u.cfg.Device, u.cfg.Broker, u.cfg.TLS)
+	s, err := dial(ctx, u.cfg.Device, u.cfg.Broker, u.cfg.TLS, u.cfg.Heard)
 	if err != nil {
 		return false, err
 	}
 	u.connected(s.made)
 	t := newTalk(u, s)
 	err = t.run(ctx)
+	u.serve(0)
 	s.close(err == nil)
 	u.disconnected(s)
 	return t.answered, err

@@ -54,6 +54,9 @@ type Config struct {
 	// Revoked is called after a device was revoked, so that its connections
 	// are cut. It may be nil.
 	Revoked func(device string)
+	// Root is the newest root of trust for updates, which a device is told when
+	// it enrols; nil if there is none yet. It may be nil.
+	Root func() []byte
 }
 
 // Service lets devices in. It is safe for concurrent use.
@@ -115,6 +118,9 @@ func (s *Service) Enroll(ctx context.Context, r wire.EnrollRequest) (*wire.Enrol
 	answer, err := s.enroll(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("enrol a device: %w", err)
+	}
+	if s.conf.Root != nil {
+		answer.Root = s.conf.Root()
 	}
 	return answer, nil
 }

@@ -107,6 +107,9 @@ func enroll(ctx context.Context, c Config) (*Identity, error) {
 	}
 	err = work.write(caFile, encodeCertificate(ca), 0o644)
 	if err == nil {
+		err = work.writeRoot(answer.Root)
+	}
+	if err == nil {
 		err = work.save(a, cert)
 	}
 	if err == nil {
@@ -157,6 +160,18 @@ func newKey() (*ecdsa.PrivateKey, error) {
 		return nil, fmt.Errorf("make the device's key: %w", err)
 	}
 	return key, nil
+}
+
+// writeRoot keeps the root of trust for updates. One that an earlier try was
+// told goes where now there is none.
+func (f folder) writeRoot(root []byte) error {
+	if len(root) > 0 {
+		return f.write(rootFile, root, 0o644)
+	}
+	if err := os.Remove(filepath.Join(f.path, rootFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // save writes what a renewal changes. The certificate comes first: an older

@@ -45,6 +45,7 @@ const (
 	deviceFile = "device.pem" // key and certificate in one, so that one rename changes both; 0600
 	caFile     = "ca.pem"
 	aboutFile  = "fleet.json"
+	rootFile   = "root.json" // of trust for updates, as it was told with the first certificate; absent if there was none
 )
 
 // about is fleet.json.
@@ -60,6 +61,7 @@ type about struct {
 type Identity struct {
 	folder folder
 	ca     *x509.Certificate
+	root   []byte
 
 	renewing sync.Mutex // one renewal at a time
 
@@ -117,8 +119,16 @@ func open(path string) (*Identity, error) {
 	if err := errors.Join(checkBroker(id.about.MQTT), checkOwn(id.ca, id.cert.Leaf, id.about.Device)); err != nil {
 		return damaged(err)
 	}
+	if id.root, err = os.ReadFile(filepath.Join(path, rootFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	return id, nil
 }
+
+// Root is the root of trust for updates that the fleet told when the device
+// enrolled; nil if it had none then. It is what a device pins first, and never
+// changes.
+func (i *Identity) Root() []byte { return i.root }
 
 // Device is the device's id in its fleet.
 func (i *Identity) Device() string { return i.read().Device }

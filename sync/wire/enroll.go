@@ -39,6 +39,7 @@ type EnrollAnswer struct {
 	NotBefore   time.Time `json:"not_before" doc:"the certificate's beginning, which is the CA's own"`
 	NotAfter    time.Time `json:"not_after" doc:"the certificate's end"`
 	Issued      time.Time `json:"issued" doc:"when it was issued, by the fleet's clock"`
+	Root        []byte    `json:"root,omitempty" doc:"the newest root of trust for updates (root.json), which the device pins when it enrols; absent when a certificate is renewed, and if there is none yet"`
 }
 
 // Token is what a one-time enrolment token holds: how to know the fleet, and

@@ -1,11 +1,34 @@
 package bundle
 
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"unicode"
+	"unicode/utf8"
+)
+
 // GoldenFile is where a bundle keeps its golden vectors; the pictures lie
 // beside it.
 const GoldenFile = "golden/expected.json"
 
 // GoldenVersion of the format that this package writes and reads.
 const GoldenVersion = 1
+
+// Limits of a golden file.
+const (
+	maxGolden     = 16 << 20 // bytes
+	MaxVectors    = 256      // pictures
+	MaxExpected   = 4000     // detections of one picture, as many as a worker tells
+	MaxRawOutputs = 64       // of one picture
+	MaxRawValues  = 65536    // of one output's sample
+	maxGoldenText = 256      // bytes of any text
+	maxPixel      = 1 << 20  // any coordinate of a box
+)
 
 // Golden is what a bundle's model and rule say about known pictures, and how
 // far a device may be from it.
@@ -62,4 +85,213 @@ type RawOutput struct {
 	Shape  []int64   `json:"shape"`
 	Every  int       `json:"every"`
 	Values []float32 `json:"values"`
+}
+
+// ReadGolden reads and checks the golden file of a bundle's folder; the error
+// has fs.ErrNotExist where there is none.
+func ReadGolden(fsys fs.FS) (*Golden, error) {
+	b, err := readBounded(fsys, GoldenFile, maxGolden)
+	if err != nil {
+		return nil, fmt.Errorf("read golden vectors: %w", err)
+	}
+	return ParseGolden(b)
+}
+
+// ParseGolden decodes a golden file strictly and checks it.
+func ParseGolden(b []byte) (*Golden, error) {
+	var g Golden
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&g); err != nil {
+		return nil, refuse("read %s: %w", GoldenFile, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, refuse("read %s: there is data behind its end", GoldenFile)
+	}
+	if err := g.check(); err != nil {
+		return nil, refuse("read %s: %w", GoldenFile, err)
+	}
+	return &g, nil
+}
+
+// Write writes the golden file, one vector a line, after it has checked it.
+func (g *Golden) Write(w io.Writer) error {
+	if err := g.check(); err != nil {
+		return fmt.Errorf("write golden vectors: %w", err)
+	}
+	var b bytes.Buffer
+	put := func(before string, v any) {
+		text, err := json.Marshal(v)
+		if err != nil {
+			panic(fmt.Sprintf("BUG: %v", err)) // check refused what JSON can't tell
+		}
+		b.WriteString(before)
+		b.Write(text)
+	}
+	put("{\n \"golden\": ", g.Golden)
+	put(",\n \"recorded\": ", g.Recorded)
+	put(",\n \"tolerance\": ", g.Tolerance)
+	before := ",\n \"vectors\": [\n  "
+	for _, v := range g.Vectors {
+		if v.Detections == nil {
+			v.Detections = []Expected{}
+		}
+		put(before, v)
+		before = ",\n  "
+	}
+	b.WriteString("\n ]\n}\n")
+	if b.Len() > maxGolden {
+		return fmt.Errorf("write golden vectors: they take %d bytes, at most %d are possible: use fewer pictures, or smaller samples", b.Len(), maxGolden)
+	}
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write golden vectors: %w", err)
+	}
+	return nil
+}
+
+// check says all that is wrong.
+func (g *Golden) check() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if g.Golden != GoldenVersion {
+		fault("golden: %d is not a version that this program reads, want %d", g.Golden, GoldenVersion)
+	}
+	for key, text := range map[string]string{
+		"provider": g.Recorded.Provider, "precision": g.Recorded.Precision, "runtime": g.Recorded.Runtime, "agent": g.Recorded.Agent,
+	} {
+		if text == "" || !plainText(text) {
+			fault("recorded.%s: %.40q must be given, in at most %d printable bytes", key, text, maxGoldenText)
+		}
+	}
+	faults = append(faults, g.Tolerance.check()...)
+	if n := len(g.Vectors); n == 0 || n > MaxVectors {
+		fault("vectors: %d pictures, 1 to %d are possible", n, MaxVectors)
+		return errors.Join(faults...)
+	}
+	seen := map[string]bool{}
+	for i := range g.Vectors {
+		v := &g.Vectors[i]
+		if seen[v.Picture] {
+			fault("vectors[%d]: %q stands twice", i, v.Picture)
+		}
+		seen[v.Picture] = true
+		for _, err := range v.check() {
+			fault("vectors[%d]: %w", i, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// check keeps a tolerance from being one that lets everything through.
+func (t Tolerance) check() []error {
+	var faults []error
+	for _, c := range []struct {
+		key         string
+		v           float32
+		least, most float32
+	}{{"score", t.Score, 0, 0.5}, {"iou", t.IoU, 0.5, 1}, {"raw", t.Raw, 0, 0.5}} {
+		if !(c.v >= c.least && c.v <= c.most) {
+			faults = append(faults, fmt.Errorf("tolerance.%s: %v is outside %v to %v", c.key, c.v, c.least, c.most))
+		}
+	}
+	return faults
+}
+
+func (v *Vector) check() []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if err := CheckPath(v.Picture); err != nil {
+		fault("picture: %w", err)
+	}
+	if v.Verdict != "PASS" && v.Verdict != "FAIL" && v.Verdict != "NONE" {
+		fault("verdict: %.40q is none of PASS, FAIL, NONE", v.Verdict)
+	}
+	if !plainText(v.Reason) {
+		fault("reason: %.40q must have at most %d printable bytes", v.Reason, maxGoldenText)
+	}
+	if n := len(v.Detections); n > MaxExpected {
+		fault("detections: %d, at most %d are possible", n, MaxExpected)
+	}
+	for i, d := range v.Detections {
+		if err := d.check(); err != nil {
+			fault("detections[%d]: %w", i, err)
+			break // one tells enough
+		}
+	}
+	if n := len(v.Outputs); n > MaxRawOutputs {
+		fault("outputs: %d, at most %d are possible", n, MaxRawOutputs)
+	}
+	for i := range v.Outputs {
+		if err := v.Outputs[i].check(); err != nil {
+			fault("outputs[%d]: %w", i, err)
+		}
+	}
+	return faults
+}
+
+func (e Expected) check() error {
+	if e.Label == "" || !plainText(e.Label) {
+		return fmt.Errorf("label: %.40q must be given, in at most %d printable bytes", e.Label, maxGoldenText)
+	}
+	if !(e.Score >= 0 && e.Score <= 1) {
+		return fmt.Errorf("score: %v is outside 0 to 1", e.Score)
+	}
+	for _, c := range e.Box {
+		if !(c >= -maxPixel && c <= maxPixel) {
+			return fmt.Errorf("box: %v is no place in a picture", e.Box)
+		}
+	}
+	if e.Box[2] < 0 || e.Box[3] < 0 {
+		return fmt.Errorf("box: %v has a negative side", e.Box)
+	}
+	return nil
+}
+
+func (o *RawOutput) check() error {
+	if !plainText(o.Name) {
+		return fmt.Errorf("name: %.40q must have at most %d printable bytes", o.Name, maxGoldenText)
+	}
+	if len(o.Shape) > 16 || o.Every < 1 {
+		return fmt.Errorf("shape and every: %d sizes and every %d, want at most 16 and at least 1", len(o.Shape), o.Every)
+	}
+	n := int64(1)
+	for _, d := range o.Shape {
+		if d < 1 || d > math.MaxInt32 || n > math.MaxInt32/d {
+			return fmt.Errorf("shape: %v is no tensor of at most %d values", o.Shape, math.MaxInt32)
+		}
+		n *= d
+	}
+	if want := (n-1)/int64(o.Every) + 1; int64(len(o.Values)) != want || want > MaxRawValues {
+		return fmt.Errorf("values: %d, want %d for every value number %d of %v, and at most %d are possible", len(o.Values), want, o.Every, o.Shape, MaxRawValues)
+	}
+	for _, v := range o.Values {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return errors.New("values: not all are numbers")
+		}
+	}
+	return nil
+}
+
+// plainText is short and shows nothing but what it is.
+func plainText(s string) bool {
+	if len(s) > maxGoldenText || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// compare says which of the pictures aren't among the files.
+func (g *Golden) compare(files map[string]File) []error {
+	var faults []error
+	for i, v := range g.Vectors {
+		if _, ok := files[v.Picture]; !ok {
+			faults = append(faults, fmt.Errorf("%s: vectors[%d]: %s is not in the bundle", GoldenFile, i, v.Picture))
+		}
+	}
+	return faults
 }

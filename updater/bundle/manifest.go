@@ -1,6 +1,7 @@
 // Package bundle is the format of a bundle: the folder or archive that carries
-// a model, its rule and their manifest. It is a leaf that both the device and
-// the publishing tools import.
+// a model, its rule, what it says about known pictures, and their manifest
+// (docs/bundles.md). It is a leaf that both the device and the publishing tools
+// import. Nothing here trusts a bundle: who made it is for updater/trust to say.
 package bundle
 
 import (
@@ -9,7 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
+	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -21,6 +22,13 @@ const ManifestFile = "manifest.yaml"
 // Version of the manifest's format that this package writes and reads.
 const Version = 1
 
+// A name and a version become a path of the repository, a file name and a
+// word on pages, so they are plain.
+var (
+	nameRE    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	versionRE = regexp.MustCompile(`^[a-z0-9][a-z0-9._+-]{0,63}$`)
+)
+
 // maxManifest bounds what is read, in bytes; a manifest is a page of text.
 const maxManifest = 1 << 20
 
@@ -28,12 +36,13 @@ const maxManifest = 1 << 20
 // ignore what a newer tool meant.
 type Manifest struct {
 	Manifest int    `yaml:"manifest"` // Version
-	Name     string `yaml:"name"`
-	Version  string `yaml:"version"`
-	Licence  string `yaml:"licence"` // SPDX expression of the weights
+	Name     string `yaml:"name"`     // what stations follow; stands in paths
+	Version  string `yaml:"version"`  // of the bundle; stands in paths
+	Licence  string `yaml:"licence"`  // SPDX expression of the weights
 	Model    Model  `yaml:"model"`
 	Rule     Rule   `yaml:"rule,omitempty"`
-	Card     string `yaml:"card,omitempty"` // file name of the model card
+	Card     string `yaml:"card,omitempty"`   // path of the model card
+	Golden   string `yaml:"golden,omitempty"` // GoldenFile, or empty without golden vectors
 }
 
 // Model names the network's file and how it is read.
@@ -69,13 +78,17 @@ type Input struct {
 type Rule struct {
 	Standard string `yaml:"standard,omitempty"` // threshold
 	When     string `yaml:"when,omitempty"`     // its condition, as defect>0.5
-	Module   string `yaml:"module,omitempty"`   // file name of a WASM module
+	Module   string `yaml:"module,omitempty"`   // path of a WASM module, ends in .wasm
+	Params   string `yaml:"params,omitempty"`   // what the module is told, as it understands it
 }
 
 // Spec is the rule as the commands write it: "threshold:defect>0.5", a file
-// name, or "" for none.
+// name with or without ":parameters", or "" for none.
 func (r Rule) Spec() string {
-	if r.Module != "" || r.Standard == "" {
+	switch {
+	case r.Module != "" && r.Params != "":
+		return r.Module + ":" + r.Params
+	case r.Module != "" || r.Standard == "":
 		return r.Module
 	}
 	return r.Standard + ":" + r.When
@@ -125,20 +138,27 @@ func (m *Manifest) check() error {
 	}
 	if m.Name == "" || m.Version == "" {
 		fault("name and version: must be given")
+	} else {
+		if !nameRE.MatchString(m.Name) {
+			fault("name: %q must have 1 to 64 lower case letters, digits, dots, hyphens and underscores, and begin with a letter or digit", m.Name)
+		}
+		if !versionRE.MatchString(m.Version) {
+			fault("version: %q must have 1 to 64 lower case letters, digits, dots, hyphens, underscores and pluses, and begin with a letter or digit", m.Version)
+		}
 	}
-	if err := localFile(m.Model.File); err != nil {
+	if err := CheckPath(m.Model.File); err != nil {
 		fault("model.file: %w", err)
 	}
-	if h, err := hex.DecodeString(m.Model.SHA256); err != nil || len(h) != 32 {
-		fault("model.sha256: %q is not 64 hex digits", m.Model.SHA256)
+	if h, err := hex.DecodeString(m.Model.SHA256); err != nil || len(h) != 32 || m.Model.SHA256 != strings.ToLower(m.Model.SHA256) {
+		fault("model.sha256: %q is not 64 hex digits in lower case", m.Model.SHA256)
 	}
 	if m.Model.Family == "" {
 		fault("model.family: must be given")
 	}
 	seen := map[string]bool{}
 	for i, l := range m.Model.Labels {
-		if l.Name == "" || seen[l.Name] {
-			fault("model.labels[%d]: name %q is empty or stands twice", i, l.Name)
+		if l.Name == "" || !plainText(l.Name) || seen[l.Name] {
+			fault("model.labels[%d]: name %.40q is empty, unprintable, longer than 256 bytes or stands twice", i, l.Name)
 		}
 		seen[l.Name] = true
 		if l.Role != "part" && l.Role != "defect" && l.Role != "ignored" {
@@ -152,18 +172,56 @@ func (m *Manifest) check() error {
 		fault("model.nms: %v is outside 0 to 1", n)
 	}
 	faults = append(faults, m.Model.Input.check()...)
-	if m.Rule.Standard != "" && m.Rule.Module != "" {
-		fault("rule: has both standard and module")
+	faults = append(faults, m.Rule.check()...)
+	if m.Card != "" {
+		if err := CheckPath(m.Card); err != nil {
+			fault("card: %w", err)
+		}
 	}
-	for _, f := range []string{m.Rule.Module, m.Card} {
-		if f == "" {
-			continue
-		}
-		if err := localFile(f); err != nil {
-			fault("rule.module and card: %w", err)
-		}
+	if m.Golden != "" && m.Golden != GoldenFile {
+		fault("golden: %q must be %s, or absent without golden vectors", m.Golden, GoldenFile)
 	}
 	return errors.Join(faults...)
+}
+
+func (r Rule) check() []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if r.Standard != "" && r.Module != "" {
+		fault("rule: has both standard and module")
+	}
+	if r.When != "" && r.Standard == "" {
+		fault("rule.when: is for a standard rule; a module takes params")
+	}
+	if r.Params != "" && r.Module == "" {
+		fault("rule.params: are for a module; a standard rule takes when")
+	}
+	if r.Module == "" {
+		return faults
+	}
+	if err := CheckPath(r.Module); err != nil {
+		fault("rule.module: %w", err)
+	} else if !strings.HasSuffix(r.Module, ".wasm") {
+		fault("rule.module: %q must end in .wasm", r.Module)
+	}
+	return faults
+}
+
+// compare says what of the files that the manifest names is missing, and
+// whether the model is the one that it means.
+func (m *Manifest) compare(files map[string]File) []error {
+	var faults []error
+	for _, named := range []struct{ key, path string }{
+		{"model.file", m.Model.File}, {"rule.module", m.Rule.Module}, {"card", m.Card}, {"golden", m.Golden},
+	} {
+		if _, ok := files[named.path]; named.path != "" && !ok {
+			faults = append(faults, fmt.Errorf("%s: %s: %s is not in the bundle", ManifestFile, named.key, named.path))
+		}
+	}
+	if f, ok := files[m.Model.File]; ok && hex.EncodeToString(f.SHA256[:]) != m.Model.SHA256 {
+		faults = append(faults, fmt.Errorf("%s: model.sha256: %s has the SHA-256 %.4x…, the manifest says %.8s…", ManifestFile, m.Model.File, f.SHA256, m.Model.SHA256))
+	}
+	return faults
 }
 
 func (in Input) check() []error {
@@ -190,15 +248,4 @@ func (in Input) check() []error {
 		}
 	}
 	return faults
-}
-
-// localFile refuses names that leave the bundle.
-func localFile(name string) error {
-	if name == "" {
-		return errors.New("no file name is given")
-	}
-	if !fs.ValidPath(name) || path.IsAbs(name) || strings.ContainsAny(name, "\\\x00") {
-		return fmt.Errorf("%q is not a path inside the bundle", name)
-	}
-	return nil
 }

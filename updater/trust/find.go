@@ -15,14 +15,11 @@ type search struct {
 	visited map[string]bool
 	found   *Target
 
-	role string // being loaded, and its delegator
-	by   *metadata.Metadata[metadata.TargetsType]
+	now delegation // being loaded
 }
 
-type delegation struct {
-	role string
-	by   *metadata.Metadata[metadata.TargetsType]
-}
+// A delegation is a role, by the name of the role that leads to it.
+type delegation struct{ role, parent string }
 
 // Find starts a search for a target after the refresh. Next and Got go on as
 // before; when Next is done, Found has the answer. An error is a *Refusal.
@@ -71,7 +68,7 @@ func (s *Session) look(role string) {
 	}
 	var next []delegation
 	for _, r := range t.Signed.Delegations.GetRolesForTarget(q.path) {
-		next = append(next, delegation{r.Name, t})
+		next = append(next, delegation{r.Name, role})
 		if r.Terminating {
 			q.todo = nil
 			break
@@ -93,7 +90,7 @@ func (s *Session) descend() error {
 			continue
 		}
 		q.visited[d.role] = true
-		q.role, q.by = d.role, d.by
+		q.now = d
 		name := FileName(d.role)
 		if err := roleName(d.role); err != nil {
 			return s.end(refuse(Format, name, err))
@@ -115,35 +112,29 @@ func (s *Session) descend() error {
 		s.stage, s.want = delegated, s.wants(d.role, m, MaxTargets)
 		return nil
 	}
-	s.stage, q.role, q.by = ready, "", nil
+	s.stage, q.now = ready, delegation{}
 	return nil
 }
 
 // accept verifies a role's file against its delegator and looks into it.
 func (s *Session) accept(data []byte) error {
-	q := s.search
-	parent := metadata.TARGETS
-	for name, t := range s.meta.Targets {
-		if t == q.by {
-			parent = name
-		}
+	d := s.search.now
+	if _, err := s.meta.UpdateDelegatedTargets(data, d.role, d.parent); err != nil {
+		return s.explain(FileName(d.role), data, d.role, err)
 	}
-	if _, err := s.meta.UpdateDelegatedTargets(data, q.role, parent); err != nil {
-		return s.explain(FileName(q.role), data, q.role, err)
-	}
-	s.look(q.role)
+	s.look(d.role)
 	return nil
 }
 
 func (s *Session) gotDelegated(data []byte) error {
-	q := s.search
-	if err := s.promised(data, q.role, s.meta.Snapshot.Signed.Meta[q.role+".json"], q.by); err != nil {
+	d := s.search.now
+	if err := s.promised(data, d.role, s.meta.Snapshot.Signed.Meta[d.role+".json"], s.meta.Targets[d.parent]); err != nil {
 		return err
 	}
 	if err := s.accept(data); err != nil {
 		return err
 	}
-	s.roles[q.role] = data
-	s.keep(FileName(q.role), data)
+	s.roles[d.role] = data
+	s.keep(FileName(d.role), data)
 	return s.descend()
 }

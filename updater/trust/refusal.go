@@ -125,8 +125,8 @@ func (s *Session) unsigned(name, role string, h *head) *Refusal {
 // keysOf is who may sign a role: by the trusted root, by the role that
 // delegates to it, or, of the very first root, by itself.
 func (s *Session) keysOf(role string, h *head) (ids []string, threshold int) {
-	if s.search != nil && s.search.by != nil && role == s.search.role {
-		d := s.search.by.Signed.Delegations
+	if s.search != nil && role == s.search.now.role {
+		d := s.meta.Targets[s.search.now.parent].Signed.Delegations
 		for _, r := range d.Roles {
 			if r.Name == role {
 				return r.KeyIDs, r.Threshold

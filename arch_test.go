@@ -79,7 +79,7 @@ var packages = map[string]rule{
 	"cmd/sightline-bench":   {imports: []string{"*"}, program: true},
 	"cmd/internal/cli":      {},
 	"cmd/internal/cable":    {},
-	"cmd/internal/mutant":   {},
+	"cmd/internal/mutant":   {imports: []string{"vision", "vision/models", "vision/picture", "vision/scene", "updater/bundle"}},
 	"cmd/e2e":               {imports: []string{"*"}},
 }
 

@@ -19,7 +19,13 @@ type Info struct {
 	Producer string // tool that wrote the file
 	License  string // as the metadata has it
 	NMS      bool   // the graph suppresses overlaps itself: output rows are detections
-	Digest   string // SHA-256 in hex; set by Worker.Ready
+	Digest   string // SHA-256 in hex; set by Worker.Ready, as are those below
+
+	Provider  string // what computes: cpu
+	Precision string // in which it computes: float32
+	Runtime   string // version of ONNX Runtime
+	Library   string // path of its file
+	Driver    string // of the accelerator; "" without one
 }
 
 // errExternal is told for models whose weights lie in a second file.

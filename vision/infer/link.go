@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/shm"
 )
 
@@ -49,6 +48,7 @@ type sentPool struct {
 type call struct {
 	done   chan struct{}
 	result Result
+	raw    []RawSample // if samples were asked for
 	err    error
 }
 
@@ -57,30 +57,32 @@ func newLink(proc *shm.Process, owner *Worker) *link {
 		calls: map[uint64]*call{}, pools: map[*shm.Pool]*sentPool{}, progress: time.Now()}
 }
 
-func (l *link) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int) (Result, error) {
+// infer sends the request, whose ID and pool it fills in, and gives the
+// answered call.
+func (l *link) infer(ctx context.Context, r *inferRequest, pool *shm.Pool) (*call, error) {
 	select {
 	case l.seats <- struct{}{}:
 	case <-ctx.Done():
-		return Result{}, ctx.Err()
+		return nil, ctx.Err()
 	case <-l.gone:
-		return Result{}, ErrWorkerLost
+		return nil, ErrWorkerLost
 	}
 	c := &call{done: make(chan struct{})}
-	if err := l.send(c, frame, pool, slot); err != nil {
+	if err := l.send(c, r, pool); err != nil {
 		<-l.seats
-		return Result{}, err
+		return nil, err
 	}
 	select {
 	case <-c.done:
-		return c.result, c.err
+		return c, c.err
 	case <-ctx.Done(): // the answer frees the seat
-		return Result{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
 // send registers the call and sends the frame, after its pool if the worker
 // doesn't know that yet.
-func (l *link) send(c *call, frame *vision.Frame, pool *shm.Pool, slot int) error {
+func (l *link) send(c *call, r *inferRequest, pool *shm.Pool) error {
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	id, known, evicted, ok := l.register(c, pool)
@@ -97,8 +99,8 @@ func (l *link) send(c *call, frame *vision.Frame, pool *shm.Pool, slot int) erro
 		poolID, err = l.introduce(pool, id)
 	}
 	if err == nil {
-		err = conn.Send(request{Infer: &inferRequest{ID: id, Pool: poolID, Slot: slot,
-			Width: frame.Width, Height: frame.Height, Stride: frame.Stride, Format: frame.Format}})
+		r.ID, r.Pool = id, poolID
+		err = conn.Send(request{Infer: r})
 	}
 	if err != nil && l.take(id) != nil {
 		l.proc.Kill() // a worker that doesn't read is none
@@ -207,6 +209,9 @@ func (l *link) deliver(r *resultReply) {
 	} else {
 		c.result = Result{Dropped: r.Dropped, Fill: r.Fill, Run: r.Run, Decode: r.Decode, Model: l.info.Digest}
 		c.result.Detections, c.err = unpackDetections(r.Boxes, w.cfg.Spec.Labels)
+		if c.err == nil && r.Raw != nil {
+			c.raw, c.err = unpackSamples(r.Raw)
+		}
 	}
 	w.dropped.Add(uint64(r.Dropped))
 	if c.err != nil {

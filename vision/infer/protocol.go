@@ -37,6 +37,8 @@ type inferRequest struct {
 	Height int                `json:"h"`
 	Stride int                `json:"stride"`
 	Format vision.PixelFormat `json:"format"`
+
+	Samples int `json:"samples,omitempty"` // raw values of each output that are wanted
 }
 
 // reply is what the worker sends; exactly one field is set.
@@ -52,6 +54,7 @@ type resultReply struct {
 	TimedOut bool          `json:"timed_out,omitempty"`
 	Boxes    []byte        `json:"boxes,omitempty"` // of packDetections
 	Dropped  int           `json:"dropped,omitempty"`
+	Raw      []rawReply    `json:"raw,omitempty"` // if samples were asked for
 	Fill     time.Duration `json:"fill"`
 	Run      time.Duration `json:"run"`
 	Decode   time.Duration `json:"decode"`

@@ -51,6 +51,8 @@ type job struct {
 	shape []int64
 	err   error
 	reply resultReply
+
+	samples int // raw values of the output that are wanted
 }
 
 // WorkerMain is the inference worker: it serves the agent's requests on the
@@ -129,6 +131,8 @@ func (s *server) open(model []byte) error {
 	if s.sess, err = openSession(s.load.Library, model, s.info, s.load.Threads); err != nil {
 		return err
 	}
+	s.sess.describe(&s.info)
+	s.info.Library = s.load.Library
 	in := spec.Input
 	s.filler = NewFiller(in)
 	for range inFlight {
@@ -235,11 +239,14 @@ func (s *server) answerAll() error {
 	for j := range s.ran {
 		start := time.Now()
 		r := &j.reply
-		r.ID, r.Err, r.TimedOut, r.Boxes, r.Dropped = j.id, "", false, r.Boxes[:0], 0
+		r.ID, r.Err, r.TimedOut, r.Boxes, r.Dropped, r.Raw = j.id, "", false, r.Boxes[:0], 0, nil
 		if j.err == nil {
 			var dets []vision.Detection
 			if dets, r.Dropped, j.err = decoder.Decode(j.out, j.shape, j.at, j.w, j.h); j.err == nil {
 				r.Boxes = packDetections(r.Boxes, dets)
+			}
+			if j.samples > 0 && j.err == nil {
+				r.Raw = []rawReply{sample(s.info.Outputs[0].Name, j.out, j.shape, j.samples)}
 			}
 		}
 		if j.err != nil {
@@ -309,7 +316,7 @@ func (s *server) forget(id uint64) {
 // fill writes the frame's tensor, straight from the shared slot.
 func (s *server) fill(j *job, r *inferRequest) *job {
 	start := time.Now()
-	j.id, j.w, j.h, j.err = r.ID, r.Width, r.Height, nil
+	j.id, j.w, j.h, j.samples, j.err = r.ID, r.Width, r.Height, min(r.Samples, MaxSamples), nil
 	pool := s.pools[r.Pool]
 	if pool == nil || r.Slot < 0 || r.Slot >= pool.Slots {
 		j.err = fmt.Errorf("frame in slot %d of pool %d: there is no such slot", r.Slot, r.Pool)

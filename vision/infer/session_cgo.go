@@ -73,6 +73,11 @@ func sessionOptions(threads int) (*ort.SessionOptions, error) {
 	return o, err
 }
 
+// describe says what the model runs on.
+func (s *session) describe(i *Info) {
+	i.Provider, i.Precision, i.Runtime = "cpu", "float32", ort.GetVersion()
+}
+
 // newSlot makes the tensors of one run over data, which must stay in place.
 func (s *session) newSlot(data []float32, shape []int64) (*slot, error) {
 	in, err := ort.NewTensor(ort.NewShape(shape...), data)

@@ -16,6 +16,8 @@ func openSession(string, []byte, Info, int) (*session, error) {
 	return nil, errors.New("run models: this program was built without cgo: build it with CGO_ENABLED=1 and a C compiler")
 }
 
+func (*session) describe(*Info) { panic("BUG: no session without cgo") }
+
 func (*session) newSlot([]float32, []int64) (*slot, error) { panic("BUG: no session without cgo") }
 
 func (*session) fixOutput(*slot, []int64) error { panic("BUG: no session without cgo") }

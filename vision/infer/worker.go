@@ -298,14 +298,24 @@ func (w *Worker) Ready(ctx context.Context) (Info, error) {
 // slot must stay untouched until it returns. It is safe for concurrent use;
 // two calls at a time keep the model busy.
 func (w *Worker) Infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int) (Result, error) {
-	if err := fitsSlot(frame, pool, slot); err != nil {
-		return Result{}, err
-	}
-	l, err := w.awaitLink(ctx)
+	c, err := w.infer(ctx, frame, pool, slot, 0)
 	if err != nil {
 		return Result{}, err
 	}
-	return l.infer(ctx, frame, pool, slot)
+	return c.result, nil
+}
+
+// infer gives the answered call; samples is 0 for none.
+func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot, samples int) (*call, error) {
+	if err := fitsSlot(frame, pool, slot); err != nil {
+		return nil, err
+	}
+	l, err := w.awaitLink(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.infer(ctx, &inferRequest{Slot: slot, Width: frame.Width, Height: frame.Height,
+		Stride: frame.Stride, Format: frame.Format, Samples: samples}, pool)
 }
 
 func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {

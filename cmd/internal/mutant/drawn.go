@@ -1,0 +1,59 @@
+package mutant
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/sightline-edge/sightline/vision/models"
+	"github.com/sightline-edge/sightline/vision/picture"
+	"github.com/sightline-edge/sightline/vision/scene"
+)
+
+// GoldenPictures is how many pictures Drawn draws.
+const GoldenPictures = 6
+
+// Drawn makes dir, which must not exist, a bundle's folder with the shipped
+// model drawn-parts, and draws pictures that its golden vectors can be
+// recorded from, in its folder golden. It gives their slash-separated paths
+// relative to dir.
+func Drawn(dir string, pictures int) ([]string, error) {
+	fsys, err := models.Open("drawn-parts")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.CopyFS(dir, fsys); err != nil {
+		return nil, fmt.Errorf("make a bundle of drawn-parts: %w", err)
+	}
+	return Draw(dir, "golden", 1, pictures)
+}
+
+// Draw writes JPEG pictures of drawn parts, good and bad, into a folder below
+// dir and gives their slash-separated paths relative to dir.
+func Draw(dir, folder string, seed uint64, pictures int) ([]string, error) {
+	if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+		return nil, fmt.Errorf("draw pictures: %w", err)
+	}
+	s, err := scene.New(scene.Config{Seed: seed, DefectRate: 0.6, Width: 640, Height: 360})
+	if err != nil {
+		return nil, err
+	}
+	f := s.NewFrame()
+	var names []string
+	for n := range pictures {
+		if err := s.Frame(40*n+10, f); err != nil {
+			return nil, err
+		}
+		b, err := picture.EncodeJPEG(f, picture.Encoding{Quality: 85})
+		if err != nil {
+			return nil, err
+		}
+		name := path.Join(folder, fmt.Sprintf("drawn-%d-%02d.jpg", seed, n))
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), b, 0o644); err != nil {
+			return nil, fmt.Errorf("draw pictures: %w", err)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}

@@ -1,0 +1,316 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+)
+
+// PieceSize is how many bytes are asked for at once, at most.
+const PieceSize = 64 << 10
+
+// Limits of a request.
+const (
+	mostWindow = 4 // pieces under way: 256 KiB, which delay a result by 130 ms on a link of 2 MB/s
+
+	// The window grows while answers come sooner than quick, and shrinks when
+	// they come later than late: acknowledgements of results wait behind them.
+	quick = 500 * time.Millisecond
+	late  = time.Second
+
+	firstPatience = 3 * time.Second // before any answer told how long one takes
+	leastPatience = time.Second
+	mostPatience  = 30 * time.Second
+	noRoomPause   = 50 * time.Millisecond // when the link has no room for a question
+	overtaken     = 3                     // later answers after which an earlier one won't come
+
+	mostWrong   = 16  // pieces that aren't what is signed
+	mostUseless = 256 // answers that nobody asked for, and four for each piece
+)
+
+// errWrong is the error of a put whose piece isn't what it has to be.
+var errWrong = errors.New("not what is signed")
+
+// request is one file that is asked for piece by piece over a link.
+type request struct {
+	p     *Puller
+	what  string          // for people
+	name  func(*wire.Get) // says which file
+	piece int
+	size  int64 // of the file; 0 until the first answer tells
+	most  int64 // that size may be
+	have  *set
+	put   func(index int, data []byte) error // keeps the piece and marks it in have
+
+	tid     uint32
+	session uint64
+	asked   []question // under way, in this order
+
+	window  int
+	rtt     time.Duration // smoothed; 0 if not known
+	backoff uint          // how often patience was doubled since the last piece
+	moved   time.Time     // when a piece came last, or waiting for it began
+	pause   time.Time     // nothing is asked before
+	busy    uint          // times that the fleet was, since the last piece
+
+	wrong, useless int
+}
+
+// question is a piece under way.
+type question struct {
+	index int
+	at    time.Time
+	later int // answers to later questions that have come
+}
+
+// run asks until everything is there. It waits through cuts for as long as ctx
+// lasts; its errors are the fleet's refusals, ErrWrong, and put's.
+func (r *request) run(ctx context.Context) error {
+	tid, in, done := r.p.listen()
+	defer done()
+	r.tid, r.window = tid, 1
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !r.whole() {
+		link, session, changed := r.p.session()
+		if session != r.session { // what was asked before is lost with its connection
+			r.session, r.asked, r.backoff, r.pause = session, nil, 0, time.Time{}
+		}
+		next := time.Now().Add(time.Hour)
+		if session != 0 {
+			next = r.step(link, time.Now())
+		}
+		timer.Reset(time.Until(next))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case b := <-in:
+			if err := r.take(b, time.Now()); err != nil {
+				return fmt.Errorf("fetch %s: %w", r.what, err)
+			}
+		case <-timer.C:
+		}
+	}
+	return nil
+}
+
+// whole reports whether all pieces are there.
+func (r *request) whole() bool { return r.size > 0 && r.have.count == r.pieces() }
+
+// pieces is how many there are; one until the size is known.
+func (r *request) pieces() int { return max(int((r.size+int64(r.piece)-1)/int64(r.piece)), 1) }
+
+// step asks for what may be asked for, and tells when to look again.
+func (r *request) step(link Link, now time.Time) (next time.Time) {
+	if now.Before(r.pause) {
+		return r.pause
+	}
+	if len(r.asked) > 0 && !now.Before(r.deadline()) {
+		r.asked, r.window = nil, 1
+		if r.patience() < mostPatience {
+			r.backoff++
+		}
+	}
+	for len(r.asked) < r.window {
+		get, indexes := r.question()
+		if get == nil {
+			break
+		}
+		b, err := wire.Marshal(get)
+		if err != nil {
+			panic("BUG: " + err.Error())
+		}
+		if !link.Say(wire.KindGet, 0, b) {
+			return now.Add(noRoomPause)
+		}
+		if len(r.asked) == 0 {
+			r.moved = now
+		}
+		for _, i := range indexes {
+			r.asked = append(r.asked, question{index: i, at: now})
+		}
+		r.p.count(func(s *Stats) { s.Asked += uint64(len(indexes)) })
+	}
+	return r.deadline()
+}
+
+// question is about the next pieces that are missing and not under way, as many as the
+// window has room for and one message can name; nil if there are none.
+func (r *request) question() (*wire.Get, []int) {
+	free := r.window - len(r.asked)
+	get := &wire.Get{Tid: r.tid, Piece: uint32(r.piece)}
+	r.name(get)
+	var indexes []int
+	for i := r.have.missing(0, r.pieces()); i >= 0 && len(indexes) < free; i = r.have.missing(i+1, r.pieces()) {
+		if r.under(i) >= 0 {
+			continue
+		}
+		if len(indexes) == 0 {
+			get.First = uint32(i)
+		}
+		at := i - int(get.First)
+		if at >= 64 {
+			break
+		}
+		for len(get.Wanted) <= at/8 {
+			get.Wanted = append(get.Wanted, 0)
+		}
+		get.Wanted[at/8] |= 1 << (at % 8)
+		indexes = append(indexes, i)
+	}
+	if len(indexes) == 0 {
+		return nil, nil
+	}
+	return get, indexes
+}
+
+// under is the place of a piece among those under way, -1 if it isn't.
+func (r *request) under(index int) int {
+	for i := range r.asked {
+		if r.asked[i].index == index {
+			return i
+		}
+	}
+	return -1
+}
+
+// patience is how long to wait for the next piece.
+func (r *request) patience() time.Duration {
+	least := firstPatience
+	if r.rtt > 0 {
+		least = max(leastPatience, 4*r.rtt)
+	}
+	return min(least<<r.backoff, mostPatience)
+}
+
+func (r *request) deadline() time.Time { return r.moved.Add(r.patience()) }
+
+// take takes an answer, which may be anything.
+func (r *request) take(payload []byte, now time.Time) error {
+	b := new(wire.Block)
+	if wire.Unmarshal(payload, b) != nil {
+		return r.unwanted(0)
+	}
+	switch b.GetFault() {
+	case wire.Block_FAULT_UNSPECIFIED:
+	case wire.Block_FAULT_MISSING:
+		return fmt.Errorf("%w%s", ErrMissing, quoted(b.GetText()))
+	case wire.Block_FAULT_REQUEST:
+		return fmt.Errorf("%w%s", ErrRefused, quoted(b.GetText()))
+	default: // busy, or what a newer fleet may say: later
+		r.asked = nil
+		r.pause = now.Add(jitter(min(leastPatience<<r.busy, mostPatience)))
+		r.busy = min(r.busy+1, 5)
+		return nil
+	}
+	if err := r.sized(b); err != nil {
+		return err
+	}
+	index := int(b.GetIndex())
+	if index >= r.pieces() || r.have.has(index) {
+		return r.unwanted(len(b.GetData()))
+	}
+	if len(b.GetData()) != r.length(index) {
+		return r.bad(index, fmt.Errorf("piece %d has %d bytes, expected %d", index, len(b.GetData()), r.length(index)))
+	}
+	if err := r.put(index, b.GetData()); errors.Is(err, errWrong) {
+		return r.bad(index, err)
+	} else if err != nil {
+		return err
+	}
+	r.arrived(index, now)
+	r.p.count(func(s *Stats) { s.Bytes += uint64(len(b.GetData())) })
+	return nil
+}
+
+// sized compares the file's size with what it has to be, or takes it.
+func (r *request) sized(b *wire.Block) error {
+	size := int64(min(b.GetSize(), 1<<62))
+	switch {
+	case size == r.size && size > 0:
+		return nil
+	case r.size == 0 && size > 0 && size <= r.most:
+		r.size = size
+		return nil
+	case r.size == 0:
+		return fmt.Errorf("%w: it has %d bytes, at most %d will do", ErrWrong, size, r.most)
+	}
+	return r.bad(int(b.GetIndex()), fmt.Errorf("it has %d bytes now, expected %d", size, r.size))
+}
+
+// length is how many bytes a piece has.
+func (r *request) length(index int) int {
+	return int(min(r.size-int64(index)*int64(r.piece), int64(r.piece)))
+}
+
+// arrived learns from an answer that was good.
+func (r *request) arrived(index int, now time.Time) {
+	r.moved, r.backoff, r.busy = now, 0, 0
+	at := r.under(index)
+	if at < 0 { // it was thought lost
+		return
+	}
+	rtt := now.Sub(r.asked[at].at)
+	if r.rtt == 0 {
+		r.rtt = rtt
+	}
+	r.rtt += (rtt - r.rtt) / 8
+	switch {
+	case rtt < quick:
+		r.window = min(r.window+1, mostWindow)
+	case rtt > late:
+		r.window = max(r.window-1, 1)
+	}
+	kept := r.asked[:0]
+	for i, q := range r.asked {
+		if i < at {
+			q.later++
+		}
+		if i != at && q.later < overtaken {
+			kept = append(kept, q)
+		}
+	}
+	r.asked = kept
+}
+
+// bad counts a piece that isn't what it has to be; it is asked for again.
+func (r *request) bad(index int, why error) error {
+	r.p.count(func(s *Stats) { s.Wrong++ })
+	if at := r.under(index); at >= 0 {
+		r.asked = append(r.asked[:at], r.asked[at+1:]...)
+	}
+	if r.wrong++; r.wrong > mostWrong {
+		return fmt.Errorf("%w: %d of them came, the last: %w", ErrWrong, r.wrong, why)
+	}
+	return nil
+}
+
+// unwanted counts an answer that is good for nothing, of so many bytes.
+func (r *request) unwanted(bytes int) error {
+	r.p.count(func(s *Stats) { s.Again += uint64(bytes) })
+	if r.useless++; r.useless > mostUseless+4*r.pieces() {
+		return fmt.Errorf("%w: data without end, %d answers came that weren't asked for", ErrWrong, r.useless)
+	}
+	return nil
+}
+
+// quoted is a text from outside, for the end of an error.
+func quoted(text string) string {
+	const most = 200
+	if text == "" {
+		return ""
+	}
+	if len(text) > most {
+		text = text[:most]
+	}
+	return ": it says " + fmt.Sprintf("%q", strings.ToValidUTF8(text, "\ufffd"))
+}
+
+// jitter is from two thirds to four thirds of d.
+func jitter(d time.Duration) time.Duration { return d*2/3 + rand.N(d*2/3+1) }

@@ -17,10 +17,12 @@ import (
 
 	"github.com/sightline-edge/sightline/fleet/api"
 	"github.com/sightline-edge/sightline/fleet/broker"
+	"github.com/sightline-edge/sightline/fleet/depot"
 	"github.com/sightline-edge/sightline/fleet/enroll"
 	"github.com/sightline-edge/sightline/fleet/ingest"
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/sync/wire"
 )
 
 // Service is the name in the certificate of the fleet's own MQTT client, the
@@ -60,6 +62,7 @@ type Fleet struct {
 	ca       *enroll.CA
 	enroll   *enroll.Service
 	broker   *broker.Broker // nil with another broker
+	depot    *depot.Depot
 	ingest   *ingest.Ingest
 	api      *api.Server
 	health   health.Set
@@ -112,6 +115,9 @@ func Open(cfg Config) (f *Fleet, err error) {
 	if f.identity, err = f.ca.Server(f.store.Now()); err != nil {
 		return f, err
 	}
+	if f.depot, err = depot.Open(filepath.Join(cfg.Dir, depot.FolderName), f.store.Now, cfg.Log); err != nil {
+		return f, err
+	}
 	if err = f.openBroker(); err != nil {
 		return f, err
 	}
@@ -152,15 +158,31 @@ func (f *Fleet) openBroker() error {
 		}
 		address, told = net.JoinHostPort(host, port), cmp.Or(told, ":"+port)
 	}
-	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{MQTT: told, Revoked: f.cut})
+	f.enroll = enroll.NewService(f.ca, f.store, enroll.Config{MQTT: told, Revoked: f.cut, Root: f.depot.Root})
 	client := f.ca.ClientTLS(Service, f.store.Now)
 	client.ServerName = f.ca.Names()[0]
-	f.ingest = ingest.New(ingest.Config{Store: f.store, Broker: address, TLS: client, Log: f.cfg.Log, Told: f.told})
+	f.ingest = ingest.New(ingest.Config{Store: f.store, Broker: address, TLS: client, Log: f.cfg.Log, Told: f.told, Heard: f.heard})
 	return nil
 }
 
 // told passes results on to pages once there are pages.
 func (f *Fleet) told(rows []store.Row) { f.api.Told(rows) }
+
+// heard takes what a device says about bundles.
+func (f *Fleet) heard(device string, kind wire.Kind, body []byte) {
+	if kind == wire.KindGet {
+		f.depot.Answer(device, body, func(b *wire.Block) { f.block(device, b) })
+	}
+}
+
+// block sends a device a piece of a file. One that is lost is asked for again.
+func (f *Fleet) block(device string, b *wire.Block) {
+	body, err := wire.Marshal(b)
+	if err != nil {
+		panic("BUG: a block can't be encoded: " + err.Error())
+	}
+	f.ingest.Send(device, wire.KindBlock, body)
+}
 
 // cut ends a device's connection now. Another broker can't be told; there the
 // ingester takes nothing of it any more.
@@ -207,6 +229,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		g.Go(func() error { return f.watchRevoked(ctx) })
 	}
 	g.Go(func() error { return f.ingest.Run(ctx) })
+	g.Go(func() error { return f.depot.Run(ctx) })
 	g.Go(func() error { return f.watch(ctx) })
 	https := f.identity.Clone()
 	https.NextProtos = []string{"h2", "http/1.1"}
@@ -230,6 +253,9 @@ func (f *Fleet) Close() error {
 		if f.broker != nil {
 			errs = append(errs, f.broker.Close())
 		}
+	}
+	if f.depot != nil {
+		errs = append(errs, f.depot.Close())
 	}
 	if f.store != nil {
 		errs = append(errs, f.store.Close())

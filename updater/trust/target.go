@@ -129,3 +129,6 @@ func describe(m *metadata.Metadata[metadata.RootType]) (Root, error) {
 	r := m.Signed.Roles[metadata.ROOT]
 	return Root{m.Signed.Version, hex.EncodeToString(sum[:]), r.Threshold, r.KeyIDs}, nil
 }
+
+// TargetOf is a target as metadata states it. Nothing is verified.
+func TargetOf(path string, f *metadata.TargetFiles) Target { return *newTarget(path, f) }

@@ -20,6 +20,7 @@ import (
 	"github.com/sightline-edge/sightline/fleet/depot"
 	"github.com/sightline-edge/sightline/fleet/enroll"
 	"github.com/sightline-edge/sightline/fleet/ingest"
+	"github.com/sightline-edge/sightline/fleet/rollout"
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/wire"
@@ -64,6 +65,7 @@ type Fleet struct {
 	broker   *broker.Broker // nil with another broker
 	depot    *depot.Depot
 	ingest   *ingest.Ingest
+	rollouts *rollout.Engine
 	api      *api.Server
 	health   health.Set
 	lock     *os.File     // of the directory
@@ -124,6 +126,7 @@ func Open(cfg Config) (f *Fleet, err error) {
 	if f.https, err = listen(cfg.HTTPS); err != nil {
 		return f, err
 	}
+	f.openRollouts()
 	if err = f.openAPI(); err != nil {
 		return f, err
 	}
@@ -195,7 +198,7 @@ func (f *Fleet) cut(device string) {
 func (f *Fleet) openAPI() (err error) {
 	f.api, err = api.New(api.Config{
 		Store: f.store, Enroll: f.enroll, Log: f.cfg.Log, Version: f.cfg.Version, Hosts: f.ca.Names(), Address: f.Addr(),
-		Health: f.health.List, Figures: f.figures,
+		Health: f.health.List, Figures: f.figures, Rollouts: f.rollouts,
 	})
 	return err
 }
@@ -231,6 +234,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	g.Go(func() error { return f.ingest.Run(ctx) })
 	g.Go(func() error { return f.depot.Run(ctx) })
 	g.Go(func() error { return f.watch(ctx) })
+	g.Go(func() error { return f.rollouts.Run(ctx) })
 	https := f.identity.Clone()
 	https.NextProtos = []string{"h2", "http/1.1"}
 	answers := []net.Listener{tls.NewListener(f.https, https)}

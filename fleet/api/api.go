@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sightline-edge/sightline/fleet/enroll"
+	"github.com/sightline-edge/sightline/fleet/rollout"
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
 	"github.com/sightline-edge/sightline/internal/health"
@@ -33,14 +34,16 @@ const answerTime = 30 * time.Second
 // maxReaders is how many streams of events may be open.
 const maxReaders = 256
 
-// Config says what a Server serves. Store, Enroll and Log must be given.
+// Config says what a Server serves. Store, Enroll, Rollouts and Log must be
+// given.
 type Config struct {
-	Store   *store.Store
-	Enroll  *enroll.Service
-	Log     *slog.Logger
-	Version string   // of the program
-	Hosts   []string // names, in lower case, by which the fleet may be asked, besides numbers and localhost
-	Address string   // host:port at which devices enrol, for the page that says how; may be empty
+	Store    *store.Store
+	Enroll   *enroll.Service
+	Rollouts *rollout.Engine
+	Log      *slog.Logger
+	Version  string   // of the program
+	Hosts    []string // names, in lower case, by which the fleet may be asked, besides numbers and localhost
+	Address  string   // host:port at which devices enrol, for the page that says how; may be empty
 
 	Health  func() []health.Raised // of the service itself, the worst first; may be nil
 	Figures func() []Figure        // of the service's other parts, for /metrics; may be nil
@@ -111,6 +114,14 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Told(rows []store.Row) {
 	s.hour.add(rows)
 	s.hub.tell(rows)
+}
+
+// RolloutChanged tells events and pages that something about a rollout is new.
+// It doesn't wait for anybody.
+func (s *Server) RolloutChanged(id string) {
+	if s.hub.heard() {
+		s.hub.send([]event{{text: encode("event: rollout\n", &rolloutEvent{id})}})
+	}
 }
 
 // Run serves on the listeners, which it closes, until the context ends; open

@@ -21,7 +21,8 @@ import (
 
 const eventsDoc = "Server-sent events. `result`: a result as it was committed; its id is its number at the fleet, so that a reader that comes back " +
 	"with Last-Event-ID gets what it missed, up to 2,000 results; if it missed more, `gap` comes first, with the numbers that must be asked for at " +
-	"/v1/results. One that was told otherwise later comes again, without an id, and isn't told to who missed it. `device`: a device's presence or its warnings have changed. A reader that doesn't keep up is cut, and comes back so. " +
+	"/v1/results. One that was told otherwise later comes again, without an id, and isn't told to who missed it. `device`: a device's presence or its warnings have changed. " +
+	"`rollout`: something about that rollout has changed. A reader that doesn't keep up is cut, and comes back so. " +
 	"With wake, nothing but `wake` is sent, at most twice a second: something happened."
 
 // Pace of streams.
@@ -133,6 +134,11 @@ type deviceEvent struct {
 	Presence store.Presence `json:"presence"`
 	Since    time.Time      `json:"since"`
 	Worst    string         `json:"worst"`
+}
+
+// rolloutEvent names a rollout about which something has changed.
+type rolloutEvent struct {
+	ID string `json:"id"`
 }
 
 // watch looks at the devices while anybody listens, tells what has changed,

@@ -131,10 +131,14 @@ func (g *Golden) Write(w io.Writer) error {
 	put("{\n \"golden\": ", g.Golden)
 	put(",\n \"recorded\": ", g.Recorded)
 	put(",\n \"tolerance\": ", g.Tolerance)
+	put(",\n \"lowest\": ", g.Lowest)
 	before := ",\n \"vectors\": [\n  "
 	for _, v := range g.Vectors {
 		if v.Detections == nil {
 			v.Detections = []Expected{}
+		}
+		if v.Parts == nil {
+			v.Parts = []Judged{}
 		}
 		put(before, v)
 		before = ",\n  "
@@ -164,6 +168,9 @@ func (g *Golden) check() error {
 		}
 	}
 	faults = append(faults, g.Tolerance.check()...)
+	if !(g.Lowest >= 0 && g.Lowest < 1) {
+		fault("lowest: %v is outside 0 to 1", g.Lowest)
+	}
 	if n := len(g.Vectors); n == 0 || n > MaxVectors {
 		fault("vectors: %d pictures, 1 to %d are possible", n, MaxVectors)
 		return errors.Join(faults...)
@@ -182,14 +189,16 @@ func (g *Golden) check() error {
 	return errors.Join(faults...)
 }
 
-// check keeps a tolerance from being one that lets everything through.
+// Check keeps a tolerance from being one that lets everything through.
+func (t Tolerance) Check() error { return errors.Join(t.check()...) }
+
 func (t Tolerance) check() []error {
 	var faults []error
 	for _, c := range []struct {
 		key         string
 		v           float32
 		least, most float32
-	}{{"score", t.Score, 0, 0.5}, {"iou", t.IoU, 0.5, 1}, {"raw", t.Raw, 0, 0.5}} {
+	}{{"score", t.Score, 0, 0.25}, {"iou", t.IoU, 0.5, 1}, {"raw", t.Raw, 0, 0.25}} {
 		if !(c.v >= c.least && c.v <= c.most) {
 			faults = append(faults, fmt.Errorf("tolerance.%s: %v is outside %v to %v", c.key, c.v, c.least, c.most))
 		}
@@ -203,11 +212,17 @@ func (v *Vector) check() []error {
 	if err := CheckPath(v.Picture); err != nil {
 		fault("picture: %w", err)
 	}
-	if v.Verdict != "PASS" && v.Verdict != "FAIL" && v.Verdict != "NONE" {
-		fault("verdict: %.40q is none of PASS, FAIL, NONE", v.Verdict)
+	if err := checkVerdict(v.Verdict, v.Reason); err != nil {
+		fault("%w", err)
 	}
-	if !plainText(v.Reason) {
-		fault("reason: %.40q must have at most %d printable bytes", v.Reason, maxGoldenText)
+	if n := len(v.Parts); n > MaxExpected {
+		fault("parts: %d, at most %d are possible", n, MaxExpected)
+	}
+	for i, p := range v.Parts {
+		if err := errors.Join(checkVerdict(p.Verdict, p.Reason), checkBox(p.Box)); err != nil {
+			fault("parts[%d]: %w", i, err)
+			break // one tells enough
+		}
 	}
 	if n := len(v.Detections); n > MaxExpected {
 		fault("detections: %d, at most %d are possible", n, MaxExpected)
@@ -236,13 +251,27 @@ func (e Expected) check() error {
 	if !(e.Score >= 0 && e.Score <= 1) {
 		return fmt.Errorf("score: %v is outside 0 to 1", e.Score)
 	}
-	for _, c := range e.Box {
+	return checkBox(e.Box)
+}
+
+func checkBox(box [4]float32) error {
+	for _, c := range box {
 		if !(c >= -maxPixel && c <= maxPixel) {
-			return fmt.Errorf("box: %v is no place in a picture", e.Box)
+			return fmt.Errorf("box: %v is no place in a picture", box)
 		}
 	}
-	if e.Box[2] < 0 || e.Box[3] < 0 {
-		return fmt.Errorf("box: %v has a negative side", e.Box)
+	if box[2] < 0 || box[3] < 0 {
+		return fmt.Errorf("box: %v has a negative side", box)
+	}
+	return nil
+}
+
+func checkVerdict(verdict, reason string) error {
+	if verdict != "PASS" && verdict != "FAIL" && verdict != "NONE" {
+		return fmt.Errorf("verdict: %.40q is none of PASS, FAIL, NONE", verdict)
+	}
+	if !plainText(reason) {
+		return fmt.Errorf("reason: %.40q must have at most %d printable bytes", reason, maxGoldenText)
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(
 	}
 	r := &Report{Pictures: len(g.Vectors), Refusals: []Refusal{}, At: time.Now()}
 	defer func() { r.Took = time.Since(r.At) }()
-	if err := checkTolerance(g.Tolerance); err != nil {
+	if err := g.Tolerance.Check(); err != nil {
 		r.refuse(Refusal{What: WhatGolden, Expected: "usable tolerances", Found: err.Error()})
 		return r, nil
 	}
@@ -164,23 +164,4 @@ func (r *Report) broken(ctx context.Context, picture string, err error) (*Report
 	}
 	r.refuse(Refusal{Picture: picture, What: WhatModel, Expected: "an answer", Found: err.Error()})
 	return r, nil
-}
-
-// Bounds of tolerances: beyond them nothing would be proved.
-const (
-	maxScore = 0.25
-	minIoU   = 0.5
-	maxRaw   = 0.25
-)
-
-func checkTolerance(t bundle.Tolerance) error {
-	switch {
-	case !(t.Score >= 0 && t.Score <= maxScore):
-		return fmt.Errorf("tolerance.score %v: must lie between 0 and %v", t.Score, maxScore)
-	case !(t.IoU >= minIoU && t.IoU <= 1):
-		return fmt.Errorf("tolerance.iou %v: must lie between %v and 1", t.IoU, minIoU)
-	case !(t.Raw >= 0 && t.Raw <= maxRaw):
-		return fmt.Errorf("tolerance.raw %v: must lie between 0 and %v", t.Raw, maxRaw)
-	}
-	return nil
 }

@@ -19,7 +19,7 @@ func Record(ctx context.Context, s Subject, dir fs.FS, pictures []string, tol bu
 	if len(pictures) == 0 {
 		return nil, errors.New("record golden pictures: none are given")
 	}
-	if err := checkTolerance(tol); err != nil {
+	if err := tol.Check(); err != nil {
 		return nil, fmt.Errorf("record golden pictures: %w", err)
 	}
 	info, err := s.Worker.Ready(ctx)

@@ -40,6 +40,7 @@ type Agent struct {
 	log      *slog.Logger
 	stations []*Station
 	recorder *recorder
+	crew     *crew
 	health   health.Set
 	thumbs   thumbs
 	events   events
@@ -51,14 +52,14 @@ type Agent struct {
 
 // New makes an agent; Run starts it.
 func New(cfg Config) *Agent {
-	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now()}
+	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now(), crew: newCrew(cfg.Models)}
 	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell)
 	return a
 }
 
 // Add adds a station. Call it before Run.
 func (a *Agent) Add(cfg StationConfig) *Station {
-	s := newStation(cfg, a.recorder)
+	s := newStation(cfg, a.recorder, a.cut)
 	a.stations = append(a.stations, s)
 	return s
 }
@@ -105,9 +106,7 @@ func (a *Agent) inspect(ctx context.Context) error {
 		defer endLate()
 		return a.recorder.run()
 	})
-	for _, m := range a.cfg.Models {
-		models.Go(func() error { return a.runModel(hard, m) })
-	}
+	models.Go(func() error { return a.crew.run(hard, a.runModel) })
 	var stations errgroup.Group
 	for _, s := range a.stations {
 		stations.Go(func() error { return a.runStation(hard, s) })
@@ -119,24 +118,6 @@ func (a *Agent) inspect(ctx context.Context) error {
 	// The stations' errors only follow from the model's.
 	if failed := models.Wait(); failed != nil {
 		return failed
-	}
-	return err
-}
-
-// runModel runs a worker; one that can't run ends its stations.
-func (a *Agent) runModel(ctx context.Context, m *infer.Worker) error {
-	err := m.Run(ctx)
-	if err == nil {
-		return nil
-	}
-	for _, s := range a.stations {
-		if s.cfg.Model == m {
-			s.fail(err)
-		}
-	}
-	if a.cfg.Stay {
-		a.log.Error("model can't run", "err", err)
-		return nil
 	}
 	return err
 }
@@ -175,6 +156,21 @@ func (a *Agent) tell(i *Inspection) {
 	if a.cfg.Told != nil {
 		a.cfg.Told(i)
 	}
+}
+
+// cut is where the journal is now.
+func (a *Agent) cut() Cut {
+	return Cut{Epoch: a.cfg.Journal.Epoch(), After: a.cfg.Journal.Stats().Last}
+}
+
+// find gives the station of that name, nil if there is none.
+func (a *Agent) find(id string) *Station {
+	for _, s := range a.stations {
+		if s.cfg.ID == id {
+			return s
+		}
+	}
+	return nil
 }
 
 // Stations are the agent's stations in the order they were added.

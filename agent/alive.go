@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/sightline-edge/sightline/vision/infer"
 )
 
 // stuckAfter is how long the agent may make no progress before a new start is
@@ -80,12 +82,18 @@ func (s *Station) excused() bool {
 	return over || !modelReady(s)
 }
 
-// modelReady asks without waiting.
+// modelReady asks the worker of the model that decides.
 func modelReady(s *Station) bool {
+	m := s.loadout().Model
+	return m != nil && ready(m) == nil
+}
+
+// ready tells without waiting why a worker can't serve now.
+func ready(m *infer.Worker) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err := s.cfg.Model.Ready(ctx)
-	return err == nil
+	_, err := m.Ready(ctx)
+	return err
 }
 
 // Alive reports whether the agent makes progress, for a watchdog that starts it

@@ -24,6 +24,7 @@ type Inspection struct {
 	InView   vision.Box // the part's box in Picture
 
 	station *Station
+	lane    *lane // that judged it
 	crop    *crop
 }
 
@@ -39,9 +40,9 @@ func (i *Inspection) record(told *vision.Decision) []byte {
 func (i *Inspection) message(told *vision.Decision) *wire.Result {
 	r := wire.NewResult(&i.Part, &i.Decision, i.Decided)
 	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Source, 1
-	r.Model, r.ModelDigest = i.Model.Name, i.Model.Digest
-	if rule := i.station.cfg.Rule; rule != nil {
-		r.Rule, r.RuleDigest = rule.Name(), rule.Digest()
+	r.Model, r.ModelDigest, r.BundleDigest = i.Model.Name, i.Model.Digest, i.Model.Bundle
+	if i.lane != nil && i.lane.Rule != nil {
+		r.Rule, r.RuleDigest = i.lane.Rule.Name(), i.lane.Rule.Digest()
 	}
 	if told != nil {
 		r.Told = answer(told)

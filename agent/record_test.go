@@ -35,7 +35,7 @@ func newBench(t *testing.T, cfg StationConfig) *bench {
 	b := &bench{journal: j, told: make(chan *Inspection, 100), ended: make(chan error, 3)}
 	b.recorder = newRecorder(j, slog.New(slog.DiscardHandler), func(i *Inspection) { b.told <- i })
 	cfg.ID, cfg.Log = "bench", slog.New(slog.DiscardHandler)
-	b.station = newStation(cfg, b.recorder)
+	b.station = newStation(cfg, b.recorder, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { b.ended <- b.run() }()
 	go func() { b.ended <- b.runLate(ctx) }()

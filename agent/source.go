@@ -37,12 +37,12 @@ func (a *Agent) Now() api.Now {
 }
 
 func (a *Agent) station(s *Station, now time.Time) api.Station {
-	f := s.figures(liveFrames)
+	f, l := s.figures(liveFrames), s.loadout()
 	out := api.Station{
 		ID: s.cfg.ID, Line: s.cfg.Line, Camera: cameraNow(s, &f),
 		Model: api.Model{
-			Name: s.cfg.About.Name, Version: s.cfg.About.Version, Digest: s.cfg.About.Digest, Family: s.cfg.About.Family,
-			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99), Restarts: s.cfg.Model.Stats().Restarts,
+			Name: l.About.Name, Version: l.About.Version, Digest: l.About.Digest, Family: l.About.Family,
+			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99),
 		},
 		DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
 		Counts: api.Counts{Pass: f.Parts[vision.Pass], Fail: f.Parts[vision.Fail], None: f.Parts[vision.None]},
@@ -50,8 +50,11 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	if s.cfg.Allow {
 		out.Unrecorded = "allow"
 	}
-	if s.cfg.Rule != nil {
-		out.Rule = api.Rule{Name: s.cfg.Rule.Name(), Digest: s.cfg.Rule.Digest()}
+	if l.Model != nil {
+		out.Model.Restarts = l.Model.Stats().Restarts
+	}
+	if l.Rule != nil {
+		out.Rule = api.Rule{Name: l.Rule.Name(), Digest: l.Rule.Digest()}
 	}
 	hour, recently := s.recent(now)
 	out.Hour = hourNow(hour)
@@ -95,13 +98,15 @@ func hourNow(h Hour) api.Hour {
 // state says in a word and for people how the station is doing.
 func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 	s.mu.Lock()
-	ended, failure := s.ended, s.failure
+	ended, failure, armed := s.ended, s.failure, s.lane.Model != nil
 	s.mu.Unlock()
 	switch {
 	case failure != nil:
 		return api.Failed, failure.Error()
 	case ended:
 		return api.Ended, "the source is over"
+	case !armed:
+		return api.Starting, "waiting for its first bundle"
 	case f.Camera.State == capture.Failed:
 		return api.Stalled, f.Camera.LastError
 	case f.Camera.State == capture.Silent:
@@ -224,11 +229,10 @@ func (a *Agent) Subscribe(ctx context.Context) <-chan api.Result {
 
 // Live waits for a newer picture of a station (api.Source).
 func (a *Agent) Live(ctx context.Context, station string, after uint64) (*api.Shot, error) {
-	n := slices.IndexFunc(a.stations, func(s *Station) bool { return s.cfg.ID == station })
-	if n < 0 {
+	s := a.find(station)
+	if s == nil {
 		return nil, api.ErrNoStation
 	}
-	s := a.stations[n]
 	shot, err := s.live.next(ctx, after)
 	if errors.Is(err, errEnded) {
 		return nil, api.ErrEnded
@@ -242,8 +246,9 @@ func (a *Agent) Live(ctx context.Context, station string, after uint64) (*api.Sh
 			ID: p.ID, Label: p.Label, Score: p.Score, Box: api.NewBox(p.Box), Suspect: suspect(p),
 		})
 	}
+	roles := s.loadout().Track.Roles
 	for _, d := range shot.Detections {
-		if s.cfg.Track.Roles[d.Label] == vision.DefectRole && d.Score >= suspectScore {
+		if roles[d.Label] == vision.DefectRole && d.Score >= suspectScore {
 			out.Marks.Defects = append(out.Marks.Defects, api.Mark{Label: d.Label, Score: d.Score, Box: api.NewBox(d.Box)})
 		}
 	}

@@ -68,20 +68,23 @@ func (a *Agent) watchStation(s *Station, w *watchedStation) {
 	a.set(health.CameraUnreachable, id, cam.State == capture.Failed, cam.LastError)
 	unreadable := recent(cam.Dropped.Unreadable, &w.unreadable, &w.unreadableAt)
 	a.set(health.CameraPictureBroken, id, unreadable, fmt.Sprintf("%d so far", cam.Dropped.Unreadable))
+	l, restarts := s.loadout(), uint64(0)
+	if l.Model != nil {
+		restarts = l.Model.Stats().Restarts
+	}
 	dropped := cam.Dropped.Overwritten + cam.Dropped.NoSlot + cam.Dropped.Late
-	a.set(health.FramesDropped, id, recent(dropped, &w.dropped, &w.droppedAt), fmt.Sprintf("%d of %d so far", dropped, cam.Captured))
+	a.set(health.FramesDropped, id, l.Model != nil && recent(dropped, &w.dropped, &w.droppedAt), fmt.Sprintf("%d of %d so far", dropped, cam.Captured))
 
-	restarts := s.cfg.Model.Stats().Restarts
 	failure := s.Failure()
 	detail := fmt.Sprintf("%d times so far", restarts)
 	if failure != nil {
 		detail = failure.Error()
 	}
 	a.set(health.ModelWorkerRestarting, id, failure != nil || recent(restarts, &w.restarts, &w.restartedAt), detail)
-	a.set(health.NoRule, id, s.cfg.Rule == nil, "")
+	a.set(health.NoRule, id, l.Rule == nil && l.Model != nil, "")
 	a.set(health.VerdictsUnrecordedAllowed, id, s.cfg.Allow, "")
-	if s.cfg.Rule != nil {
-		r := s.cfg.Rule.Stats()
+	if l.Rule != nil {
+		r := l.Rule.Stats()
 		a.set(health.RuleFailing, id, recent(r.Failed, &w.ruleFailed, &w.ruleAt), r.LastError)
 	}
 }

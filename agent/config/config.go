@@ -25,6 +25,7 @@ type Config struct {
 	Infer    Infer     `yaml:"infer" doc:"How models are run."`
 	Journal  Journal   `yaml:"journal" doc:"How results are kept."`
 	Fleet    Fleet     `yaml:"fleet" doc:"What is told to the fleet service, once the device is enrolled (sightline-agent enroll)."`
+	Updates  Updates   `yaml:"updates" doc:"How signed bundles come to this device."`
 	Stations []Station `yaml:"stations" need:"yes" doc:"The inspection points of this device, at least one."`
 
 	// Warnings are settings that work but deserve a second look.
@@ -50,17 +51,35 @@ type Fleet struct {
 	Report time.Duration `yaml:"report" doc:"How often the device tells how it is doing, 1s to 10m. The fleet shows it as stale when nothing came for three times that. Results are sent as they are made."`
 }
 
+// Updates says how signed bundles come to the device.
+type Updates struct {
+	Transfer Transfer `yaml:"transfer" doc:"How bundles are fetched from the fleet: mqtt (through the connection that the device keeps anyway) or http (ranges of a file over HTTPS, faster where the network lets it through)."`
+}
+
+// Transfer says how bundles are fetched.
+type Transfer string
+
+// The values of Transfer.
+const (
+	MQTT Transfer = "mqtt"
+	HTTP Transfer = "http"
+)
+
 // Station is one inspection point.
 type Station struct {
 	ID         string                 `yaml:"id" need:"yes" example:"station1" doc:"Name of the station: letters, digits, dot, dash and underscore, at most 64. It stands in addresses, results and metrics."`
 	Line       string                 `yaml:"line" example:"A" doc:"The line that it belongs to, a label for people."`
 	Camera     Camera                 `yaml:"camera" need:"yes" doc:"Where its pictures come from."`
-	Model      string                 `yaml:"model" need:"yes" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped."`
+	Model      string                 `yaml:"model" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped. Needed without bundle; with it, what runs until the first signed bundle has come. A file or folder needs allow_unsigned: true."`
+	Bundle     string                 `yaml:"bundle" example:"caps" doc:"Name of the signed bundle that the station follows: what the fleet, or an operator, installs under that name runs here once it is verified and has proved itself on this device."`
 	Family     string                 `yaml:"family" example:"yolox" doc:"How the model's output is read. Needed for plain files that don't tell it."`
 	Labels     map[string]vision.Role `yaml:"labels" example:"{part: part, scratch: defect}" doc:"What the model's labels mean: part, defect or ignored. Overrides what the model says itself."`
 	Rule       string                 `yaml:"rule" example:"\"threshold:defect>0.5\"" doc:"What turns detections into a verdict: threshold:… or a .wasm file. Empty: the bundle's own rule; without one every part is NONE no_rule, and so rejected."`
 	Confidence float64                `yaml:"confidence" example:"0.25" doc:"Score from which a detection starts a part, between 0 and 1; weaker ones only keep it. Left out: 0.5. What rejects is the rule's to say."`
 	Deadline   time.Duration          `yaml:"deadline" doc:"How long after the decision about a part its verdict must be on disk and told, 1ms to 1m. What isn't recorded by then is told as NONE not_recorded."`
+	Updates    UpdatePolicy           `yaml:"updates" doc:"When a new bundle may become active; it is always fetched, verified and proved before: auto (at once, between two parts), window (in update_window alone), ask (when an operator approves it on the device's page), download (never by itself: it is kept ready)."`
+	Window     Window                 `yaml:"update_window" example:"\"Sat 22:00-04:00, Sun\"" doc:"When updates: window may switch, in the device's local time: times of day as 22:00-04:00, days as Mon or Mon-Fri, or both; several with commas. A window that goes over midnight belongs to the day on which it begins."`
+	Unsigned   bool                   `yaml:"allow_unsigned" doc:"Allow model to be a file or a folder, which nobody signed. The station is then shown as unsigned, in red, wherever it is shown."`
 	Unrecorded Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
 }
 
@@ -70,6 +89,17 @@ type Camera struct {
 	Loop     bool   `yaml:"loop" doc:"Begin a file or folder again when it is over."`
 	Realtime bool   `yaml:"realtime" doc:"Play a file at its own rate, as a camera would; false reads every frame as fast as it can be inspected. Cameras are always real time."`
 }
+
+// UpdatePolicy says when a new bundle may become active.
+type UpdatePolicy string
+
+// The values of UpdatePolicy.
+const (
+	Auto     UpdatePolicy = "auto"     // at once
+	InWindow UpdatePolicy = "window"   // in the station's window
+	Ask      UpdatePolicy = "ask"      // when an operator approves it
+	Download UpdatePolicy = "download" // not by itself
+)
 
 // Unrecorded says what a station tells when a verdict can't be recorded.
 type Unrecorded string
@@ -89,6 +119,7 @@ func Default() Config {
 
 		Journal: Journal{LimitMB: 4000},
 		Fleet:   Fleet{Report: 10 * time.Second},
+		Updates: Updates{Transfer: MQTT},
 	}
 }
 
@@ -98,6 +129,7 @@ func DefaultStation() Station {
 		Camera:     Camera{Realtime: true},
 		Deadline:   500 * time.Millisecond,
 		Unrecorded: Reject,
+		Updates:    Auto,
 	}
 }
 

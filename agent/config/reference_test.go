@@ -91,6 +91,9 @@ func rows(b *strings.Builder, prefix string, v reflect.Value) {
 		if f.Tag.Get("need") == "yes" {
 			def = "needed"
 		}
+		if name == "model" || name == "bundle" {
+			def = "one of both is needed"
+		}
 		if s := fmt.Sprint(v.Field(i).Interface()); !v.Field(i).IsZero() || f.Type.Kind() == reflect.Bool {
 			if v.Field(i).Kind() != reflect.Struct {
 				def = "`" + s + "`"
@@ -114,6 +117,10 @@ func kindName(t reflect.Type) string {
 		return "label: role"
 	case t == reflect.TypeFor[Unrecorded]():
 		return "reject, allow"
+	case t == reflect.TypeFor[UpdatePolicy]():
+		return "auto, window, ask, download"
+	case t == reflect.TypeFor[Transfer]():
+		return "mqtt, http"
 	}
 	switch t.Kind() {
 	case reflect.Struct:
@@ -147,6 +154,9 @@ func object(v reflect.Value, doc string) map[string]any {
 	if len(required) > 0 {
 		o["required"] = required
 	}
+	if v.Type() == reflect.TypeFor[Station]() { // what runs is named in one way or another
+		o["anyOf"] = []any{map[string]any{"required": []string{"model"}}, map[string]any{"required": []string{"bundle"}}}
+	}
 	if v.Type() == reflect.TypeFor[Config]() {
 		o["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 		o["title"] = doc
@@ -167,6 +177,10 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["type"], p["additionalProperties"] = "object", map[string]any{"enum": []string{"part", "defect", "ignored"}}
 	case f.Type == reflect.TypeFor[Unrecorded]():
 		p["enum"] = []Unrecorded{Reject, Allow}
+	case f.Type == reflect.TypeFor[UpdatePolicy]():
+		p["enum"] = []UpdatePolicy{Auto, InWindow, Ask, Download}
+	case f.Type == reflect.TypeFor[Transfer]():
+		p["enum"] = []Transfer{MQTT, HTTP}
 	case f.Type.Kind() == reflect.Struct:
 		return object(v, f.Tag.Get("doc"))
 	case f.Type.Kind() == reflect.Slice:

@@ -65,6 +65,9 @@ func (v *validator) device() {
 	if d := c.Fleet.Report; d < time.Second || d > 10*time.Minute {
 		v.fault("fleet.report", "must be 1s to 10m, got %v", d)
 	}
+	if t := c.Updates.Transfer; t != MQTT && t != HTTP {
+		v.fault("updates.transfer", "must be mqtt or http, got %s", shown(string(t)))
+	}
 	if len(c.Stations) == 0 {
 		v.fault("stations", "there are none: a device has at least one station, with id, camera and model")
 	}
@@ -117,7 +120,8 @@ func (v *validator) station(i int) {
 		v.fault(key("line"), "must be a short label on one line, got %s", shown(s.Line))
 	}
 	s.Camera.Source = v.source(key("camera.source"), s.Camera.Source)
-	v.model(key("model"), &s.Model)
+	v.model(key("model"), s)
+	v.updates(key, s)
 	v.rule(key("rule"), &s.Rule)
 	for label := range s.Labels {
 		if label == "" {
@@ -171,13 +175,48 @@ func (v *validator) source(key, source string) string {
 	return source
 }
 
-// model is a path, or a name that whoever knows the shipped ones checks.
-func (v *validator) model(key string, model *string) {
+// model is a path, which nobody signed, or a name that whoever knows the
+// shipped ones checks.
+func (v *validator) model(key string, s *Station) {
 	switch {
-	case *model == "":
-		v.fault(key, "is missing: an ONNX file, a bundle's folder, or the name of a shipped model")
-	case strings.ContainsRune(*model, '/') || filepath.Ext(*model) != "":
-		*model = v.file(key, *model)
+	case s.Model == "" && s.Bundle == "":
+		v.fault(key, "is missing: the name of a shipped model, an ONNX file or a bundle's folder; or name the signed bundle that the station follows as bundle")
+	case strings.ContainsRune(s.Model, '/') || filepath.Ext(s.Model) != "":
+		if !s.Unsigned {
+			v.fault(key, "%s", Unsigned(s.Model))
+		}
+		s.Model = v.file(key, s.Model)
+	}
+}
+
+// Unsigned is what is wrong with a model that is a file or a folder, where the
+// station doesn't allow that.
+func Unsigned(model string) string {
+	return shown(model) + " is a file that nobody signed: to run it all the same, shown in red as unsigned, set allow_unsigned: true; " +
+		"to run only what is signed, publish it as a bundle and name that as bundle"
+}
+
+// updates checks how the station gets new bundles.
+func (v *validator) updates(key func(string) string, s *Station) {
+	if s.Bundle != "" && !identifier.MatchString(s.Bundle) {
+		v.fault(key("bundle"), "must be letters, digits, dot, dash and underscore, at most 64, got %s", shown(s.Bundle))
+	}
+	switch s.Updates {
+	case Auto, InWindow, Ask, Download:
+	default:
+		v.fault(key("updates"), "must be auto, window, ask or download, got %s", shown(string(s.Updates)))
+	}
+	_, err := s.Window.spans()
+	switch {
+	case err != nil:
+		v.fault(key("update_window"), "%v", err)
+	case s.Updates == InWindow && s.Window == "":
+		v.fault(key("update_window"), "is missing: updates: window needs to know when, as \"22:00-04:00\" or \"Sat 22:00-04:00, Sun\"")
+	case s.Updates != InWindow && s.Window != "":
+		v.warn(key("update_window"), "has no effect: updates is %s, and only window looks at it", s.Updates)
+	}
+	if s.Bundle == "" && v.set(key("updates")) {
+		v.warn(key("updates"), "has no effect: the station follows no bundle; name one as bundle")
 	}
 }
 

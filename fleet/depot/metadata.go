@@ -5,19 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/sightline-edge/sightline/updater/publish"
 	"github.com/sightline-edge/sightline/updater/trust"
-)
-
-// Lives of what the depot signs. Each is signed anew when less than half of its
-// life is left, and at each change.
-const (
-	timestampLife = 7 * 24 * time.Hour
-	snapshotLife  = 30 * 24 * time.Hour
 )
 
 // repository is the metadata that clients are given. It never changes.
@@ -32,14 +25,8 @@ type repository struct {
 	names          map[string]string // SHA-256 (hex) of each target, by its path
 	stale          error             // why the root's keys don't stand behind the targets
 
-	snapshot, timestamp []byte
-	signed              versions
-	snapshotEnds        time.Time
-	timestampEnds       time.Time
+	snapshot, timestamp []byte // nil while nothing was signed
 }
-
-// versions are the last that were signed here.
-type versions struct{ snapshot, timestamp int64 }
 
 // Metadata is a file of the repository by its name, as 2.root.json or
 // timestamp.json; ErrMissing without.
@@ -228,7 +215,7 @@ func (d *Depot) putTargetsLocked(targets []byte) error {
 	if next.stale = next.behind(d.now()); next.stale != nil {
 		return refused("%w", next.stale)
 	}
-	if err := d.signLocked(&next, true); err != nil {
+	if err := d.signLocked(&next); err != nil {
 		return err
 	}
 	named, err := next.rehearse(d.now())
@@ -249,17 +236,23 @@ func (d *Depot) putTargetsLocked(targets []byte) error {
 // rehearse walks through the repository as a client does that has the root
 // alone, and gives what it may install then.
 func (r *repository) rehearse(at time.Time) ([]*trust.Target, error) {
+	files, err := publish.Files(r.root, r.targets, r.snapshot, r.timestamp)
+	if err != nil {
+		return nil, err
+	}
 	s, err := trust.New(r.root, at)
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{
-		trust.TimestampFile:                            r.timestamp,
-		numbered(r.signed.snapshot, metadata.SNAPSHOT): r.snapshot,
-		numbered(r.targetsVersion, metadata.TARGETS):   r.targets,
-	}
-	if err := walk(s, files); err != nil {
-		return nil, err
+	for want, more := s.Next(); more; want, more = s.Next() {
+		if data, there := files[want.Name]; there {
+			err = s.Got(data)
+		} else {
+			err = s.Missing()
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	var named []*trust.Target
 	for path := range r.names {
@@ -273,25 +266,6 @@ func (r *repository) rehearse(at time.Time) ([]*trust.Target, error) {
 		named = append(named, t)
 	}
 	return named, nil
-}
-
-func walk(s *trust.Session, files map[string][]byte) error {
-	for {
-		want, ok := s.Next()
-		if !ok {
-			return nil
-		}
-		data, there := files[want.Name]
-		var err error
-		if there {
-			err = s.Got(data)
-		} else {
-			err = s.Missing()
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // holds refuses a target that the depot can't serve as it is described. A
@@ -377,31 +351,4 @@ func (d *Depot) loadLocked() error {
 		return err
 	}
 	return d.renewLocked()
-}
-
-// readSigned reads what was signed here before. What is missing or damaged is
-// signed anew, above every number that was used.
-func (r *repository) readSigned(files folder) (err error) {
-	if r.signed.snapshot, err = files.newest(metadata.SNAPSHOT); err != nil {
-		return err
-	}
-	text, err := os.ReadFile(files.file(trust.TimestampFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	r.timestamp = text
-	if m, err := metadata.Timestamp().FromBytes(text); err == nil {
-		r.signed.timestamp, r.timestampEnds = m.Signed.Version, m.Signed.Expires
-	} else if r.signed.snapshot > 0 {
-		// The count is lost; so many can't have been signed.
-		r.signed.timestamp = time.Now().Unix()
-	}
-	if text, err = os.ReadFile(files.file(numbered(r.signed.snapshot, metadata.SNAPSHOT))); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	r.snapshot = text
-	if m, err := metadata.Snapshot().FromBytes(text); err == nil {
-		r.snapshotEnds = m.Signed.Expires
-	}
-	return nil
 }

@@ -1,14 +1,12 @@
 package depot
 
 import (
-	"crypto"
-	"crypto/ed25519"
 	"fmt"
 	"time"
 
-	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/sightline-edge/sightline/updater/publish"
 	"github.com/sightline-edge/sightline/updater/trust"
 )
 
@@ -30,106 +28,59 @@ func (d *Depot) renew() {
 	d.trouble.Store(nil)
 }
 
-// renewLocked signs what is due. Without targets there is nothing to sign for.
+// renewLocked signs what is due: what is less than half good still, and what
+// doesn't fit root and targets. Without targets there is nothing to sign for.
 func (d *Depot) renewLocked() error {
 	next := *d.current.Load()
-	whole, due := next.due(d.now())
-	if !due {
+	if !next.due(d.now()) {
 		return nil
 	}
-	if err := d.signLocked(&next, whole); err != nil {
+	if err := d.signLocked(&next); err != nil {
 		return err
 	}
 	return d.writeLocked(&next)
 }
 
-// due reports whether the timestamp must be signed anew, and the snapshot with
-// it.
-func (r *repository) due(at time.Time) (snapshot, timestamp bool) {
+func (r *repository) due(at time.Time) bool {
 	if r.root == nil || r.targets == nil {
-		return false, false
+		return false
 	}
-	aged := func(ends time.Time, life time.Duration) bool { // or signed while the clock was ahead
+	aged := func(text []byte, life time.Duration) bool { // or signed while the clock was ahead
+		ends, err := publish.Expires(text)
 		left := ends.Sub(at)
-		return left < life/2 || left > life
+		return err != nil || left < life/2 || left > life
 	}
-	if aged(r.snapshotEnds, snapshotLife) || !r.describes(r.snapshot, metadata.SNAPSHOT, r.targetsVersion) {
-		return true, true
-	}
-	return false, aged(r.timestampEnds, timestampLife) || !r.describes(r.timestamp, metadata.TIMESTAMP, r.signed.snapshot)
+	return aged(r.snapshot, publish.SnapshotLife) || aged(r.timestamp, publish.TimestampLife) || !r.fits()
 }
 
-// describes reports whether snapshot or timestamp is signed by a key of the
-// root and names that version of the file below it.
-func (r *repository) describes(text []byte, role string, version int64) bool {
+// fits reports whether timestamp and snapshot are signed by keys of the root,
+// and lead to the targets.
+func (r *repository) fits() bool {
 	root, err := metadata.Root().FromBytes(r.root)
 	if err != nil {
 		return false
 	}
-	if role == metadata.SNAPSHOT {
-		m, err := metadata.Snapshot().FromBytes(text)
-		return err == nil && root.VerifyDelegate(role, m) == nil && names(m.Signed.Meta[trust.TargetsFile], version, r.targets)
+	s, err := metadata.Snapshot().FromBytes(r.snapshot)
+	if err != nil || root.VerifyDelegate(metadata.SNAPSHOT, s) != nil || !names(s.Signed.Meta[trust.TargetsFile], r.targetsVersion, r.targets) {
+		return false
 	}
-	m, err := metadata.Timestamp().FromBytes(text)
-	return err == nil && root.VerifyDelegate(role, m) == nil && names(m.Signed.Meta[trust.SnapshotFile], version, r.snapshot)
+	t, err := metadata.Timestamp().FromBytes(r.timestamp)
+	return err == nil && root.VerifyDelegate(metadata.TIMESTAMP, t) == nil && names(t.Signed.Meta[trust.SnapshotFile], s.Signed.Version, r.snapshot)
 }
 
 func names(f *metadata.MetaFiles, version int64, text []byte) bool {
 	return f != nil && f.Version == version && f.VerifyLengthHashes(text) == nil
 }
 
-// signLocked makes the next timestamp, and the next snapshot if it is meant
-// too.
-func (d *Depot) signLocked(r *repository, snapshot bool) error {
-	now := d.now().UTC().Truncate(time.Second)
-	if snapshot {
-		r.signed.snapshot++
-		r.snapshotEnds = now.Add(snapshotLife)
-		m := metadata.Snapshot(r.snapshotEnds)
-		m.Signed.Version = r.signed.snapshot
-		below, err := describe(r.targetsVersion, r.targets)
-		if err != nil {
-			return err
-		}
-		m.Signed.Meta = map[string]*metadata.MetaFiles{trust.TargetsFile: below}
-		if r.snapshot, err = signed(m, d.online.use[metadata.SNAPSHOT]); err != nil {
-			return fmt.Errorf("sign the snapshot: %w", err)
-		}
-	}
-	r.signed.timestamp++
-	r.timestampEnds = now.Add(timestampLife)
-	m := metadata.Timestamp(r.timestampEnds)
-	m.Signed.Version = r.signed.timestamp
-	below, err := describe(r.signed.snapshot, r.snapshot)
+// signLocked makes the next timestamp, and the next snapshot where it must be
+// another.
+func (d *Depot) signLocked(r *repository) error {
+	snapshot, timestamp, err := d.online.signer().Sign(r.root, r.targets, r.snapshot, r.timestamp, d.now())
 	if err != nil {
 		return err
 	}
-	m.Signed.Meta = map[string]*metadata.MetaFiles{trust.SnapshotFile: below}
-	if r.timestamp, err = signed(m, d.online.use[metadata.TIMESTAMP]); err != nil {
-		return fmt.Errorf("sign the timestamp: %w", err)
-	}
+	r.snapshot, r.timestamp = snapshot, timestamp
 	return nil
-}
-
-func describe(version int64, text []byte) (*metadata.MetaFiles, error) {
-	t, err := metadata.TargetFile().FromBytes("", text, "sha256")
-	if err != nil {
-		return nil, err
-	}
-	m := metadata.MetaFile(version)
-	m.Length, m.Hashes = t.Length, t.Hashes
-	return m, nil
-}
-
-func signed[T metadata.Roles](m *metadata.Metadata[T], key ed25519.PrivateKey) ([]byte, error) {
-	s, err := signature.LoadSigner(key, crypto.Hash(0))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := m.Sign(s); err != nil {
-		return nil, err
-	}
-	return m.ToBytes(true)
 }
 
 // writeLocked puts what was signed in the place of what is there. The timestamp
@@ -137,8 +88,12 @@ func signed[T metadata.Roles](m *metadata.Metadata[T], key ed25519.PrivateKey) (
 // see what was before.
 func (d *Depot) writeLocked(r *repository) error {
 	files := d.top.in(metadataFolder)
-	if was := d.current.Load(); r.signed.snapshot != was.signed.snapshot {
-		if err := files.write(numbered(r.signed.snapshot, metadata.SNAPSHOT), r.snapshot, 0o640); err != nil {
+	version, err := publish.VersionOf(r.snapshot)
+	if err != nil {
+		return err
+	}
+	if was := d.current.Load(); string(was.snapshot) != string(r.snapshot) {
+		if err := files.write(numbered(version, metadata.SNAPSHOT), r.snapshot, 0o640); err != nil {
 			return err
 		}
 	}
@@ -146,5 +101,31 @@ func (d *Depot) writeLocked(r *repository) error {
 		return err
 	}
 	d.current.Store(r)
+	return nil
+}
+
+// readSigned reads what was signed here before. What is missing or damaged is
+// signed anew, with a number above every one that was used.
+func (r *repository) readSigned(files folder) error {
+	version, err := files.newest(metadata.SNAPSHOT)
+	if err != nil || version == 0 {
+		return err
+	}
+	if r.snapshot, err = files.read(numbered(version, metadata.SNAPSHOT)); err != nil {
+		return err
+	}
+	if _, err := metadata.Snapshot().FromBytes(r.snapshot); err != nil {
+		m := metadata.Snapshot()
+		m.Signed.Version = version
+		if r.snapshot, err = m.ToBytes(false); err != nil { // nobody signed it: it only counts
+			return err
+		}
+	}
+	if r.timestamp, err = files.read(trust.TimestampFile); err == nil {
+		_, err = metadata.Timestamp().FromBytes(r.timestamp)
+	}
+	if err != nil { // the count is lost, and can't have come so far
+		r.timestamp = fmt.Appendf(nil, `{"signed":{"version":%d}}`, time.Now().Unix())
+	}
 	return nil
 }

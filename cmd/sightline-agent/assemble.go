@@ -139,20 +139,30 @@ func (a *assembly) camera(o stationOptions) (*capture.Camera, track.Mode, error)
 }
 
 func (a *assembly) worker(c *choice, threads int) *infer.Worker {
-	spec := c.spec
-	// The tracker and the rule choose among what is left.
-	spec.Confidence = max(min(spec.Confidence, keepScore, c.rule.Lowest()), lowestScore)
-	key := fmt.Sprint(c.about.Digest, spec, threads)
+	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads)
 	if w := a.workers[key]; w != nil {
 		return w
 	}
-	w := infer.New(infer.Config{
-		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: threads, Log: a.log,
-	})
+	w := a.newWorker(c, threads)
 	a.workers[key] = w
 	a.list = append(a.list, w)
 	return w
+}
+
+// newWorker makes a worker that nothing else shares.
+func (a *assembly) newWorker(c *choice, threads int) *infer.Worker {
+	return infer.New(infer.Config{
+		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime,
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Log: a.log,
+	})
+}
+
+// stationSpec is the model's as stations run it: the tracker and the rule
+// choose among what is left.
+func (c *choice) stationSpec() infer.Spec {
+	spec := c.spec
+	spec.Confidence = max(min(spec.Confidence, keepScore, c.rule.Lowest()), lowestScore)
+	return spec
 }
 
 // scratch makes a data directory that is removed by the function it gives.

@@ -32,6 +32,7 @@ data: ./data
 infer: {onnxruntime: "", threads: 2}
 journal: {limit_mb: 64}
 fleet: {report: 3s}
+updates: {transfer: http}
 stations:
   - id: station1
     line: A
@@ -47,6 +48,10 @@ stations:
     camera:
       source: belt.mp4
     model: m.onnx
+    bundle: caps
+    updates: window
+    update_window: "Sat 22:00-04:00, Sun"
+    allow_unsigned: true
     rule: r.wasm
 `
 
@@ -58,6 +63,7 @@ func TestParseReadsEverything(t *testing.T) {
 	}
 	want := &Config{
 		Listen: "[::1]:8081", Data: "data", Infer: Infer{Threads: 2}, Journal: Journal{LimitMB: 64}, Fleet: Fleet{Report: 3 * time.Second},
+		Updates: Updates{Transfer: HTTP},
 		Stations: []Station{{
 			ID: "station1", Line: "A",
 			Camera:   Camera{Source: "rtsp://u:p@192.0.2.10/stream", Loop: true},
@@ -65,21 +71,22 @@ func TestParseReadsEverything(t *testing.T) {
 			Family:   "yolox",
 			Labels:   map[string]vision.Role{"part": vision.PartRole, "scratch": vision.DefectRole, "no": vision.Ignored},
 			Rule:     "threshold:defect>0.5",
-			Deadline: 120 * time.Millisecond, Confidence: 0.25, Unrecorded: Allow,
+			Deadline: 120 * time.Millisecond, Confidence: 0.25, Unrecorded: Allow, Updates: Auto,
 		}, {
 			ID: "4711", Camera: Camera{Source: "belt.mp4", Realtime: true},
 			Model: "m.onnx", Rule: "r.wasm", Deadline: 500 * time.Millisecond, Unrecorded: Reject,
+			Bundle: "caps", Updates: InWindow, Window: "Sat 22:00-04:00, Sun", Unsigned: true,
 		}},
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); d != "" {
 		t.Error(d)
 	}
 	f := got.Fault("stations[1].family", "isn't known")
-	if f.Error() != "etc/../s.yaml:18: stations[1].family: isn't known" {
+	if f.Error() != "etc/../s.yaml:19: stations[1].family: isn't known" {
 		t.Errorf("a later fault is %q", f.Error())
 	}
-	if f := got.Fault("stations[0].model", "x"); f.Line != 11 {
-		t.Errorf("the model stands in line %d, want 11", f.Line)
+	if f := got.Fault("stations[0].model", "x"); f.Line != 12 {
+		t.Errorf("the model stands in line %d, want 12", f.Line)
 	}
 }
 
@@ -93,7 +100,7 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	text := "data: d\nstations: [{id: a, camera: {source: belt.mp4}, model: models/m.onnx}]\n"
+	text := "data: d\nstations: [{id: a, camera: {source: belt.mp4}, model: models/m.onnx, allow_unsigned: true}]\n"
 	if err := os.WriteFile("etc/s.yaml", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +115,7 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 }
 
 // station is a good one, to be made bad in one place.
-const station = "stations:\n  - id: a\n    camera: {source: belt.mp4}\n    model: m.onnx\n"
+const station = "stations:\n  - id: a\n    camera: {source: belt.mp4}\n    model: drawn-parts\n"
 
 var bad = []struct{ name, text, want string }{
 	{"empty", "", "s.yaml:1: stations: there are none: a device has at least one station, with id, camera and model"},
@@ -127,8 +134,8 @@ var bad = []struct{ name, text, want string }{
 	{"deep lists", strings.Repeat("- ", 40) + "a", "s.yaml:1: nested deeper than 32 levels"},
 	{"second document", station + "---\nlisten: x\n", `s.yaml:6: a second document: a configuration is one document, remove the line "---"`},
 	{"alias bomb", "a: &a [x, x]\nb: &b [*a, *a]\nlisten: *b\n" + station,
-		"s.yaml:1: a: there is no such setting; there are listen, data, infer, journal, fleet, stations\n" +
-			"s.yaml:2: b: there is no such setting; there are listen, data, infer, journal, fleet, stations\n" +
+		"s.yaml:1: a: there is no such setting; there are listen, data, infer, journal, fleet, updates, stations\n" +
+			"s.yaml:2: b: there is no such setting; there are listen, data, infer, journal, fleet, updates, stations\n" +
 			"s.yaml:3: listen: anchors (&) and aliases (*) aren't read: write the value out"},
 	{"merge", "infer:\n  <<: {threads: 2}\n" + station, "s.yaml:2: infer: merging (<<) isn't read: write the values out"},
 	{"tag", "infer: {threads: !!int 3}\n" + station, "s.yaml:1: infer.threads: the tag !!int isn't read: remove it"},
@@ -139,12 +146,12 @@ var bad = []struct{ name, text, want string }{
 	{"no value", "data:\n" + station, "s.yaml:1: data: has no value: give one, or remove the line"},
 	{"stations no list", "stations: {id: a}\n", "s.yaml:1: stations: must be a list, each entry begun with \"- \", got settings"},
 	{"station no mapping", "stations: [a]\n", "s.yaml:1: stations[0]: must hold settings as \"key: value\", got \"a\""},
-	{"camera no mapping", "stations:\n- id: a\n  camera: belt.mp4\n  model: m.onnx\n", "s.yaml:3: stations[0].camera: must hold settings as \"key: value\", got \"belt.mp4\""},
+	{"camera no mapping", "stations:\n- id: a\n  camera: belt.mp4\n  model: drawn-parts\n", "s.yaml:3: stations[0].camera: must hold settings as \"key: value\", got \"belt.mp4\""},
 	{"no whole number", "infer: {threads: 1.5}\n" + station, `s.yaml:1: infer.threads: must be a whole number, got "1.5"`},
 	{"quoted number", "infer: {threads: \"2\"}\n" + station, `s.yaml:1: infer.threads: must be a whole number, got "2"`},
 	{"negative", "infer:\n  threads: -5\n" + station, "s.yaml:2: infer.threads: must be 1 to 64, got -5"},
 	{"bool is no text", "data: true\n" + station, `s.yaml:1: data: must be text; put it in quotes, got "true"`},
-	{"text is no bool", "stations: [{id: a, camera: {source: belt.mp4, loop: yes}, model: m.onnx}]", `s.yaml:1: stations[0].camera.loop: must be true or false, got "yes"`},
+	{"text is no bool", "stations: [{id: a, camera: {source: belt.mp4, loop: yes}, model: drawn-parts}]", `s.yaml:1: stations[0].camera.loop: must be true or false, got "yes"`},
 	{"list is no text", "data: [a]\n" + station, "s.yaml:1: data: must be text; put it in quotes, got a list"},
 	{"empty data", "data: \"\"\n" + station, `s.yaml:1: data: must name a folder, got ""`},
 	{"no runtime", "infer: {onnxruntime: /nowhere/lib.so}\n" + station, `s.yaml:1: infer.onnxruntime: no such file or folder: "/nowhere/lib.so"`},
@@ -154,20 +161,26 @@ var bad = []struct{ name, text, want string }{
 	{"host name", "listen: example.org:80\n" + station, `s.yaml:1: listen: must be an address in numbers, as 127.0.0.1:8080, got "example.org:80"`},
 	{"nothing in a station", "stations:\n  - {}\n", "s.yaml:2: stations[0].id: is missing: a name as station1\n" +
 		"s.yaml:2: stations[0].camera.source: is missing: rtsp://…, http://…, a video file or a folder of pictures\n" +
-		"s.yaml:2: stations[0].model: is missing: an ONNX file, a bundle's folder, or the name of a shipped model"},
-	{"bad id", "stations: [{id: a b, camera: {source: belt.mp4}, model: m.onnx}]", `s.yaml:1: stations[0].id: must be letters, digits, dot, dash and underscore, at most 64, got "a b"`},
-	{"same id", station + "  - id: a\n    camera: {source: other.mp4}\n    model: m.onnx\n", `s.yaml:5: stations[1].id: "a" is also the name of the station at line 2: give each its own`},
-	{"same camera", "stations:\n- {id: a, model: m.onnx, camera: {source: \"rtsp://Cam:554/x\"}}\n- {id: b, model: m.onnx, camera: {source: \"rtsp://u:p@cam/x\"}}\n",
+		"s.yaml:2: stations[0].model: is missing: the name of a shipped model, an ONNX file or a bundle's folder; or name the signed bundle that the station follows as bundle"},
+	{"unsigned file", "stations: [{id: a, camera: {source: belt.mp4}, model: ./m.onnx}]", `s.yaml:1: stations[0].model: "./m.onnx" is a file that nobody signed: to run it all the same, shown in red as unsigned, set allow_unsigned: true; to run only what is signed, publish it as a bundle and name that as bundle`},
+	{"bad bundle", "stations: [{id: a, camera: {source: belt.mp4}, bundle: ../caps}]", `s.yaml:1: stations[0].bundle: must be letters, digits, dot, dash and underscore, at most 64, got "../caps"`},
+	{"bad policy", "stations: [{id: a, camera: {source: belt.mp4}, bundle: caps, updates: never}]", `s.yaml:1: stations[0].updates: must be auto, window, ask or download, got "never"`},
+	{"no window", "stations: [{id: a, camera: {source: belt.mp4}, bundle: caps, updates: window}]", `s.yaml:1: stations[0].update_window: is missing: updates: window needs to know when, as "22:00-04:00" or "Sat 22:00-04:00, Sun"`},
+	{"bad window", "stations: [{id: a, camera: {source: belt.mp4}, bundle: caps, updates: window, update_window: \"Sat, night\"}]", `s.yaml:1: stations[0].update_window: must be times as 22:00-04:00, days as Sat or Mon-Fri, or both, with commas between several, got "night" in "Sat, night"`},
+	{"bad transfer", "updates: {transfer: ftp}\n" + station, `s.yaml:1: updates.transfer: must be mqtt or http, got "ftp"`},
+	{"bad id", "stations: [{id: a b, camera: {source: belt.mp4}, model: drawn-parts}]", `s.yaml:1: stations[0].id: must be letters, digits, dot, dash and underscore, at most 64, got "a b"`},
+	{"same id", station + "  - id: a\n    camera: {source: other.mp4}\n    model: drawn-parts\n", `s.yaml:5: stations[1].id: "a" is also the name of the station at line 2: give each its own`},
+	{"same camera", "stations:\n- {id: a, model: drawn-parts, camera: {source: \"rtsp://Cam:554/x\"}}\n- {id: b, model: drawn-parts, camera: {source: \"rtsp://u:p@cam/x\"}}\n",
 		`s.yaml:3: stations[1].camera.source: "rtsp://***@cam/x" is also the camera of the station at line 2: each station needs a camera of its own`},
-	{"same file", station + "  - {id: b, model: m.onnx, camera: {source: ./belt.mp4}}\n",
+	{"same file", station + "  - {id: b, model: drawn-parts, camera: {source: ./belt.mp4}}\n",
 		`s.yaml:5: stations[1].camera.source: "belt.mp4" is also the camera of the station at line 3: each station needs a camera of its own`},
-	{"no such file", "stations: [{id: a, camera: {source: none.mp4}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: no such file or folder: "none.mp4"`},
-	{"no such model", "stations: [{id: a, camera: {source: belt.mp4}, model: models/x}]", `s.yaml:1: stations[0].model: no such file or folder: "models/x"`},
+	{"no such file", "stations: [{id: a, camera: {source: none.mp4}, model: drawn-parts}]", `s.yaml:1: stations[0].camera.source: no such file or folder: "none.mp4"`},
+	{"no such model", "stations: [{id: a, camera: {source: belt.mp4}, model: models/x, allow_unsigned: true}]", `s.yaml:1: stations[0].model: no such file or folder: "models/x"`},
 	{"no such rule", station + "    rule: none.wasm\n", `s.yaml:5: stations[0].rule: no such file or folder: "none.wasm"`},
-	{"scheme", "stations: [{id: a, camera: {source: \"rtmp://u:secret@h/x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: must begin with rtsp://, rtsps://, http:// or https://, or be a file or folder, got "rtmp://***@h/x"`},
-	{"no host", "stations: [{id: a, camera: {source: \"rtsp:///x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: the address has no host, got "rtsp:///x"`},
-	{"camera port", "stations: [{id: a, camera: {source: \"rtsp://h:70000/x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: the port must be 1 to 65535, got "rtsp://h:70000/x"`},
-	{"slash in a password", "stations: [{id: a, camera: {source: \"rtsp://u:se/cret@h/x\"}, model: m.onnx}]", `s.yaml:1: stations[0].camera.source: isn't an address (in a password, / is written %2F and @ %40), got "rtsp://***@h/x"`},
+	{"scheme", "stations: [{id: a, camera: {source: \"rtmp://u:secret@h/x\"}, model: drawn-parts}]", `s.yaml:1: stations[0].camera.source: must begin with rtsp://, rtsps://, http:// or https://, or be a file or folder, got "rtmp://***@h/x"`},
+	{"no host", "stations: [{id: a, camera: {source: \"rtsp:///x\"}, model: drawn-parts}]", `s.yaml:1: stations[0].camera.source: the address has no host, got "rtsp:///x"`},
+	{"camera port", "stations: [{id: a, camera: {source: \"rtsp://h:70000/x\"}, model: drawn-parts}]", `s.yaml:1: stations[0].camera.source: the port must be 1 to 65535, got "rtsp://h:70000/x"`},
+	{"slash in a password", "stations: [{id: a, camera: {source: \"rtsp://u:se/cret@h/x\"}, model: drawn-parts}]", `s.yaml:1: stations[0].camera.source: isn't an address (in a password, / is written %2F and @ %40), got "rtsp://***@h/x"`},
 	{"role", station + "    labels:\n      part: part\n      dent: fault\n", `s.yaml:7: stations[0].labels.dent: must be part, defect or ignored, got "fault"`},
 	{"roles twice", station + "    labels:\n      part: part\n      part: defect\n", "s.yaml:7: stations[0].labels.part: is set a second time: keep one of them"},
 	{"roles as a list", station + "    labels: [part]\n", "s.yaml:5: stations[0].labels: must be labels and their roles, as {part: part, scratch: defect}, got a list"},
@@ -289,7 +302,7 @@ func FuzzParse(f *testing.F) {
 func TestPipelinesAndDevicesAreSources(t *testing.T) {
 	inFolder(t)
 	for _, source := range []string{"gst: videotestsrc ! appsink", "v4l2src ! appsink", "/dev/video77"} {
-		c, err := Parse("s.yaml", []byte("stations: [{id: a, camera: {source: \""+source+"\"}, model: m.onnx, rule: r.wasm}]"))
+		c, err := Parse("s.yaml", []byte("stations: [{id: a, camera: {source: \""+source+"\"}, model: drawn-parts, rule: r.wasm}]"))
 		if err != nil {
 			t.Errorf("%s: %v", source, err)
 		} else if got := c.Stations[0].Camera.Source; got != source {

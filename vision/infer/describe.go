@@ -21,11 +21,12 @@ type Info struct {
 	NMS      bool   // the graph suppresses overlaps itself: output rows are detections
 	Digest   string // SHA-256 in hex; set by Worker.Ready, as are those below
 
-	Provider  string // what computes: cpu
-	Precision string // in which it computes: float32
-	Runtime   string // version of ONNX Runtime
-	Library   string // path of its file
-	Driver    string // of the accelerator; "" without one
+	Provider  string   // what computes: cpu, cuda, tensorrt
+	Precision string   // in which it computes: float32
+	Runtime   string   // version of ONNX Runtime
+	Library   string   // path of its file
+	Driver    string   // of the accelerator; "" without one
+	Passed    []string // providers that were passed over, each with why
 }
 
 // errExternal is told for models whose weights lie in a second file.

@@ -22,11 +22,12 @@ type request struct {
 // loadRequest is always the first request. Labels stay with the agent; the
 // worker only needs their number.
 type loadRequest struct {
-	Spec    Spec          `json:"spec"`
-	Classes int           `json:"classes"`
-	Library string        `json:"library"`
-	Threads int           `json:"threads"`
-	Limit   time.Duration `json:"limit"`
+	Spec     Spec          `json:"spec"`
+	Classes  int           `json:"classes"`
+	Library  string        `json:"library"`
+	Threads  int           `json:"threads"`
+	Provider Provider      `json:"provider,omitempty"`
+	Limit    time.Duration `json:"limit"`
 }
 
 type inferRequest struct {

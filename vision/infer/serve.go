@@ -128,7 +128,7 @@ func (s *server) open(model []byte) error {
 	if err := s.info.fits(*spec); err != nil {
 		return err
 	}
-	if s.sess, err = openSession(s.load.Library, model, s.info, s.load.Threads); err != nil {
+	if s.sess, err = openSession(s.load.Library, model, s.info, s.load.Threads, s.load.Provider); err != nil {
 		return err
 	}
 	s.sess.describe(&s.info)

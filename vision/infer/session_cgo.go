@@ -13,6 +13,9 @@ import (
 
 // session is a model in ONNX Runtime. There is one in a process.
 type session struct {
+	provider Provider
+	passed   []string // providers that were tried first, and why they don't compute
+
 	ort     *ort.DynamicAdvancedSession
 	options *ort.RunOptions
 	timer   *time.Timer
@@ -27,9 +30,9 @@ type slot struct {
 	loose   *ort.Tensor[float32] // output of the last run, where it isn't fixed
 }
 
-// openSession loads library and model. threads is ONNX Runtime's number of
-// threads per operator.
-func openSession(library string, model []byte, info Info, threads int) (*session, error) {
+// openSession loads library and model on the first of the provider's candidates
+// that takes it. threads is ONNX Runtime's number of threads per operator.
+func openSession(library string, model []byte, info Info, threads int, provider Provider) (*session, error) {
 	ort.SetSharedLibraryPath(library)
 	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
 		if strings.Contains(err.Error(), "API base") {
@@ -37,16 +40,11 @@ func openSession(library string, model []byte, info Info, threads int) (*session
 		}
 		return nil, fmt.Errorf("load ONNX Runtime %s: %w", library, err)
 	}
-	options, err := sessionOptions(threads)
-	if err != nil {
-		return nil, fmt.Errorf("set ONNX Runtime's options: %w", err)
-	}
-	defer options.Destroy()
 	s := &session{fired: make(chan struct{}, 1)}
-	s.ort, err = ort.NewDynamicAdvancedSessionWithONNXData(model, []string{info.Inputs[0].Name}, []string{info.Outputs[0].Name}, options)
-	if err != nil {
-		return nil, fmt.Errorf("load the model: ONNX Runtime %s refuses it: %w", ort.GetVersion(), err)
+	if err := s.choose(library, model, info, threads, provider); err != nil {
+		return nil, err
 	}
+	var err error
 	if s.options, err = ort.NewRunOptions(); err != nil {
 		return nil, fmt.Errorf("load the model: %w", err)
 	}
@@ -56,6 +54,65 @@ func openSession(library string, model []byte, info Info, threads int) (*session
 	})
 	s.timer.Stop()
 	return s, nil
+}
+
+// choose makes the session on the first provider that can be had.
+func (s *session) choose(library string, model []byte, info Info, threads int, provider Provider) error {
+	var refused []string
+	for _, p := range provider.candidates() {
+		if why := p.missing(library); why != "" {
+			s.passed = append(s.passed, why)
+			continue
+		}
+		options, err := sessionOptions(threads)
+		if err == nil {
+			err = p.add(options)
+		}
+		if err == nil {
+			s.ort, err = ort.NewDynamicAdvancedSessionWithONNXData(model, []string{info.Inputs[0].Name}, []string{info.Outputs[0].Name}, options)
+		}
+		if options != nil {
+			_ = options.Destroy() // releases memory only
+		}
+		if err == nil {
+			s.provider = p
+			return nil
+		}
+		refused = append(refused, fmt.Sprintf("%s: %v", p, err))
+		s.passed = append(s.passed, refused[len(refused)-1])
+	}
+	if refused == nil {
+		return fmt.Errorf("load the model: %s", strings.Join(s.passed, "; "))
+	}
+	return fmt.Errorf("load the model: ONNX Runtime %s refuses it: %s", ort.GetVersion(), strings.Join(refused, "; "))
+}
+
+// add asks for the provider. What it doesn't take on falls to the CPU.
+func (p Provider) add(o *ort.SessionOptions) error {
+	switch p {
+	case CUDA:
+		c, err := ort.NewCUDAProviderOptions()
+		if err != nil {
+			return err
+		}
+		defer c.Destroy()
+		// TF32 would round float32's factors to 11 bits: other scores than in training.
+		if err := c.Update(map[string]string{"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}); err != nil {
+			return err
+		}
+		return o.AppendExecutionProviderCUDA(c)
+	case TensorRT:
+		t, err := ort.NewTensorRTProviderOptions()
+		if err != nil {
+			return err
+		}
+		defer t.Destroy()
+		if err := t.Update(map[string]string{"device_id": "0"}); err != nil {
+			return err
+		}
+		return o.AppendExecutionProviderTensorRT(t)
+	}
+	return nil
 }
 
 func sessionOptions(threads int) (*ort.SessionOptions, error) {
@@ -75,7 +132,8 @@ func sessionOptions(threads int) (*ort.SessionOptions, error) {
 
 // describe says what the model runs on.
 func (s *session) describe(i *Info) {
-	i.Provider, i.Precision, i.Runtime = "cpu", "float32", ort.GetVersion()
+	i.Provider, i.Precision, i.Runtime = string(s.provider), s.provider.precision(), ort.GetVersion()
+	i.Driver, i.Passed = s.provider.driver(), s.passed
 }
 
 // newSlot makes the tensors of one run over data, which must stay in place.

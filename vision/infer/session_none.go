@@ -12,7 +12,7 @@ type session struct{}
 
 type slot struct{}
 
-func openSession(string, []byte, Info, int) (*session, error) {
+func openSession(string, []byte, Info, int, Provider) (*session, error) {
 	return nil, errors.New("run models: this program was built without cgo: build it with CGO_ENABLED=1 and a C compiler")
 }
 

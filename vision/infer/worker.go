@@ -45,6 +45,7 @@ type Config struct {
 	Library    string   // ONNX Runtime, of FindLibrary
 	Model      Model
 	Spec       Spec
+	Provider   Provider      // "" counts as Auto
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s
 	Log        *slog.Logger
@@ -183,7 +184,7 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 // serve loads the model and delivers answers until the worker is gone.
 func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 	spec := w.cfg.Spec
-	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Limit: w.cfg.Limit}
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sightline-edge/sightline/fleet/api"
+	"github.com/sightline-edge/sightline/fleet/depot"
 	"github.com/sightline-edge/sightline/internal/health"
 )
 
@@ -12,6 +13,7 @@ const (
 	watchEvery  = 2 * time.Second
 	revokeEvery = 5 * time.Second // a device revoked by another process is cut after so long at most
 	brokerAway  = 15 * time.Second
+	endsSoon    = 30 * 24 * time.Hour // in which people find the time, and the keys, to sign anew
 )
 
 // watch keeps the service's own warnings true.
@@ -33,6 +35,7 @@ func (f *Fleet) watch(ctx context.Context) error {
 		failed = s.Failed
 		// The store's clock is the newest time that it ever saw.
 		f.set(health.ClockBehind, time.Until(f.store.Now()) > time.Minute)
+		f.watchUpdates(f.depot.State())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -47,6 +50,25 @@ func (f *Fleet) set(w health.Warning, on bool) {
 		return
 	}
 	f.health.Clear(w, "")
+}
+
+// watchUpdates keeps the warnings about the depot true.
+func (f *Fleet) watchUpdates(s depot.State) {
+	now := f.store.Now()
+	for subject, ends := range map[string]time.Time{"root": s.RootEnds, "targets": s.TargetsEnds} {
+		if !ends.IsZero() && ends.Sub(now) < endsSoon {
+			f.health.Raise(health.UpdatesEnding, subject, subject+" ends on "+ends.Format(time.DateOnly))
+		} else {
+			f.health.Clear(health.UpdatesEnding, subject)
+		}
+	}
+	for w, err := range map[health.Warning]error{health.UpdatesStale: s.Stale, health.UpdatesFailing: s.Trouble} {
+		if err != nil {
+			f.health.Raise(w, "", err.Error())
+		} else {
+			f.health.Clear(w, "")
+		}
+	}
 }
 
 // watchRevoked cuts devices that the command revoked, which is another process.

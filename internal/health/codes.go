@@ -99,6 +99,21 @@ var (
 		Title: "the fleet's clock is behind a time that it has shown before",
 		Do:    "Set the clock, or let it be set over the network. Until then certificates are judged by the newest time that was seen. If the clock is right and once stood ahead: sightline-fleet set-clock-back.",
 	}
+	UpdatesEnding = Warning{
+		Code: "updates_ending", Severity: Warn,
+		Title: "the signed metadata of updates ends soon, and devices then take no new bundle",
+		Do:    "Sign it anew with the keys that are kept offline: sightline keys rotate for the root, sightline publish for the targets. What devices run goes on.",
+	}
+	UpdatesStale = Warning{
+		Code: "updates_stale", Severity: Error,
+		Title: "devices don't believe the targets that are published, and take no new bundle",
+		Do:    "Sign the targets anew with the targets key that the newest root names: sightline publish. What devices run goes on.",
+	}
+	UpdatesFailing = Warning{
+		Code: "updates_failing", Severity: Error,
+		Title: "the fleet can't sign its part of the metadata of updates anew, and devices soon take no new bundle",
+		Do:    "Make room on the disk that holds the fleet's data directory; the log says what went wrong. What devices run goes on.",
+	}
 	FramesDropped = Warning{
 		Code: "frames_dropped", Severity: Info,
 		Title: "some pictures aren't inspected, because newer ones came before their turn",
@@ -119,6 +134,6 @@ func All() []Warning {
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
 		ClockImplausible, FramesDropped, NetworkOpen,
-		BrokerAway, StoreFailing, ClockBehind,
+		BrokerAway, StoreFailing, ClockBehind, UpdatesEnding, UpdatesStale, UpdatesFailing,
 	}
 }

@@ -35,5 +35,6 @@ func newRoot() *cobra.Command {
 	}
 	root.AddCommand(newDemo(), newSceneCommand())
 	root.AddCommand(newLogin(), newLogout(), newDevices(), newResults())
+	root.AddCommand(newTrust())
 	return root
 }

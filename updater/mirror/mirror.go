@@ -233,3 +233,15 @@ func (m *Mirror) load(at time.Time) (*trust.Session, error) {
 	}
 	return s, nil
 }
+
+// Consistent says whether the repository puts a target's hash before its name,
+// as the root of the last refresh says; false without one.
+func (m *Mirror) Consistent() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.session == nil {
+		return false
+	}
+	r, err := m.session.Root()
+	return err == nil && r.Consistent
+}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"path"
+	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -22,6 +24,18 @@ type Target struct {
 	Pieces [32]byte // SHA-256 of the list of the pieces' SHA-256
 
 	Hashes map[string][]byte // all of them, by algorithm
+}
+
+// Stored is where a repository of files keeps the target below its targets
+// folder: with the hash before the name, so that an old and a new file under one
+// path don't overwrite each other.
+func (t *Target) Stored() string {
+	sum := t.Hashes["sha256"]
+	if sum == nil {
+		sum = t.Hashes["sha512"]
+	}
+	dir, base := path.Split(t.Path)
+	return dir + hex.EncodeToString(sum) + "." + base
 }
 
 // custom is what a bundle's target carries beside length and hashes.
@@ -43,8 +57,8 @@ func Custom(piece int, pieces [32]byte) json.RawMessage {
 	return text
 }
 
-func newTarget(path string, f *metadata.TargetFiles) *Target {
-	t := &Target{Path: path, Length: f.Length, Hashes: map[string][]byte{}}
+func newTarget(name string, f *metadata.TargetFiles) *Target {
+	t := &Target{Path: name, Length: f.Length, Hashes: map[string][]byte{}}
 	for algorithm, sum := range f.Hashes {
 		t.Hashes[algorithm] = sum
 	}
@@ -107,13 +121,15 @@ func (t *Target) Copy(w io.Writer, r io.Reader) error {
 type Root struct {
 	Version     int64
 	Fingerprint string // SHA-256 of its signed part in canonical form, hex
+	Expires     time.Time
+	Consistent  bool // files carry their version in their name, targets their hash
 	Threshold   int
 	Keys        []string // key IDs that may sign the next one
 }
 
 // Inspect verifies that a root is signed by itself, and describes it.
 func Inspect(root []byte) (Root, error) {
-	s, err := New(root, metadata.Root().Signed.Expires)
+	s, err := New(root, time.Time{})
 	if err != nil {
 		return Root{}, err
 	}
@@ -127,8 +143,11 @@ func describe(m *metadata.Metadata[metadata.RootType]) (Root, error) {
 	}
 	sum := sha256.Sum256(text)
 	r := m.Signed.Roles[metadata.ROOT]
-	return Root{m.Signed.Version, hex.EncodeToString(sum[:]), r.Threshold, r.KeyIDs}, nil
+	return Root{
+		Version: m.Signed.Version, Fingerprint: hex.EncodeToString(sum[:]), Expires: m.Signed.Expires,
+		Consistent: m.Signed.ConsistentSnapshot, Threshold: r.Threshold, Keys: r.KeyIDs,
+	}, nil
 }
 
 // TargetOf is a target as metadata states it. Nothing is verified.
-func TargetOf(path string, f *metadata.TargetFiles) Target { return *newTarget(path, f) }
+func TargetOf(name string, f *metadata.TargetFiles) Target { return *newTarget(name, f) }

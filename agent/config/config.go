@@ -38,6 +38,7 @@ type Config struct {
 // Infer says how models are run.
 type Infer struct {
 	ONNXRuntime string `yaml:"onnxruntime" doc:"File of the ONNX Runtime library. Empty: SIGHTLINE_ONNXRUNTIME, then beside the program, then where the system's loader looks."`
+	Provider    string `yaml:"provider" doc:"What computes: auto, cpu, cuda or tensorrt. auto takes CUDA where ONNX Runtime has it and it can be used, else the CPU; one that is named isn't replaced. Empty: SIGHTLINE_PROVIDER, then auto."`
 	Threads     int    `yaml:"threads" doc:"Processor threads for each model, 1 to 64."`
 }
 

@@ -142,7 +142,7 @@ var bad = []struct{ name, text, want string }{
 	{"twice", "data: a\ndata: b\n" + station, "s.yaml:2: data: is set a second time, first in line 1: keep one of them"},
 	{"near key", "lisen: x\n" + station, "s.yaml:1: lisen: there is no such setting; did you mean listen?"},
 	{"near key in capitals", station + "    Deadline: 2s\n", "s.yaml:5: stations[0].Deadline: there is no such setting; did you mean deadline?"},
-	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, threads"},
+	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, provider, threads"},
 	{"no value", "data:\n" + station, "s.yaml:1: data: has no value: give one, or remove the line"},
 	{"stations no list", "stations: {id: a}\n", "s.yaml:1: stations: must be a list, each entry begun with \"- \", got settings"},
 	{"station no mapping", "stations: [a]\n", "s.yaml:1: stations[0]: must hold settings as \"key: value\", got \"a\""},

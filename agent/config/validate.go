@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,9 @@ func (v *validator) device() {
 	}
 	c.Data = c.resolve(c.Data)
 	c.Infer.ONNXRuntime = v.file("infer.onnxruntime", c.Infer.ONNXRuntime)
+	if p := c.Infer.Provider; !slices.Contains([]string{"", "auto", "cpu", "cuda", "tensorrt"}, p) {
+		v.fault("infer.provider", "must be auto, cpu, cuda or tensorrt, got %s", shown(p))
+	}
 	if t := c.Infer.Threads; t < 1 || t > 64 {
 		v.fault("infer.threads", "must be 1 to 64, got %d", t)
 	}
@@ -182,10 +186,11 @@ func (v *validator) model(key string, s *Station) {
 	case s.Model == "" && s.Bundle == "":
 		v.fault(key, "is missing: the name of a shipped model, an ONNX file or a bundle's folder; or name the signed bundle that the station follows as bundle")
 	case strings.ContainsRune(s.Model, '/') || filepath.Ext(s.Model) != "":
+		given := s.Model
+		s.Model = v.file(key, given)
 		if !s.Unsigned {
-			v.fault(key, "%s", Unsigned(s.Model))
+			v.fault(key, "%s", Unsigned(given))
 		}
-		s.Model = v.file(key, s.Model)
 	}
 }
 

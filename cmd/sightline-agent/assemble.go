@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/rules"
@@ -32,10 +33,13 @@ type programs struct {
 	self    string
 	capture string // "" without
 	runtime string // ONNX Runtime
+
+	provider infer.Provider
 }
 
-// findPrograms looks for what workers need. ONNX Runtime must be there.
-func findPrograms(library string) (programs, error) {
+// findPrograms looks for what workers need, by the configuration's section
+// infer. ONNX Runtime must be there.
+func findPrograms(c config.Infer) (programs, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return programs{}, fmt.Errorf("find this program's own file: %w", err)
@@ -44,7 +48,10 @@ func findPrograms(library string) (programs, error) {
 	if _, err := os.Stat(p.capture); err != nil {
 		p.capture, _ = exec.LookPath("sightline-capture") // "" where it isn't installed
 	}
-	p.runtime, err = infer.FindLibrary(library)
+	var unknown error
+	p.runtime, err = infer.FindLibrary(c.ONNXRuntime)
+	p.provider, unknown = infer.FindProvider(c.Provider)
+	err = errors.Join(err, unknown)
 	return p, err
 }
 
@@ -152,7 +159,7 @@ func (a *assembly) worker(c *choice, threads int) *infer.Worker {
 // newWorker makes a worker that nothing else shares.
 func (a *assembly) newWorker(c *choice, threads int) *infer.Worker {
 	return infer.New(infer.Config{
-		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime,
+		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime, Provider: a.programs.provider,
 		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Log: a.log,
 	})
 }

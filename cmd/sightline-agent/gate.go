@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/updater/gate"
 )
@@ -134,18 +135,18 @@ func (o *gateOptions) run(cmd *cobra.Command, path string) error {
 // inferSettings makes an assembly from a configuration's section infer; flags
 // come first, "" and 0 are none.
 func inferSettings(cmd *cobra.Command, file string, threads int) (*assembly, int, error) {
-	library := ""
+	var settings config.Infer
 	if file != "" {
 		cfg, err := load(file)
 		if err != nil {
 			return nil, 0, err
 		}
-		library = cfg.Infer.ONNXRuntime
+		settings = cfg.Infer
 		if threads == 0 {
 			threads = cfg.Infer.Threads
 		}
 	}
-	programs, err := findPrograms(library)
+	programs, err := findPrograms(settings)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
@@ -129,14 +130,14 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 }
 
 func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, p *printer) error {
-	programs, err := findPrograms("")
+	programs, err := findPrograms(config.Infer{})
 	if err != nil {
 		return err
 	}
 	spec := c.spec
 	spec.MaxDetections = maxPredictions
 	w := infer.New(infer.Config{
-		Executable: programs.self, Args: []string{"worker", "infer"}, Library: programs.runtime,
+		Executable: programs.self, Args: []string{"worker", "infer"}, Library: programs.runtime, Provider: programs.provider,
 		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: max(o.threads, 1), Log: logger(cmd.ErrOrStderr(), false),
 	})
 	ctx, stop := context.WithCancel(cmd.Context())

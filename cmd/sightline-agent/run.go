@@ -90,7 +90,7 @@ func load(file string) (*config.Config, error) {
 // checkStations makes each station as run would, and tells all that fails
 // besides the faults that the file itself has.
 func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, faults config.Faults) error {
-	programs, missing := findPrograms(cfg.Infer.ONNXRuntime)
+	programs, missing := findPrograms(cfg.Infer)
 	made, err := newAssembly(ctx, programs, logger(cmd.ErrOrStderr(), false))
 	if err != nil {
 		return errors.Join(faults, missing, err)
@@ -112,6 +112,11 @@ func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, 
 // configured makes the station i of a configuration.
 func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (agent.StationConfig, error) {
 	s := &cfg.Stations[i]
+	_, none := os.Stat(s.Model)
+	unsigned := none == nil // else it is shipped, or choose tells that it isn't there
+	if unsigned && !s.Unsigned {
+		return agent.StationConfig{}, fault(cfg, i, "model", errors.New(config.Unsigned(s.Model)))
+	}
 	c, err := choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
 	if err != nil {
 		return agent.StationConfig{}, fault(cfg, i, "model", err)
@@ -125,6 +130,7 @@ func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (a
 	if err != nil {
 		return st, fault(cfg, i, "camera.source", err)
 	}
+	st.Bundle, st.About.Unsigned = s.Bundle, unsigned
 	return st, nil
 }
 
@@ -134,7 +140,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", "warning", w.Error())
 	}
-	programs, err := findPrograms(cfg.Infer.ONNXRuntime)
+	programs, err := findPrograms(cfg.Infer)
 	if err != nil {
 		return err
 	}

@@ -39,13 +39,17 @@ func openFrame(r io.Reader) (*frame, error) {
 	if err := h.Decode(start); err != nil || h.Skippable {
 		return nil, refuse("it is no bundle: it doesn't begin with a Zstandard frame")
 	}
+	window := h.WindowSize
+	if h.SingleSegment {
+		window = h.FrameContentSize
+	}
 	switch {
 	case h.DictionaryID != 0:
 		return nil, refuse("it needs a dictionary, which a bundle doesn't")
 	case !h.HasFCS || h.FrameContentSize > maxTarSize:
 		return nil, refuse("its frame doesn't tell its unpacked size, or one that is impossible")
-	case h.WindowSize > maxWindow:
-		return nil, refuse("it needs %d bytes of memory to be unpacked, at most %d are given", h.WindowSize, maxWindow)
+	case window > maxWindow:
+		return nil, refuse("it needs %d bytes of memory to be unpacked, at most %d are given", window, maxWindow)
 	}
 	f.size, f.left = int64(h.FrameContentSize), h.HeaderSize
 	if h.HasCheckSum {

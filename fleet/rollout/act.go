@@ -206,8 +206,8 @@ func (e *Engine) Resume(ctx context.Context, id string, again bool, by string) e
 }
 
 // Abort ends a rollout. Devices that run the bundle keep it; the others are
-// told to forget it.
-func (e *Engine) Abort(ctx context.Context, id, by string) error {
+// told to forget it. why is kept, and may be empty.
+func (e *Engine) Abort(ctx context.Context, id, by, why string) error {
 	return e.act(ctx, "abort", id, func(l *live, now time.Time) error {
 		if l.State != Running && l.State != Paused && l.State != Halted {
 			return l.cannot("it is over already")
@@ -221,15 +221,15 @@ func (e *Engine) Abort(ctx context.Context, id, by string) error {
 				l.order(d, now, wire.Command_ACT_CANCEL, Cancelling)
 			}
 		}
-		l.set(now, Aborted, "", by)
+		l.set(now, Aborted, tidy(why), by)
 		l.Opened = now
 		return nil
 	})
 }
 
 // Rollback has all devices that were told to install the bundle go back to
-// what ran before.
-func (e *Engine) Rollback(ctx context.Context, id, by string) error {
+// what ran before. why is kept, and may be empty.
+func (e *Engine) Rollback(ctx context.Context, id, by, why string) error {
 	return e.act(ctx, "roll back", id, func(l *live, now time.Time) error {
 		if l.State == RollingBack || l.State == RolledBack {
 			return l.cannot("it is so already")
@@ -248,6 +248,9 @@ func (e *Engine) Rollback(ctx context.Context, id, by string) error {
 			}
 		}
 		l.set(now, RollingBack, "", by)
+		if why != "" {
+			l.say(now, "", by, "why: "+tidy(why))
+		}
 		l.Opened = now
 		for _, d := range l.devices { // all of them, whatever their wave
 			l.Wave = max(l.Wave, d.Wave)

@@ -20,7 +20,6 @@ type View struct {
 // work.
 type WaveView struct {
 	Size     int // all
-	Out      int // revoked, or without a station that follows the bundle
 	Proven   int
 	Running  int // run it, and haven't proved it
 	Failed   int
@@ -29,11 +28,13 @@ type WaveView struct {
 	Away     int // not connected, and not yet silent
 	Planned  int
 	Finished int // went back, or were cancelled
+	Out      int // revoked, or without a station that follows the bundle
 }
 
 // DeviceView is one device.
 type DeviceView struct {
 	store.RolloutDevice
+	Label       string
 	Done, Total uint64 // bytes fetched
 	Waits       string // what is waited for, and until when
 }
@@ -79,11 +80,12 @@ func (e *Engine) view(ctx context.Context, r store.Rollout) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := e.cfg.Now()
+	now, labels := e.cfg.Now(), map[string]string{}
 	for i := range present {
 		if d := l.of[present[i].ID]; d != nil {
 			d.presence, d.since = present[i].Presence(now)
 			d.seen = present[i].Heard
+			labels[d.Device] = present[i].Label
 		}
 	}
 	v := &View{Rollout: r, Conditions: l.cond}
@@ -93,7 +95,7 @@ func (e *Engine) view(ctx context.Context, r store.Rollout) (*View, error) {
 		}
 		v.Waves[d.Wave].add(d)
 		f := sum(d.Report, l.Digest[:])
-		v.Devices = append(v.Devices, DeviceView{RolloutDevice: d.RolloutDevice, Done: f.done, Total: f.total, Waits: l.waitsFor(d)})
+		v.Devices = append(v.Devices, DeviceView{RolloutDevice: d.RolloutDevice, Label: labels[d.Device], Done: f.done, Total: f.total, Waits: l.waitsFor(d)})
 	}
 	if v.Reason == "" {
 		v.Reason = l.why()

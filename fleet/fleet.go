@@ -197,7 +197,7 @@ func (f *Fleet) cut(device string) {
 
 func (f *Fleet) openAPI() (err error) {
 	f.api, err = api.New(api.Config{
-		Store: f.store, Enroll: f.enroll, Log: f.cfg.Log, Version: f.cfg.Version, Hosts: f.ca.Names(), Address: f.Addr(),
+		Store: f.store, Enroll: f.enroll, Depot: f.depot, Log: f.cfg.Log, Version: f.cfg.Version, Hosts: f.ca.Names(), Address: f.Addr(),
 		Health: f.health.List, Figures: f.figures, Rollouts: f.rollouts,
 	})
 	return err

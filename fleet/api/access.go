@@ -21,6 +21,7 @@ const (
 	_       access = iota
 	open           // anybody; what it does is harmless or checks by itself
 	scraper        // a viewer, or a program on this machine
+	device         // a viewer, or a device that shows its certificate
 	viewer         // who has logged in, and so below
 	operator
 	admin
@@ -40,6 +41,11 @@ var accesses = map[string]access{
 	"GET /v1/devices": viewer, "GET /v1/devices/{device}": viewer, "GET /v1/results": viewer, "GET /v1/results/{id}": viewer,
 	"GET /v1/holes": viewer, "GET /v1/totals": viewer, "GET /v1/health": viewer, "GET /v1/events": viewer,
 	"GET /openapi.json": viewer, "GET /openapi.yaml": viewer, "GET /openapi-3.0.json": viewer, "GET /openapi-3.0.yaml": viewer,
+
+	"GET /v1/bundles":                 viewer,
+	"GET /v1/updates/metadata/{file}": device, "GET /v1/updates/targets/{sha256}": device, "GET /v1/updates/pieces/{sha256}": device,
+	"GET /v1/updates/keys": operator, "PUT /v1/updates/targets/{sha256}": operator, // nothing runs but what is signed
+	"POST /v1/updates/root": admin, "POST /v1/updates/metadata/targets": admin,
 
 	"POST /v1/enroll-tokens": operator,
 
@@ -68,7 +74,7 @@ func (g *gate) HandleFunc(pattern string, handler func(http.ResponseWriter, *htt
 		return
 	}
 	g.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if need == scraper && fromThisMachine(r) {
+		if need == scraper && fromThisMachine(r) || need == device && g.server.fromDevice(r) {
 			handler(w, r)
 			return
 		}
@@ -82,6 +88,9 @@ func (g *gate) HandleFunc(pattern string, handler func(http.ResponseWriter, *htt
 		case !p.may(need):
 			deny(w, r, http.StatusForbidden, fmt.Sprintf("this needs the role %s, and %s is %s: ask an admin", need.role(), p.User, p.Role))
 		default:
+			if most, ok := bodies[pattern]; ok {
+				r = largeBody(w, r, most)
+			}
 			handler(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
 		}
 	})
@@ -110,7 +119,7 @@ func (g *gate) check() error {
 
 func (a access) role() auth.Role {
 	switch a {
-	case scraper, viewer:
+	case scraper, device, viewer:
 		return auth.Viewer
 	case operator:
 		return auth.Operator
@@ -217,6 +226,15 @@ func sameOrigin(next http.Handler) http.Handler {
 		deny(w, r, http.StatusForbidden, "another site sent this: open the fleet's own page and do it there")
 	}))
 	return p.Handler(next)
+}
+
+// fromDevice reports whether a device asks that the fleet lets in.
+func (s *Server) fromDevice(r *http.Request) bool {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	_, service, err := s.cfg.Enroll.Who(r.TLS.PeerCertificates)
+	return err == nil && !service
 }
 
 // remote is the address that a request comes from.

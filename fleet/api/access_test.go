@@ -19,7 +19,7 @@ func (r route) request(ctx context.Context) *http.Request {
 	if !ok {
 		method, path = "GET", r.pattern
 	}
-	path = strings.NewReplacer("{device}", "dnone00001", "{id}", "1", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{device}", "dnone00001", "{sha256}", strings.Repeat("0", 64), "{file}", "timestamp.json", "{id}", "1", "{$}", "").Replace(path)
 	if path == "/" && r.pattern == "/" {
 		path = "/nowhere"
 	}

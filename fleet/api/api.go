@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/fleet/depot"
 	"github.com/sightline-edge/sightline/fleet/enroll"
 	"github.com/sightline-edge/sightline/fleet/rollout"
 	"github.com/sightline-edge/sightline/fleet/store"
@@ -34,11 +35,12 @@ const answerTime = 30 * time.Second
 // maxReaders is how many streams of events may be open.
 const maxReaders = 256
 
-// Config says what a Server serves. Store, Enroll, Rollouts and Log must be
-// given.
+// Config says what a Server serves. Store, Enroll, Depot, Rollouts and Log must
+// be given.
 type Config struct {
 	Store    *store.Store
 	Enroll   *enroll.Service
+	Depot    *depot.Depot // of bundles
 	Rollouts *rollout.Engine
 	Log      *slog.Logger
 	Version  string   // of the program
@@ -102,7 +104,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.routes = g.routes
-	s.handler = web.Guard(web.Survive(sameOrigin(g.mux), s.log), cfg.Hosts...)
+	s.handler = keepBody(web.Guard(web.Survive(sameOrigin(g.mux), s.log), cfg.Hosts...))
 	return s, nil
 }
 

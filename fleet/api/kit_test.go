@@ -17,6 +17,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sightline-edge/sightline/fleet/depot"
 	"github.com/sightline-edge/sightline/fleet/enroll"
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
@@ -43,6 +44,7 @@ type fleet struct {
 	*Server
 	store  *store.Store
 	enroll *enroll.Service
+	depot  *depot.Depot
 	tokens map[auth.Role]string
 	close  func()            // of the store
 	stop   func()            // of the server that serve started
@@ -69,6 +71,11 @@ func newFleet(t testing.TB, change ...func(*Config)) *fleet {
 	f := &fleet{TB: t, store: st, close: closed, tokens: map[auth.Role]string{}, seq: map[string]uint64{}}
 	f.enroll = enroll.NewService(ca, st, enroll.Config{})
 	cfg := Config{Store: st, Enroll: f.enroll, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "1.2.3"}
+	if cfg.Depot, err = depot.Open(filepath.Join(dir, depot.FolderName), st.Now, cfg.Log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.must(f.depot.Close()) })
+	f.depot = cfg.Depot
 	for _, c := range change {
 		c(&cfg)
 	}

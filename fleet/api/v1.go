@@ -48,6 +48,7 @@ func (s *Server) addV1(g *gate) {
 	operation(api, "POST", "make-enroll-token", "/v1/enroll-tokens", "A token that lets one device in, once", s.enrollToken)
 	operation(api, "POST", "enroll", wire.EnrollPath, "A device's first certificate", s.enroll)
 	operation(api, "POST", "renew", wire.RenewPath, "A device's next certificate, over TLS with its present one", s.renew)
+	s.addUpdates(api)
 	huma.Register(api, secured(huma.Operation{
 		OperationID: "stream-events", Method: http.MethodGet, Path: "/v1/events", Summary: "Results and devices as they change", Description: eventsDoc,
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"text/event-stream": {}}}},
@@ -85,7 +86,11 @@ func secured(op huma.Operation) huma.Operation {
 	if op.Description != "" {
 		op.Description += " "
 	}
-	op.Description += "Needs the role " + need.role().String() + "."
+	op.Description += "Needs the role " + need.role().String()
+	if need == device {
+		op.Description += ", or a device's client certificate"
+	}
+	op.Description += "."
 	return op
 }
 

@@ -42,12 +42,17 @@ var accesses = map[string]access{
 	"GET /v1/holes": viewer, "GET /v1/totals": viewer, "GET /v1/health": viewer, "GET /v1/events": viewer,
 	"GET /openapi.json": viewer, "GET /openapi.yaml": viewer, "GET /openapi-3.0.json": viewer, "GET /openapi-3.0.yaml": viewer,
 
+	"GET /rollouts": viewer, "GET /rollouts/{id}": viewer, "GET /v1/rollouts": viewer, "GET /v1/rollouts/{id}": viewer,
+
 	"GET /v1/bundles":                 viewer,
 	"GET /v1/updates/metadata/{file}": device, "GET /v1/updates/targets/{sha256}": device, "GET /v1/updates/pieces/{sha256}": device,
 	"GET /v1/updates/keys": operator, "PUT /v1/updates/targets/{sha256}": operator, // nothing runs but what is signed
 	"POST /v1/updates/root": admin, "POST /v1/updates/metadata/targets": admin,
 
 	"POST /v1/enroll-tokens": operator,
+	"POST /v1/rollouts":      operator, "POST /rollouts/{id}/{act}": operator,
+	"POST /v1/rollouts/{id}/pause": operator, "POST /v1/rollouts/{id}/resume": operator,
+	"POST /v1/rollouts/{id}/abort": operator, "POST /v1/rollouts/{id}/rollback": operator,
 
 	"POST /v1/devices/{device}/revoke": admin, "POST /devices/{device}/revoke": admin,
 }

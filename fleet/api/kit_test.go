@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/sightline-edge/sightline/fleet/depot"
 	"github.com/sightline-edge/sightline/fleet/enroll"
+	"github.com/sightline-edge/sightline/fleet/rollout"
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
 	"github.com/sightline-edge/sightline/sync/wire"
@@ -45,6 +47,7 @@ type fleet struct {
 	store  *store.Store
 	enroll *enroll.Service
 	depot  *depot.Depot
+	engine *rollout.Engine // of rollouts of the one bundle caps; steps when a test says so
 	tokens map[auth.Role]string
 	close  func()            // of the store
 	stop   func()            // of the server that serve started
@@ -70,7 +73,16 @@ func newFleet(t testing.TB, change ...func(*Config)) *fleet {
 	}
 	f := &fleet{TB: t, store: st, close: closed, tokens: map[auth.Role]string{}, seq: map[string]uint64{}}
 	f.enroll = enroll.NewService(ca, st, enroll.Config{})
-	cfg := Config{Store: st, Enroll: f.enroll, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "1.2.3"}
+	f.engine = rollout.New(rollout.Config{
+		Store: st, Send: func(string, *wire.Command) bool { return true }, Changed: func(id string) { f.RolloutChanged(id) },
+		Lookup: func(name, version string) (rollout.Target, error) {
+			if name != "caps" {
+				return rollout.Target{}, fmt.Errorf("%w: %s", rollout.ErrUnknown, name)
+			}
+			return rollout.Target{Version: cmp.Or(version, "1.2.0"), Digest: [32]byte{1, 2, 3}, Path: "bundles/caps/1.2.0.slb", Golden: true}, nil
+		},
+	})
+	cfg := Config{Store: st, Enroll: f.enroll, Rollouts: f.engine, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "1.2.3"}
 	if cfg.Depot, err = depot.Open(filepath.Join(dir, depot.FolderName), st.Now, cfg.Log); err != nil {
 		t.Fatal(err)
 	}

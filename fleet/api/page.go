@@ -33,6 +33,9 @@ func (s *Server) addPages(g *gate) {
 	g.HandleFunc("POST /devices/{device}/revoke", s.revokeForm)
 	g.HandleFunc("GET /results", s.resultsPage)
 	g.HandleFunc("GET /results/{id}", s.resultPage)
+	g.HandleFunc("GET /rollouts", s.rolloutsPage)
+	g.HandleFunc("GET /rollouts/{id}", s.rolloutPage)
+	g.HandleFunc("POST /rollouts/{id}/{act}", s.rolloutForm)
 	g.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.message(w, r, http.StatusNotFound, "There is no such page", "Nothing is at "+r.URL.Path+".")
 	})
@@ -50,6 +53,7 @@ func newHead(r *http.Request, title, here, events string) head {
 	return head{title + " · Sightline fleet", p.User, p.Role.String(), []web.Link{
 		{Name: "Overview", URL: "/", Here: here == "overview"},
 		{Name: "Results", URL: "/results", Here: here == "results"},
+		{Name: "Rollouts", URL: "/rollouts", Here: here == "rollouts"},
 	}, events}
 }
 

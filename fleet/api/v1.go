@@ -48,6 +48,7 @@ func (s *Server) addV1(g *gate) {
 	operation(api, "POST", "make-enroll-token", "/v1/enroll-tokens", "A token that lets one device in, once", s.enrollToken)
 	operation(api, "POST", "enroll", wire.EnrollPath, "A device's first certificate", s.enroll)
 	operation(api, "POST", "renew", wire.RenewPath, "A device's next certificate, over TLS with its present one", s.renew)
+	s.addRollouts(api)
 	s.addUpdates(api)
 	huma.Register(api, secured(huma.Operation{
 		OperationID: "stream-events", Method: http.MethodGet, Path: "/v1/events", Summary: "Results and devices as they change", Description: eventsDoc,
@@ -68,6 +69,9 @@ func operation[I, O any](api huma.API, method, id, path, summary string, handler
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody,
 		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+	}
+	if method == http.MethodPost && strings.HasPrefix(path, "/v1/rollouts") {
+		op.Errors = append(op.Errors, http.StatusConflict)
 	}
 	if accesses[method+" "+path] == open {
 		op.Errors = []int{http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable}

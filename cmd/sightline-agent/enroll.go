@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/sync/identity"
 )
@@ -26,7 +26,10 @@ func newEnroll() *cobra.Command {
 certify it for a one-time token (sightline-fleet token). The token also tells how
 to know the fleet: a server that isn't the one that made it is refused. An agent
 that runs on the same data directory begins to send by itself; its certificate
-is renewed by itself too.`,
+is renewed by itself too.
+
+The fleet also tells the root of trust for updates, if it has one yet: from then
+on the device takes bundles that are signed below it, and no others.`,
 		Example: `  sightline-agent enroll --fleet https://fleet.example:8443 --token sle1-… --station-label "press 3"
   sightline-agent enroll --fleet https://10.0.0.5:8443 --token sle1-… --config station.yaml`,
 		Args: cli.NoArgs,
@@ -37,15 +40,9 @@ is renewed by itself too.`,
 			if err := cli.Required("token", c.Token, "sle1-…"); err != nil {
 				return err
 			}
-			if c.Dir == "" {
-				c.Dir = config.Default().Data
-				if file != "" {
-					cfg, err := config.Load(file)
-					if err != nil {
-						return err
-					}
-					c.Dir = cfg.Data
-				}
+			var err error
+			if c.Dir, err = dataDir(c.Dir, file); err != nil {
+				return err
 			}
 			c.Hostname, _ = os.Hostname() // only for people
 			ctx, cancel := context.WithTimeout(cmd.Context(), enrollTime)
@@ -56,7 +53,10 @@ is renewed by itself too.`,
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "this device is %s in group %s of the fleet at %s\nan agent that runs on %s begins to send within seconds\n",
 				id.Device(), id.Group(), id.Fleet(), c.Dir)
-			return err
+			if err != nil {
+				return err
+			}
+			return pinFleet(cmd.OutOrStdout(), c.Dir, id.Root())
 		},
 	}
 	f := cmd.Flags()
@@ -66,4 +66,18 @@ is renewed by itself too.`,
 	f.StringVar(&file, "config", "", "configuration whose data directory is meant")
 	f.StringVar(&c.Dir, "data", "", "data directory of the agent; overrides the configuration")
 	return cmd
+}
+
+// pinFleet makes the fleet's root the one that the device trusts. The device is
+// enrolled by then, whatever comes of it.
+func pinFleet(w io.Writer, data string, root []byte) error {
+	if len(root) == 0 {
+		_, err := fmt.Fprintln(w, "the fleet has no keys for updates yet; once it has: sightline-agent pin ROOT.json")
+		return err
+	}
+	p, err := pin(data, root)
+	if err != nil {
+		return fmt.Errorf("the device is enrolled, and can't take updates of this fleet yet: %w", err)
+	}
+	return p.print(w)
 }

@@ -100,7 +100,7 @@ func (u *Updater) proof(c *command) *wire.Proof {
 	if p != nil {
 		return p
 	}
-	p, err := u.cfg.Sign(wire.Statement{
+	p, err := u.cfg.Sign(&wire.Statement{
 		Rollout: c.Rollout, Nonce: unhex(c.Nonce), Digest: unhex(c.Digest), Boot: u.cfg.Boot[:], Process: u.process[:],
 		Stations: ran, Gate: gate.wire(), At: time.Now().UnixNano(),
 	})

@@ -38,7 +38,7 @@ type Config struct {
 	Plant Plant
 	// Sign fills in who the device is and signs with its key; nil for a
 	// device that isn't enrolled, which proves nothing.
-	Sign func(wire.Statement) (*wire.Proof, error)
+	Sign func(*wire.Statement) (*wire.Proof, error)
 	// Report tells the fleet, as far as it can be reached now; it must not
 	// block. nil without a fleet.
 	Report func(*wire.Report)

@@ -12,8 +12,9 @@ import (
 )
 
 // openBare loads a model as plainly as the runtime allows: tensors made once,
-// the worker's session options.
-func openBare(library, path string, threads int) (*bareModel, error) {
+// the worker's session options. It runs on the
+// CPU unless CUDA is named.
+func openBare(library, path string, threads int, provider infer.Provider) (*bareModel, error) {
 	model, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the bare model: %w", err)
@@ -44,6 +45,9 @@ func openBare(library, path string, threads int) (*bareModel, error) {
 			return nil, fmt.Errorf("set options: %w", err)
 		}
 	}
+	if err := addCUDA(options, provider); err != nil {
+		return nil, err
+	}
 	s, err := ort.NewAdvancedSessionWithONNXData(model, []string{info.Inputs[0].Name}, []string{info.Outputs[0].Name},
 		[]ort.Value{in}, []ort.Value{out}, options)
 	if err != nil {
@@ -66,4 +70,20 @@ func bareTensors(info infer.Info) (in, out *ort.Tensor[float32], err error) {
 	}
 	out, err = ort.NewEmptyTensor[float32](ort.NewShape(info.Outputs[0].Shape...))
 	return in, out, err
+}
+
+// addCUDA asks for CUDA as the worker does.
+func addCUDA(o *ort.SessionOptions, provider infer.Provider) error {
+	if provider != infer.CUDA {
+		return nil
+	}
+	c, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return fmt.Errorf("set CUDA's options: %w", err)
+	}
+	defer c.Destroy()
+	if err := c.Update(map[string]string{"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}); err != nil {
+		return fmt.Errorf("set CUDA's options: %w", err)
+	}
+	return o.AppendExecutionProviderCUDA(c)
 }

@@ -2,7 +2,9 @@
 
 package main
 
+import "github.com/sightline-edge/sightline/vision/infer"
+
 // openBare needs ONNX Runtime, which a build without cgo can't load.
-func openBare(string, string, int) (*bareModel, error) {
+func openBare(string, string, int, infer.Provider) (*bareModel, error) {
 	return nil, LeftOut("the bench was built without cgo")
 }

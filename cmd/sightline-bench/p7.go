@@ -84,7 +84,11 @@ func decoding(ctx context.Context, video string) (all time.Duration, err error) 
 }
 
 func (c overheadCase) measure(ctx context.Context, env *Env) (Row, error) {
-	bare, err := openBare(env.ORT, c.model, 1)
+	provider, err := computes()
+	if err != nil {
+		return Row{}, err
+	}
+	bare, err := openBare(env.ORT, c.model, 1, provider)
 	if err != nil {
 		return Row{}, err
 	}

@@ -173,8 +173,11 @@ func (f *Fleet) told(rows []store.Row) { f.api.Told(rows) }
 
 // heard takes what a device says about bundles.
 func (f *Fleet) heard(device string, kind wire.Kind, body []byte) {
-	if kind == wire.KindGet {
+	switch kind {
+	case wire.KindGet:
 		f.depot.Answer(device, body, func(b *wire.Block) { f.block(device, b) })
+	case wire.KindReport:
+		f.reported(device, body)
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/fleet/rollout"
@@ -72,7 +74,30 @@ func (f *Fleet) verify(certificate []byte) (device string, key crypto.PublicKey,
 	return device, cert.PublicKey, nil
 }
 
-// lookup finds a signed bundle.
+// lookup finds a bundle that devices can be given now; without a version the
+// one that was put last.
 func (f *Fleet) lookup(name, version string) (rollout.Target, error) {
-	return rollout.Target{}, fmt.Errorf("%w: %s %s", rollout.ErrUnknown, name, version)
+	all, err := f.depot.List()
+	if err != nil {
+		return rollout.Target{}, err
+	}
+	there := false
+	for _, b := range all { // the last put first
+		if b.Name != name || version != "" && b.Version != version {
+			continue
+		}
+		there = true
+		if !b.Published {
+			continue
+		}
+		t := rollout.Target{Version: b.Version, Path: b.Target, Golden: b.Golden}
+		if n, err := hex.Decode(t.Digest[:], []byte(b.Digest)); err != nil || n != len(t.Digest) {
+			return t, fmt.Errorf("bundle %s %s: its digest is %q", name, b.Version, b.Digest)
+		}
+		return t, nil
+	}
+	if there {
+		return rollout.Target{}, fmt.Errorf("%w: %s is here and not signed for devices: sightline publish does that", rollout.ErrUnknown, strings.TrimSpace(name+" "+version))
+	}
+	return rollout.Target{}, fmt.Errorf("%w: %s; sightline publish brings it here", rollout.ErrUnknown, strings.TrimSpace(name+" "+version))
 }

@@ -46,7 +46,8 @@ type Bundle struct {
 	Family    string    `json:"family"` // of the model
 	Model     string    `json:"model"`  // SHA-256 of the network's file, hex
 	Labels    []string  `json:"labels"`
-	Rule      string    `json:"rule"` // as commands write it
+	Rule      string    `json:"rule"`   // as commands write it
+	Golden    bool      `json:"golden"` // it has golden pictures
 	Put       time.Time `json:"put"`
 	Published bool      `json:"-"` // named by the targets that devices are given now
 }
@@ -157,7 +158,7 @@ func (d *Depot) receive(ctx context.Context, w *os.File, digest string, size int
 func about(m *bundle.Manifest) *Bundle {
 	b := &Bundle{
 		Target: bundle.TargetPath(m.Name, m.Version), Name: m.Name, Version: m.Version, Licence: m.Licence,
-		Family: m.Model.Family, Model: m.Model.SHA256, Rule: m.Rule.Spec(), Labels: []string{},
+		Family: m.Model.Family, Model: m.Model.SHA256, Rule: m.Rule.Spec(), Golden: m.Golden != "", Labels: []string{},
 	}
 	for _, l := range m.Model.Labels {
 		b.Labels = append(b.Labels, l.Name)

@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/image/draw"
@@ -65,7 +66,7 @@ func sideBySide(v *bundle.Vector, found *seen, why Refusal) ([]byte, error) {
 		x, y := gap+n*(room+gap), 4*lineRoom
 		p.text(x, 3*lineRoom+4, half.in, half.head, room)
 		draw.ApproxBiLinear.Scale(canvas, image.Rect(x, y, x+w, y+h), whole, whole.Bounds(), draw.Src, nil)
-		for _, d := range half.dets {
+		for _, d := range slices.Backward(half.dets) { // the best lie on top
 			p.detection(image.Rect(x, y, x+w, y+h), d, half.in)
 		}
 	}

@@ -127,10 +127,13 @@ func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(
 		compareRaw := same && len(v.Outputs) > 0
 		found, err := l.look(ctx, v.Picture, samplesOf(v))
 		var refused Refusal
+		var device deviceError
 		switch {
 		case errors.As(err, &refused):
 			r.refuse(refused)
 			continue
+		case errors.As(err, &device):
+			return nil, fmt.Errorf("run the golden pictures: %w", device)
 		case err != nil:
 			return r.broken(ctx, v.Picture, err)
 		}

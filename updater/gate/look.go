@@ -69,8 +69,14 @@ func (l *looker) close() {
 	}
 }
 
+// deviceError is a failure of this device, which no bundle is to blame for.
+type deviceError struct{ error }
+
+func (d deviceError) Unwrap() error { return d.error }
+
 // look runs model, tracker and rule on one picture. A picture that is no good
-// is a Refusal; other errors are the worker's or the disk's.
+// is a Refusal, a failure of the device a deviceError; other errors are the
+// worker's.
 func (l *looker) look(ctx context.Context, name string, samples int) (*seen, error) {
 	frame, err := l.load(name)
 	if err != nil {
@@ -110,16 +116,19 @@ func (l *looker) load(name string) (vision.Frame, error) {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid):
 		return vision.Frame{}, bad(errors.New("there is no such file in the bundle"))
 	case err != nil:
-		return vision.Frame{}, fmt.Errorf("read golden picture %s: %w", name, err)
+		return vision.Frame{}, deviceError{fmt.Errorf("read golden picture %s: %w", name, err)}
 	case st.Size() > maxPicture:
 		return vision.Frame{}, bad(fmt.Errorf("it has %d bytes, at most %d are read", st.Size(), maxPicture))
 	}
 	data, err := fs.ReadFile(l.dir, name)
 	if err != nil {
-		return vision.Frame{}, fmt.Errorf("read golden picture %s: %w", name, err)
+		return vision.Frame{}, deviceError{fmt.Errorf("read golden picture %s: %w", name, err)}
 	}
 	frame, err := picture.Decode(data, l.room)
-	if err != nil {
+	var device deviceError
+	if errors.As(err, &device) {
+		return vision.Frame{}, device
+	} else if err != nil {
 		return vision.Frame{}, bad(err)
 	}
 	l.seq++
@@ -139,7 +148,7 @@ func (l *looker) room(w, h int) ([]byte, error) {
 	if l.pool == nil {
 		pool, err := shm.NewPool(l.seq+1, 1, size)
 		if err != nil {
-			return nil, err
+			return nil, deviceError{fmt.Errorf("make room for a golden picture: %w", err)}
 		}
 		l.pool = pool
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
@@ -57,6 +58,50 @@ func shape(data []byte, kind string) error {
 	if err != nil {
 		return err
 	}
+	if err := h.check(kind); err != nil {
+		return err
+	}
+	switch kind {
+	case metadata.ROOT:
+		return asWritten[metadata.RootType](data)
+	case metadata.TIMESTAMP:
+		return asWritten[metadata.TimestampType](data)
+	case metadata.SNAPSHOT:
+		return asWritten[metadata.SnapshotType](data)
+	}
+	return asWritten[metadata.TargetsType](data)
+}
+
+// asWritten refuses text that isn't what go-tuf reads from it. Signatures are
+// verified over what was read, so that without this a hash could be written in
+// capitals, and whoever reads the text itself would read what nobody signed.
+func asWritten[T metadata.Roles](data []byte) error {
+	var raw struct {
+		Signed json.RawMessage `json:"signed"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return fmt.Errorf("it is no metadata: %w", err)
+	}
+	m, err := new(metadata.Metadata[T]).FromBytes(data)
+	if err != nil {
+		return fmt.Errorf("it is no metadata: %w", err)
+	}
+	read, err := cjson.EncodeCanonical(m.Signed)
+	if err != nil {
+		return fmt.Errorf("it has no canonical form: %w", err)
+	}
+	written, err := cjson.EncodeCanonical(raw.Signed)
+	if err != nil {
+		return fmt.Errorf("it has no canonical form: %w", err)
+	}
+	if !bytes.Equal(read, written) {
+		return errors.New("it is written otherwise than it is read: a number, a date or a hash isn't in its one form")
+	}
+	return nil
+}
+
+// check looks at what each kind must have.
+func (h *head) check(kind string) error {
 	s := &h.Signed
 	switch {
 	case s.Type != kind:

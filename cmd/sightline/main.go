@@ -35,6 +35,6 @@ func newRoot() *cobra.Command {
 	}
 	root.AddCommand(newDemo(), newSceneCommand())
 	root.AddCommand(newLogin(), newLogout(), newDevices(), newResults())
-	root.AddCommand(newTrust())
+	root.AddCommand(newTrust(), newBundle())
 	return root
 }

@@ -61,7 +61,7 @@ type entry struct {
 // entriesOf gives the entries of a good archive, SHA256SUMS first.
 func entriesOf(t testing.TB, fsys fs.FS) []entry {
 	t.Helper()
-	files, err := list(fsys)
+	files, err := List(fsys)
 	if err != nil {
 		t.Fatal(err)
 	}

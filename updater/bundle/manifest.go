@@ -119,18 +119,25 @@ func Read(fsys fs.FS) (*Manifest, error) {
 
 // Parse decodes a manifest strictly and checks it.
 func Parse(b []byte) (*Manifest, error) {
+	m, faults := ParseFaulty(b)
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("read %s: %w", ManifestFile, err)
+	}
+	return m, nil
+}
+
+// ParseFaulty decodes a manifest and gives all that is wrong with it, for
+// those who tell an author. The manifest is nil if it can't be decoded.
+func ParseFaulty(b []byte) (*Manifest, []error) {
 	var m Manifest
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField())
 	if err := dec.Decode(&m); err != nil {
-		return nil, fmt.Errorf("read %s: %w", ManifestFile, err)
+		return nil, []error{err}
 	}
-	if err := m.check(); err != nil {
-		return nil, fmt.Errorf("read %s: %w", ManifestFile, err)
-	}
-	return &m, nil
+	return &m, m.check()
 }
 
-func (m *Manifest) check() error {
+func (m *Manifest) check() []error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if m.Manifest != Version {
@@ -181,7 +188,7 @@ func (m *Manifest) check() error {
 	if m.Golden != "" && m.Golden != GoldenFile {
 		fault("golden: %q must be %s, or absent without golden vectors", m.Golden, GoldenFile)
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 func (r Rule) check() []error {

@@ -21,7 +21,7 @@ const packWindow = 4 << 20
 // What Unpack would refuse isn't packed. A SHA256SUMS that lies in the folder,
 // as in an unpacked one, is made anew.
 func Pack(dir fs.FS, w io.Writer) (digest string, err error) {
-	files, err := list(dir)
+	files, err := List(dir)
 	if err == nil {
 		_, _, err = understandFS(dir, files)
 	}
@@ -101,9 +101,10 @@ func writeTarFile(dir fs.FS, f File, w io.Writer) error {
 	return err
 }
 
-// list gives the files of a folder with their hashes, sorted as in an archive,
-// without SHA256SUMS.
-func list(fsys fs.FS) ([]File, error) {
+// List gives the files of a folder with their hashes, sorted as in an archive,
+// without SHA256SUMS. It refuses what Pack would refuse of their names, kinds,
+// number and size.
+func List(fsys fs.FS) ([]File, error) {
 	var files []File
 	seen := spelling{}
 	limit, total := Limits{}.orDefaults(), int64(0)

@@ -171,7 +171,7 @@ func verify(fsys fs.FS) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, err := list(fsys)
+	have, err := List(fsys)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/sightline-edge/sightline/updater/bundle"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/picture"
+	"github.com/sightline-edge/sightline/vision/rules"
+)
+
+// maxModelFile bounds what is read as a model, in bytes, as on a device.
+const maxModelFile = 2 << 30
+
+// checkFiles looks at names and kinds, all of them, and then at the whole.
+func (l *lint) checkFiles() {
+	before := len(l.found)
+	err := fs.WalkDir(l.fsys, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if err := bundle.CheckPath(p); err != nil {
+			l.error(p, "rename it, or take it out of the folder", "%v", err)
+		} else if !d.Type().IsRegular() {
+			l.error(p, "put the file itself there", "it is no regular file, and a bundle holds nothing else")
+		}
+		return nil
+	})
+	if err != nil {
+		l.error("the folder", "", "%v", err)
+	}
+	if len(l.found) > before {
+		return
+	}
+	files, err := bundle.List(l.fsys)
+	if err != nil {
+		l.error("the folder", "", "%v", err)
+	}
+	for _, f := range files {
+		l.files[f.Path] = f
+	}
+}
+
+func (l *lint) checkManifest() {
+	b, err := fs.ReadFile(l.fsys, bundle.ManifestFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		l.error(bundle.ManifestFile, "sightline bundle init DIR --model FILE writes one", "there is none")
+		return
+	}
+	if err == nil {
+		_, err = bundle.Read(l.fsys) // its size, too
+	}
+	if err == nil {
+		l.manifest, _ = bundle.ParseFaulty(b) // Read checked it
+		return
+	}
+	m, all := bundle.ParseFaulty(b)
+	if len(all) == 0 {
+		all = []error{err}
+	}
+	for _, fault := range all {
+		where, what, ok := strings.Cut(fault.Error(), ": ")
+		if !ok || strings.ContainsAny(where, " \n") {
+			where, what = bundle.ManifestFile, fault.Error()
+		}
+		l.error(where, "", "%s", what)
+	}
+	l.manifest = m
+}
+
+// has tells whether a file that the manifest names is there, and finds fault if not.
+func (l *lint) has(key, path string) bool {
+	if path == "" || bundle.CheckPath(path) != nil {
+		return false // the manifest's check told it
+	}
+	l.named[path] = true
+	if _, err := fs.Stat(l.fsys, path); err != nil {
+		l.error(key, "put the file into the folder, or correct the name", "%s is not in the bundle", path)
+		return false
+	}
+	return true
+}
+
+func (l *lint) checkModel() {
+	m := &l.manifest.Model
+	if !l.has("model.file", m.File) {
+		return
+	}
+	if f := l.files[m.File]; f.Size > maxModelFile {
+		l.error("model.file", "", "%s has %d bytes, a device reads at most %d", m.File, f.Size, maxModelFile)
+		return
+	}
+	data, err := fs.ReadFile(l.fsys, m.File)
+	if err != nil {
+		l.error("model.file", "", "%v", err)
+		return
+	}
+	if sum := fileSum(data); sum != m.SHA256 {
+		l.error("model.sha256", "if this is the right file, write sha256: "+sum, "%s has the SHA-256 %.8s…, the manifest says %.8s…", m.File, sum, m.SHA256)
+	}
+	info, err := infer.Describe(data)
+	if err != nil {
+		l.error("model.file", "", "%s: %v", m.File, err)
+		return
+	}
+	l.info = &info
+	switch {
+	case info.Family == "":
+		l.warn("model.family", "look at boxes before you publish: sightline-agent predict --model DIR --images PICTURES",
+			"the file doesn't tell its family: %s is your word for it", m.Family)
+	case string(info.Family) != strings.ToLower(m.Family):
+		l.error("model.family", "write family: "+string(info.Family), "it says %s, but the file is of family %s", m.Family, info.Family)
+	}
+	if info.License != "" && info.License != l.manifest.Licence {
+		l.warn("licence", "ask whoever trained it which one holds", "the manifest says %q, the model's metadata %q", l.manifest.Licence, info.License)
+	}
+}
+
+// checkLabels compares the manifest's labels with the model's classes.
+func (l *lint) checkLabels() {
+	m := &l.manifest.Model
+	names, parts := []string{}, 0
+	for _, label := range m.Labels {
+		names = append(names, label.Name)
+		if label.Role == "part" {
+			parts++
+		}
+	}
+	switch {
+	case len(names) == 0:
+		l.error("model.labels", "name the model's classes in its order, each with its role: part, defect or ignored", "there are none, so nothing that the model finds would count")
+	case parts == 0:
+		l.error("model.labels", "give the part's label the role part", "none has the role part, so nothing would be inspected")
+	}
+	if l.info == nil {
+		return
+	}
+	spec, err := l.info.Spec(infer.Options{Family: m.Family, Confidence: m.Confidence, NMS: m.NMS})
+	switch {
+	case err != nil && l.info.Labels == nil && len(names) > 0:
+		_, err = l.info.Spec(infer.Options{Family: m.Family, Confidence: m.Confidence, NMS: m.NMS, Labels: names}) // a shape that tells no classes
+		if err != nil {
+			l.error("model", "", "%v", err)
+		}
+		return
+	case err != nil:
+		l.error("model", "", "%v", err)
+		return
+	case len(names) > 0 && len(names) != len(spec.Labels):
+		l.error("model.labels", "name all of them in the model's order", "%d are named, the model has %s", len(names), counted(len(spec.Labels), "class"))
+		return
+	}
+	for i, name := range names {
+		if l.info.Labels != nil && name != l.info.Labels[i] {
+			l.warn("model.labels", "correct it, unless you renamed it on purpose", "class %d is %q here and %q in the model's metadata", i, name, l.info.Labels[i])
+		}
+	}
+}
+
+func (l *lint) checkRule(ctx context.Context) {
+	r := l.manifest.Rule
+	if r.Spec() == "" {
+		l.warn("rule", `write rule: {standard: threshold, when: "defect>0.5"}, or give each station its own`, "there is none: parts get NONE (no_rule)")
+		return
+	}
+	if r.Module != "" {
+		if l.has("rule.module", r.Module) {
+			if err := l.loadModule(ctx, r); err != nil {
+				l.error("rule.module", "", "%v", err)
+			}
+		}
+		return
+	}
+	spec, err := rules.Parse(r.Spec())
+	if err != nil {
+		l.error("rule", "", "%v", err)
+		return
+	}
+	defects := 0
+	role := map[string]string{}
+	names := []string{}
+	for _, label := range l.manifest.Model.Labels {
+		role[label.Name] = label.Role
+		names = append(names, label.Name)
+		if label.Role == "defect" {
+			defects++
+		}
+	}
+	for _, name := range spec.Labels() {
+		switch got, ok := role[name]; {
+		case !ok:
+			l.error("rule", "correct the name; the labels are "+listed(names), "it asks for label %q, which the model doesn't have", name)
+		case got != "defect":
+			l.error("model.labels", "give it the role defect, or name another in the rule", "the rule asks for %q, whose role is %s: it could never fail a part", name, got)
+		}
+	}
+	if len(spec.Labels()) == 0 && defects == 0 {
+		l.error("rule", "give the defects' labels the role defect", "no label has the role defect, so it could never fail a part")
+	}
+}
+
+// loadModule compiles the bundle's own rule and gives it its parameters.
+func (l *lint) loadModule(ctx context.Context, r bundle.Rule) error {
+	wasm, err := fs.ReadFile(l.fsys, r.Module)
+	if err != nil {
+		return err
+	}
+	e, err := rules.NewEngine(ctx, rules.Config{})
+	if err != nil {
+		return err
+	}
+	defer e.Close(ctx)
+	module, err := e.Compile(ctx, r.Module, wasm)
+	if err != nil {
+		return err
+	}
+	_, err = module.Rule(ctx, r.Params)
+	return err
+}
+
+// checkPapers looks at licence and card.
+func (l *lint) checkPapers() {
+	m := l.manifest
+	if m.Licence == "" {
+		l.warn("licence", "write the SPDX identifier of the weights' licence, as licence: Apache-2.0", "there is none: nobody can tell what may be done with the model")
+	} else if strings.Contains(strings.ToUpper(m.Licence), "AGPL") {
+		l.warn("licence", "ask whoever answers for licences before it goes to a plant", "%s also asks those who offer the model over a network for their sources", m.Licence)
+	}
+	if m.Card == "" {
+		l.warn("card", "write MODEL_CARD.md (data, figures, limits), and card: MODEL_CARD.md here", "there is no model card: nobody can tell what the model was made for")
+		return
+	}
+	if !l.has("card", m.Card) {
+		return
+	}
+	if b, err := fs.ReadFile(l.fsys, m.Card); err == nil && strings.Contains(string(b), untold) {
+		l.warn("card", "fill in "+m.Card, "%s", counted(strings.Count(string(b), untold), "thing")+" in it still "+untold)
+	}
+}
+
+func (l *lint) checkGolden() {
+	_, there := l.files[bundle.GoldenFile]
+	switch {
+	case l.manifest.Golden == "" && there:
+		l.error("golden", "write golden: "+bundle.GoldenFile, "%s is in the folder, but the manifest doesn't name it: devices would pass it over", bundle.GoldenFile)
+	case l.manifest.Golden == "":
+		l.warn("golden", "record them: sightline bundle golden DIR --pictures FILE…", "there are no golden vectors: a device can't prove that the model works on its hardware")
+		return
+	case !l.has("golden", l.manifest.Golden):
+		return
+	}
+	g, err := bundle.ReadGolden(l.fsys)
+	if err != nil {
+		for _, one := range faults(err) {
+			l.error(bundle.GoldenFile, "record them again: sightline bundle golden DIR --pictures FILE…", "%v", one)
+		}
+		return
+	}
+	l.named[bundle.GoldenFile] = true
+	known := map[string]bool{}
+	for _, label := range l.manifest.Model.Labels {
+		known[label.Name] = true
+	}
+	verdicts := map[string]int{}
+	for _, v := range g.Vectors {
+		verdicts[v.Verdict]++
+		l.checkVector(v, known)
+	}
+	for _, want := range []string{"PASS", "FAIL"} {
+		if verdicts[want] == 0 {
+			l.warn(bundle.GoldenFile, "record a picture of such a part, too", "none of the %d pictures is a %s: a model that lost its eyes for that goes unseen", len(g.Vectors), want)
+		}
+	}
+}
+
+func (l *lint) checkVector(v bundle.Vector, known map[string]bool) {
+	for _, d := range v.Detections {
+		if !known[d.Label] {
+			l.error(bundle.GoldenFile, "record them again: sightline bundle golden DIR --pictures FILE…", "%s expects label %q, which the manifest doesn't have", v.Picture, d.Label)
+			break
+		}
+	}
+	if !l.has(bundle.GoldenFile, v.Picture) {
+		return
+	}
+	b, err := fs.ReadFile(l.fsys, v.Picture)
+	if err == nil {
+		_, err = picture.Stat(b)
+	}
+	if err != nil {
+		l.error(v.Picture, "", "%v", err)
+	}
+}
+
+// checkUnnamed tells which files go along although nothing refers to them.
+func (l *lint) checkUnnamed() {
+	var names []string
+	for p := range l.files {
+		if !l.named[p] {
+			names = append(names, p)
+		}
+	}
+	if len(names) > 0 && l.manifest != nil {
+		slices.Sort(names)
+		l.warn("the folder", "take them out, unless they are meant to go to every device", "%s: nothing in the bundle refers to %s",
+			listed(names), map[bool]string{true: "it", false: "them"}[len(names) == 1])
+	}
+}
+
+// untold stands in a card's template for what only its author knows.
+const untold = "(to be told)"
+
+// shapes are tensors for a person.
+func shapes(tensors []infer.Tensor) string {
+	var all []string
+	for _, t := range tensors {
+		all = append(all, fmt.Sprint(t))
+	}
+	return listed(all)
+}

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/updater/bundle"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/rules"
+)
+
+// The files that init writes; bundles may name them otherwise.
+const (
+	modelFile = "model.onnx"
+	cardFile  = "MODEL_CARD.md"
+)
+
+// initOptions are the flags of bundle init.
+type initOptions struct {
+	model, name, version, family, labels, rule, licence string
+}
+
+func newBundleInit() *cobra.Command {
+	var o initOptions
+	cmd := &cobra.Command{
+		Use:   "init DIR --model FILE",
+		Short: "begin a bundle's folder around an exported model",
+		Long: `init copies an ONNX model into a folder and writes manifest.yaml and a template of
+the model card beside it. What it can, it takes from the file; it says what that
+was, and what you must look over. A family that the file leaves open is asked
+for, never guessed: a wrong one gives wrong boxes.
+
+The labels that the rule names get the role defect, all others the role part.`,
+		Example: `  sightline bundle init caps --model best.onnx
+  sightline bundle init caps --model best.onnx --name caps --version 1.3.0 --rule 'threshold:scratch>0.5,dent>0.6'
+  sightline bundle init bottles --model yolox.onnx --family yolox --labels coco`,
+		Args: bundleArg("the new bundle's folder", "init caps/ --model best.onnx"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cli.Required("model", o.model, "best.onnx"); err != nil {
+				return err
+			}
+			return o.run(cmd.OutOrStdout(), args[0])
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.model, "model", "", "the model, an ONNX file")
+	f.StringVar(&o.name, "name", "", "what stations will follow; default the folder's name")
+	f.StringVar(&o.version, "version", "1.0.0", "of the bundle")
+	f.StringVar(&o.family, "family", "", "how the model is read, if the file doesn't tell: "+families())
+	f.StringVar(&o.labels, "labels", "", "class names: a file with one a line, or coco; default the file's own")
+	f.StringVar(&o.rule, "rule", "", "rule, as 'threshold:scratch>0.5', or a .wasm file, which is copied")
+	f.StringVar(&o.licence, "licence", "", "SPDX identifier of the weights' licence; default the file's own")
+	return cmd
+}
+
+func families() string {
+	var names []string
+	for _, f := range infer.Families() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
+// draft is what init makes of a model.
+type draft struct {
+	data   []byte
+	info   infer.Info
+	spec   infer.Spec
+	rule   rules.Spec // zero without one
+	module []byte     // the rule's own file
+	said   []string   // what was taken from where
+	open   []string   // what a person must look over
+}
+
+func (o *initOptions) run(w io.Writer, dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, bundle.ManifestFile)); err == nil {
+		return fmt.Errorf("begin bundle: %s has a %s already: edit it, or name another folder", dir, bundle.ManifestFile)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("begin bundle: %w", err)
+	}
+	d, err := o.draft(dir)
+	if err != nil {
+		return fmt.Errorf("begin bundle: %w", err)
+	}
+	manifest := o.manifest(d)
+	if _, faults := bundle.ParseFaulty(manifest); len(faults) > 0 {
+		return fmt.Errorf("begin bundle: %w", errors.Join(faults...))
+	}
+	if err := o.write(d, dir, manifest); err != nil {
+		return fmt.Errorf("begin bundle: %w", err)
+	}
+	var b strings.Builder
+	for _, s := range d.said {
+		fmt.Fprintf(&b, "%s\n", clean(s))
+	}
+	for _, s := range d.open {
+		fmt.Fprintf(&b, "look over: %s\n", clean(s))
+	}
+	fmt.Fprintf(&b, "%s: written; sightline bundle lint %s tells what is left to do\n", filepath.Join(dir, bundle.ManifestFile), dir)
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+func (o *initOptions) draft(dir string) (*draft, error) {
+	st, err := os.Stat(o.model)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxModelFile {
+		return nil, fmt.Errorf("%s is no file of at most %d bytes", o.model, maxModelFile)
+	}
+	d := &draft{}
+	if d.data, err = os.ReadFile(o.model); err != nil {
+		return nil, err
+	}
+	if d.info, err = infer.Describe(d.data); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.model, err)
+	}
+	opts := infer.Options{Family: o.family}
+	if o.labels != "" {
+		if opts.Labels, err = infer.ReadLabels(o.labels); err != nil {
+			return nil, err
+		}
+	}
+	if o.family == "" && d.info.Family == "" {
+		_, err := d.info.Spec(opts) // it knows why
+		return nil, fmt.Errorf("%s: %w; it becomes the line family: F under model: in %s", o.model, err, bundle.ManifestFile)
+	}
+	if d.spec, err = d.info.Spec(opts); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.model, err)
+	}
+	o.sayFamily(d)
+	if err := o.nameOf(d, dir); err != nil {
+		return nil, err
+	}
+	o.sayLabels(d)
+	return d, o.draftRule(d)
+}
+
+// sayFamily tells where the family and the pre-processing come from.
+func (o *initOptions) sayFamily(d *draft) {
+	from := "by --family"
+	switch {
+	case o.family != "":
+	case d.info.Task != "":
+		from = "by the file's metadata"
+	default:
+		from = "by the shapes of its tensors"
+	}
+	d.said = append(d.said, fmt.Sprintf("family %s, %s: input %s, output %s", d.spec.Family, from, shapes(d.info.Inputs), shapes(d.info.Outputs)))
+	in := d.spec.Input
+	d.said = append(d.said, fmt.Sprintf("input %d×%d %s, each level × %.6g, %s: as the family's own tools feed it", in.Width, in.Height, in.Colour, in.Scale, in.Resize))
+	d.open = append(d.open, "model.input, if the model was trained with another mean, scale or colour order: no file tells")
+}
+
+func (o *initOptions) sayLabels(d *draft) {
+	var names []string
+	for _, l := range d.spec.Labels {
+		names = append(names, l.Name)
+	}
+	switch {
+	case o.labels != "":
+		d.said = append(d.said, "labels of "+o.labels+": "+listed(names))
+	case d.info.Labels != nil:
+		d.said = append(d.said, "labels of the file's metadata: "+listed(names))
+	default:
+		d.open = append(d.open, "model.labels: the file names none of its "+counted(len(names), "class")+", so they are called "+listed(names))
+	}
+	d.open = append(d.open, "the role of each label: part (gets a verdict), defect (belongs to a part), ignored")
+	o.licence = cmp.Or(o.licence, licenceOf(d.info.License))
+	if o.licence == "" {
+		d.open = append(d.open, "licence: neither the file nor --licence tells one")
+	} else if d.info.License != "" {
+		d.said = append(d.said, "licence of the file's metadata: "+d.info.License)
+	}
+}
+
+// licenceOf is the SPDX identifier in what tools write, as "AGPL-3.0 License
+// (https://…)"; "" if that holds none.
+func licenceOf(text string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")
+	if !regexp.MustCompile(`^[A-Za-z0-9.+-]+$`).MatchString(first) {
+		return ""
+	}
+	return first
+}
+
+var notInName = regexp.MustCompile(`[^a-z0-9._-]+`)
+
+// nameOf takes the folder's name for the bundle's.
+func (o *initOptions) nameOf(d *draft, dir string) error {
+	if o.name != "" {
+		return nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	o.name = strings.Trim(notInName.ReplaceAllString(strings.ToLower(filepath.Base(abs)), "-"), "-._")
+	if o.name == "" {
+		return cli.Usage("no name can be made of %s: pass --name", dir)
+	}
+	d.said = append(d.said, "name "+o.name+", of the folder")
+	return nil
+}
+
+// draftRule checks the rule against the labels and gives those it names their role.
+func (o *initOptions) draftRule(d *draft) (err error) {
+	if o.rule == "" {
+		return nil
+	}
+	if d.rule, err = rules.Parse(o.rule); err != nil {
+		return err
+	}
+	if d.rule.Module != rules.Threshold {
+		d.module, err = os.ReadFile(d.rule.Module)
+		d.rule.Module = filepath.Base(d.rule.Module)
+		return err
+	}
+	for _, name := range d.rule.Labels() {
+		if !slices.ContainsFunc(d.spec.Labels, func(l infer.Label) bool { return l.Name == name }) {
+			return fmt.Errorf("rule %s: the model has no label %q", d.rule, name)
+		}
+	}
+	return nil
+}
+
+// manifest is the text of the manifest, for people to edit.
+func (o *initOptions) manifest(d *draft) []byte {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("manifest: %d", bundle.Version)
+	line("name: %s", strconv.Quote(o.name))
+	line("version: %s", strconv.Quote(o.version))
+	line("licence: %s # of the weights, as an SPDX identifier", strconv.Quote(o.licence))
+	line("model:")
+	line("  file: %s", modelFile)
+	line("  sha256: %q", fileSum(d.data))
+	line("  family: %s", d.spec.Family)
+	line("  labels: # in the order of the model's classes; role: part, defect or ignored")
+	defects := d.rule.Labels()
+	for _, l := range d.spec.Labels {
+		role := "part"
+		if slices.Contains(defects, l.Name) {
+			role = "defect"
+		}
+		line("    - {name: %s, role: %s}", strconv.Quote(l.Name), role)
+	}
+	line("  input: {%s}", inputText(d.spec.Input))
+	line("  confidence: %v", d.spec.Confidence)
+	line("  nms: %v", d.spec.NMS)
+	switch {
+	case d.rule.Module == rules.Threshold:
+		line("rule: {standard: %s, when: %s}", rules.Threshold, strconv.Quote(d.rule.Params))
+	case d.rule.Module != "" && d.rule.Params != "":
+		line("rule: {module: %s, params: %s}", strconv.Quote(d.rule.Module), strconv.Quote(d.rule.Params))
+	case d.rule.Module != "":
+		line("rule: {module: %s}", strconv.Quote(d.rule.Module))
+	default:
+		line(`# rule: {standard: threshold, when: "defect>0.5"}`)
+	}
+	line("card: %s", cardFile)
+	return []byte(b.String())
+}
+
+func inputText(in infer.Input) string {
+	text := fmt.Sprintf("colour: %s, scale: %v, resize: %s", in.Colour, in.Scale, in.Resize)
+	if in.Resize == infer.Letterbox {
+		text += fmt.Sprintf(", anchor: %s, pad: %d", in.Anchor, in.Pad)
+	}
+	return text
+}
+
+// write makes the files, the manifest last: a folder with one is whole.
+func (o *initOptions) write(d *draft, dir string, manifest []byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	files := []struct {
+		name string
+		data []byte
+	}{{modelFile, d.data}, {cardFile, []byte(o.card(d))}, {bundle.ManifestFile, manifest}}
+	if d.module != nil {
+		files = slices.Insert(files, 0, files[0])
+		files[0].name, files[0].data = d.rule.Module, d.module
+	}
+	for _, f := range files {
+		path := filepath.Join(dir, f.name)
+		if old, err := os.ReadFile(path); err == nil && (string(old) == string(f.data) || f.name == cardFile) {
+			continue // the model that lies there already, or a card that somebody wrote
+		} else if err == nil {
+			return fmt.Errorf("%s is there already, and is another: move it away, or name another folder", path)
+		}
+		if err := os.WriteFile(path, f.data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// card is a template of the model card.
+func (o *initOptions) card(d *draft) string {
+	var names []string
+	for _, l := range d.spec.Labels {
+		names = append(names, "`"+l.Name+"`")
+	}
+	return fmt.Sprintf(`# %s
+
+What it finds, on what, under which light: %[2]s.
+
+| | |
+|---|---|
+| Licence | %[3]s |
+| File | %[4]s, %[5]d bytes, made by %[6]s |
+| Input | %[7]s |
+| Output | %[8]s |
+| Labels | %[9]s |
+
+## Data
+
+How many pictures of what, taken where, labelled by whom: %[2]s.
+
+## Figures
+
+On pictures that it never saw: %[2]s.
+
+## Limits
+
+What it can't see, and where it must not be used: %[2]s.
+`, o.name, untold, cmp.Or(o.licence, untold), modelFile, len(d.data), cmp.Or(d.info.Producer, "an unknown tool"),
+		shapes(d.info.Inputs), shapes(d.info.Outputs), listed(names))
+}

@@ -45,12 +45,15 @@ func (r *repository) due(at time.Time) bool {
 	if r.root == nil || r.targets == nil {
 		return false
 	}
-	aged := func(text []byte, life time.Duration) bool { // or signed while the clock was ahead
-		ends, err := publish.Expires(text)
-		left := ends.Sub(at)
-		return err != nil || left < life/2 || left > life
-	}
-	return aged(r.snapshot, publish.SnapshotLife) || aged(r.timestamp, publish.TimestampLife) || !r.fits()
+	return aged(r.snapshot, publish.SnapshotLife, at) || aged(r.timestamp, publish.TimestampLife, at) || !r.fits()
+}
+
+// aged reports whether half a life is over, or more than one is left because
+// the clock stood ahead when it was signed.
+func aged(text []byte, life time.Duration, at time.Time) bool {
+	ends, err := publish.Expires(text)
+	left := ends.Sub(at)
+	return err != nil || left < life/2 || left > life
 }
 
 // fits reports whether timestamp and snapshot are signed by keys of the root,
@@ -75,7 +78,17 @@ func names(f *metadata.MetaFiles, version int64, text []byte) bool {
 // signLocked makes the next timestamp, and the next snapshot where it must be
 // another.
 func (d *Depot) signLocked(r *repository) error {
-	snapshot, timestamp, err := d.online.signer().Sign(r.root, r.targets, r.snapshot, r.timestamp, d.now())
+	previous := r.snapshot
+	if previous != nil && aged(previous, publish.SnapshotLife, d.now()) {
+		version, err := publish.VersionOf(previous)
+		if err == nil {
+			previous, err = unsigned(version)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	snapshot, timestamp, err := d.online.signer().Sign(r.root, r.targets, previous, r.timestamp, d.now())
 	if err != nil {
 		return err
 	}
@@ -104,6 +117,13 @@ func (d *Depot) writeLocked(r *repository) error {
 	return nil
 }
 
+// unsigned is a snapshot that nobody signed: the next one has the next number.
+func unsigned(version int64) ([]byte, error) {
+	m := metadata.Snapshot()
+	m.Signed.Version = version
+	return m.ToBytes(false)
+}
+
 // readSigned reads what was signed here before. What is missing or damaged is
 // signed anew, with a number above every one that was used.
 func (r *repository) readSigned(files folder) error {
@@ -115,9 +135,7 @@ func (r *repository) readSigned(files folder) error {
 		return err
 	}
 	if _, err := metadata.Snapshot().FromBytes(r.snapshot); err != nil {
-		m := metadata.Snapshot()
-		m.Signed.Version = version
-		if r.snapshot, err = m.ToBytes(false); err != nil { // nobody signed it: it only counts
+		if r.snapshot, err = unsigned(version); err != nil {
 			return err
 		}
 	}

@@ -197,7 +197,11 @@ func (u *Updater) fallBack(s *station, reason Reason, text string, sound func(pl
 			if reason == Lost { // the disk's fault
 				r.forgive()
 			}
-		} else if to.none() {
+		} else {
+			p := r.active()
+			r.Failure = &failure{Digest: p.Digest, Version: p.Version, Phase: RolledBack, Reason: reason, Text: clip(text), At: u.now()}
+		}
+		if to.none() {
 			r.Reason, r.Text = NoGoodLeft, clip(text)
 		}
 		r.fallTo(to)
@@ -234,7 +238,14 @@ var errIllegal = errors.New("the state machine has no such transition")
 // record makes a transition: change edits a copy, which counts once it is on
 // disk.
 func (u *Updater) record(s *station, e event, change func(r *record)) error {
-	_, err := u.transition(s, e, change, false)
+	_, err := u.transition(s, e, nil, change, false)
+	return err
+}
+
+// recordIf is record for goroutines other than the station's own, which may
+// have gone on meanwhile: it does nothing unless when is so.
+func (u *Updater) recordIf(s *station, e event, when func(r *record) bool, change func(r *record)) error {
+	_, err := u.transition(s, e, when, change, false)
 	return err
 }
 
@@ -242,16 +253,19 @@ func (u *Updater) record(s *station, e event, change func(r *record)) error {
 // If it can't be written now, it counts, and is written as soon as possible.
 // What is on disk until then is good too, only older.
 func (u *Updater) fact(s *station, e event, change func(r *record)) {
-	wrote, err := u.transition(s, e, change, true)
+	wrote, err := u.transition(s, e, nil, change, true)
 	if err != nil && wrote {
 		u.log.Error("what a station runs can't be written down: it is tried again", "station", s.ID, "event", string(e), "err", err)
 	}
 }
 
-func (u *Updater) transition(s *station, e event, change func(r *record), happened bool) (legal bool, err error) {
+func (u *Updater) transition(s *station, e event, when func(*record) bool, change func(*record), happened bool) (legal bool, err error) {
 	s.save.Lock()
 	defer s.save.Unlock()
 	old := s.rec.Load()
+	if when != nil && !when(old) {
+		return true, nil
+	}
 	phase, err := next(old.Phase, e)
 	if err != nil {
 		if u.cfg.strict {
@@ -271,6 +285,7 @@ func (u *Updater) transition(s *station, e event, change func(r *record), happen
 	s.dirty.Store(err != nil)
 	s.rec.Store(r)
 	if old.Phase != r.Phase {
+		s.unwait()
 		u.log.Info("update", "station", s.ID, "bundle", r.Job.Digest, "phase", string(r.Phase), "reason", string(r.Reason), "text", r.Text)
 	}
 	u.changed()

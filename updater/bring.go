@@ -90,10 +90,13 @@ func (u *Updater) wanting(c *command) []*station {
 	if c.Act != install {
 		return nil
 	}
-	return slices.DeleteFunc(u.followers(c.Bundle), func(s *station) bool {
-		r := s.rec.Load()
-		return r.Job.id() != c.id() || r.Phase != Assigned && r.Phase != Transfer
-	})
+	return slices.DeleteFunc(u.followers(c.Bundle), func(s *station) bool { return !waitsFor(c)(s.rec.Load()) })
+}
+
+// waitsFor says of a record whether its station waits for the command's
+// bundle.
+func waitsFor(c *command) func(*record) bool {
+	return func(r *record) bool { return r.Job.id() == c.id() && (r.Phase == Assigned || r.Phase == Transfer) }
 }
 
 func (u *Updater) bringOne(ctx context.Context, c *command) {
@@ -134,7 +137,7 @@ func (u *Updater) failedLocked(c *command, err error) {
 			s.wait(u, reason, err.Error())
 			continue
 		}
-		if err := u.reject(s, reason, err.Error()); err != nil {
+		if err := u.recordIf(s, refuse, waitsFor(c), func(r *record) { r.failed(reason, err.Error(), u.now()) }); err != nil {
 			s.wait(u, Storage, err.Error())
 		}
 	}
@@ -190,10 +193,8 @@ func (u *Updater) fetchOne(ctx context.Context, c *command) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range u.wanting(c) {
-		if err := u.record(s, found, func(r *record) { r.Reason, r.Text = "", "" }); err != nil {
-			return err
-		}
+	if err := u.found(c); err != nil {
+		return err
 	}
 	if err := u.verify(c.Digest); err != nil {
 		path, err := u.cfg.Fetch(ctx, *t, u.progressOf(c.Digest))
@@ -218,18 +219,28 @@ func (u *Updater) fetchedBefore(c *command) error {
 	if err := u.verify(c.Digest); err != nil {
 		return fmt.Errorf("what was copied from the folder is damaged, give it again: %w", err)
 	}
-	for _, s := range u.wanting(c) {
-		if err := u.record(s, found, func(r *record) { r.Reason, r.Text = "", "" }); err != nil {
-			return err
-		}
+	if err := u.found(c); err != nil {
+		return err
 	}
 	return u.staged(c)
 }
 
+// found tells the stations that wait for it that the command is signed for.
+func (u *Updater) found(c *command) error {
+	for _, s := range u.wanting(c) {
+		if err := u.recordIf(s, found, waitsFor(c), func(r *record) { r.Reason, r.Text = "", "" }); err != nil {
+			return err
+		}
+		s.unwait()
+	}
+	return nil
+}
+
 // staged tells the stations that wait for it that the bundle is there.
 func (u *Updater) staged(c *command) error {
-	for _, s := range u.wanting(c) {
-		err := u.record(s, unpacked, func(r *record) {
+	transfers := func(r *record) bool { return waitsFor(c)(r) && r.Phase == Transfer }
+	for _, s := range u.wanting(c) { // one that took the command up since then comes with the next turn
+		err := u.recordIf(s, unpacked, transfers, func(r *record) {
 			*r.slot(r.other()) = place{Digest: c.Digest, Version: c.Version}
 			r.Reason, r.Text = "", ""
 		})

@@ -93,7 +93,10 @@ func (u *Updater) assign(c *command) error {
 	u.save.Lock()
 	defer u.save.Unlock()
 	old := u.device.Load()
-	if slices.Contains(old.Seen, c.id()) {
+	is := old.Commands[c.Bundle]
+	// One that a person has overtaken with the same bundle is the fleet's again.
+	overtaken := is != nil && is.Local && is.Digest == c.Digest && c.Act == install
+	if slices.Contains(old.Seen, c.id()) && !overtaken {
 		u.mu.Lock()
 		u.asked = true
 		u.mu.Unlock()

@@ -64,6 +64,13 @@ func newDevice(t testing.TB, r *repo) *device {
 // open is the program's start, without Run.
 func (d *device) open() *device {
 	d.t.Helper()
+	if err := d.tryOpen(); err != nil {
+		d.t.Fatal(err)
+	}
+	return d
+}
+
+func (d *device) tryOpen() error {
 	m := must(mirror.Open(filepath.Join(d.dir, "metadata")))(d.t)
 	u, err := Open(Config{
 		Dir: d.dir, Stations: d.stations, Mirror: m, Source: d.repo, Fetch: d.repo.fetchTo(d.dir), Plant: d.plant,
@@ -80,17 +87,21 @@ func (d *device) open() *device {
 		seams: seams{step: d.step, strict: true},
 	})
 	if err != nil {
-		d.t.Fatal(err)
+		return err
 	}
 	d.u = u
 	d.plant.boot(u)
-	return d
+	return nil
 }
 
 // start is the program's start.
 func (d *device) start() *device {
 	d.t.Helper()
 	d.open()
+	return d.run()
+}
+
+func (d *device) run() *device {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	u := d.u
@@ -108,7 +119,9 @@ func (d *device) start() *device {
 func (d *device) restart() *device {
 	d.t.Helper()
 	d.end()
-	return d.start()
+	for d.tryOpen() != nil { // the service manager starts it again
+	}
+	return d.run()
 }
 
 // order is a command with a nonce that follows from its name.
@@ -146,7 +159,7 @@ func (d *device) is(c *wire.Command, phase Phase) bool {
 // wait waits in the bubble's time.
 func (d *device) wait(what string, ok func() bool) {
 	d.t.Helper()
-	for end := time.Now().Add(3 * time.Hour); !ok(); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Hour); !ok(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			r := d.u.stations[0].rec.Load()
 			d.t.Fatalf("waited for %s: it is %s, %s %q %+v", what, r.Phase, r.Reason, r.Text, d.u.stations[0].waits())

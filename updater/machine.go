@@ -75,10 +75,12 @@ const (
 	approve   event = "approve"
 	activated event = "activated"
 	runs      event = "runs"
+	decline   event = "decline"
 	renew     event = "renew"
 	boot      event = "boot"
 	keep      event = "keep"
 	back      event = "back"
+	recall    event = "recall"
 	fall      event = "fall"
 	refuse    event = "refuse"
 	cancel    event = "cancel"
@@ -102,7 +104,8 @@ var machine = []struct {
 	why   string
 }{
 	{slices.Concat(ended, before), assign, Assigned, "A new command to install; a newer one replaces an older one. It waits while another bundle is on probation."},
-	{[]Phase{Assigned}, runs, Committed, "The bundle serves already, under an earlier command."},
+	{slices.Concat(ended, before), runs, Committed, "A new command to install what serves already, for good."},
+	{slices.Concat(ended, before), decline, Rejected, "A new command to install what failed too often, or under this very command."},
 	{[]Phase{Assigned, Transfer}, found, Transfer, "The metadata is good, and the command's target, length and digest are in it."},
 	{[]Phase{Transfer}, unpacked, Staged, "The archive has the signed digest, and its files are whole on disk."},
 	{[]Phase{Staged, Gated, Waiting}, mislaid, Assigned, "What was unpacked is damaged or gone: it is fetched again."},
@@ -115,7 +118,8 @@ var machine = []struct {
 	{[]Phase{Probation, RolledBack}, renew, stays, "Another command about the same bundle."},
 	{[]Phase{Probation}, boot, stays, "The program started during probation."},
 	{[]Phase{Probation}, keep, Committed, "Watched for long enough, enough verdicts told, nothing wrong."},
-	{[]Phase{Probation, Committed}, back, RolledBack, "It misbehaved, is damaged on disk, was started too often, or the fleet commands it."},
+	{[]Phase{Probation, Committed}, back, RolledBack, "It misbehaved, is damaged on disk, fails its gate after a change of runtime or driver, or the program started too often."},
+	{slices.Concat(before, []Phase{Probation, Committed, RolledBack, Rejected, Cancelled}), recall, RolledBack, "The fleet commands to go back from the active bundle. What else was under way is forgotten."},
 	{slices.Concat(before, ended), fall, stays, "The active bundle is damaged on disk or fails its gate after a change of runtime or driver: the last good serves."},
 	{before, refuse, Rejected, "Untrusted, damaged, unusable here, failed its gate, or tried too often."},
 	{before, cancel, Cancelled, "The fleet takes the command back."},

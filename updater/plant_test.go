@@ -3,6 +3,7 @@ package updater
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -30,6 +31,7 @@ type plant struct {
 	busy        int // loads that fail before one succeeds
 	seq         uint64
 	die         func(at string) // what the bundle "deadly" does to the program
+	trace       string          // if not "", a file where each station's bundles are noted
 }
 
 type served struct {
@@ -53,6 +55,23 @@ func (p *plant) boot(u *Updater) {
 			continue
 		}
 		p.serves[s.ID] = &served{digest: digest, behaviour: p.behaviour(dir), since: time.Now(), after: p.seq}
+		p.note(s.ID, digest)
+	}
+}
+
+// note notes what a station runs.
+func (p *plant) note(station, digest string) {
+	if p.trace == "" {
+		return
+	}
+	f, err := os.OpenFile(p.trace, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		p.t.Error(err)
+		return
+	}
+	_, err = fmt.Fprintln(f, station, digest)
+	if err := errors.Join(err, f.Close()); err != nil {
+		p.t.Error(err)
 	}
 }
 
@@ -181,6 +200,7 @@ func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err erro
 	c.p.serves[c.station] = &served{digest: c.digest, behaviour: c.behaviour, since: time.Now(), after: c.p.seq}
 	c.done = true
 	c.p.workers--
+	c.p.note(c.station, c.digest)
 	return c.p.seq, 7, nil
 }
 

@@ -74,6 +74,8 @@ func foreign(r *record, c *command) (Phase, Reason, string) {
 		return Assigned, OnProbation, "the bundle before is still on probation"
 	case c.Act == install:
 		return Assigned, "", ""
+	case c.Act == rollback && active && len(r.fallbacks()) == 0:
+		return Rejected, NoGoodLeft, "there is nothing to go back to, it runs on"
 	case c.Act == rollback && active:
 		return r.Phase, Commanded, "it is about to go back"
 	case c.Act == rollback:

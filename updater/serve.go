@@ -120,28 +120,18 @@ func (u *Updater) followInstall(s *station, a *command, r *record) error {
 		}
 		return u.record(s, renew, func(r *record) { r.Job = *a })
 	}
-	served := r.active()
-	err := u.record(s, assign, func(r *record) {
-		r.Job, r.Begun, r.Approved, r.Reason, r.Text = *a, 0, false, "", ""
-	})
-	if err != nil {
-		return err
-	}
-	s.unwait()
-	t := r.Tries[a.Digest]
-	switch {
-	case served.Digest == a.Digest && served.same(r.Good):
-		return u.end(s, runs, func(r *record) {})
+	e, reason, text := assign, Reason(""), ""
+	switch t := r.Tries[a.Digest]; {
+	case r.active().Digest == a.Digest && r.active().same(r.Good):
+		e = runs
 	case t.Failed > 0 && t.Last == a.Nonce:
-		return u.end(s, refuse, func(r *record) {
-			r.Reason, r.Text = TooManyTries, "it failed under this very command"
-		})
+		e, reason, text = decline, TooManyTries, "it failed under this very command"
 	case t.Failed >= maxFailed:
-		return u.end(s, refuse, func(r *record) {
-			r.Reason, r.Text = TooManyTries, fmt.Sprintf("it failed %d times on this station: publish another version", t.Failed)
-		})
+		e, reason, text = decline, TooManyTries, fmt.Sprintf("it failed %d times on this station: publish another version", t.Failed)
 	}
-	return nil
+	return u.end(s, e, func(r *record) {
+		r.Job, r.Begun, r.Approved, r.Reason, r.Text = *a, 0, false, reason, text
+	})
 }
 
 // end makes a transition after which bundles may be garbage.

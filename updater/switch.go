@@ -45,11 +45,16 @@ func (u *Updater) Approve(id string) error {
 	if s == nil {
 		return fmt.Errorf("approve the update: there is no station %q that follows a bundle", id)
 	}
-	if r := s.rec.Load(); r.Phase != Gated && r.Phase != Waiting {
-		return fmt.Errorf("approve the update of %s: nothing waits for an OK, it is %s", id, r.Phase)
+	phase := Phase("")
+	waits := func(r *record) bool {
+		phase = r.Phase
+		return phase == Gated || phase == Waiting
 	}
-	if err := u.record(s, approve, func(r *record) { r.Approved = true }); err != nil {
+	if err := u.recordIf(s, approve, waits, func(r *record) { r.Approved = true }); err != nil {
 		return fmt.Errorf("approve the update of %s: %w", id, err)
+	}
+	if phase != Gated && phase != Waiting {
+		return fmt.Errorf("approve the update of %s: nothing waits for an OK, it is %s", id, phase)
 	}
 	u.log.Info("an operator approves an update", "station", id)
 	return nil
@@ -143,13 +148,18 @@ func (u *Updater) goBack(ctx context.Context, s *station, reason Reason, text st
 			faults = append(faults, err)
 			continue
 		}
-		u.fact(s, back, func(r *record) {
-			r.failed(reason, text, u.now())
-			if by != nil || reason == Superseded {
-				r.forgive()
-			}
+		e := back
+		if by != nil {
+			e = recall
+		}
+		u.fact(s, e, func(r *record) {
 			if by != nil {
-				r.Job, r.Failure = *by, nil
+				r.Job, r.Begun, r.Approved, r.Reason, r.Text = *by, 0, false, reason, text
+			} else {
+				r.failed(reason, text, u.now())
+			}
+			if reason == Superseded { // nothing is known against it
+				r.forgive()
 			}
 			r.fallTo(p)
 			r.Since = u.now()

@@ -158,7 +158,7 @@ func (p *Puller) Metadata(ctx context.Context, name string, most int64) ([]byte,
 		if err = r.run(ctx); err == nil {
 			return m.joined(), nil
 		}
-		if !errors.Is(err, ErrWrong) || r.size == 0 {
+		if r.size == 0 || !errors.Is(err, ErrWrong) && !errors.Is(err, ErrRefused) {
 			break
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ const (
 	quick = 500 * time.Millisecond
 	late  = time.Second
 
-	firstPatience = 3 * time.Second // before any answer told how long one takes
+	firstPatience = 5 * time.Second // before any answer told how long one takes
 	leastPatience = time.Second
 	mostPatience  = 30 * time.Second
 	noRoomPause   = 50 * time.Millisecond // when the link has no room for a question
@@ -50,6 +51,9 @@ type request struct {
 	tid     uint32
 	session uint64
 	asked   []question // under way, in this order
+	given   []question // given up, and not come since
+
+	doubt map[int]time.Duration // of pieces asked for twice: how long it took from the first question
 
 	window  int
 	rtt     time.Duration // smoothed; 0 if not known
@@ -64,8 +68,9 @@ type request struct {
 // question is a piece under way.
 type question struct {
 	index int
-	at    time.Time
-	later int // answers to later questions that have come
+	at    time.Time // of the first
+	twice bool      // nobody knows which of the two an answer is to
+	later int       // answers to later questions that have come
 }
 
 // run asks until everything is there. It waits through cuts for as long as ctx
@@ -73,13 +78,13 @@ type question struct {
 func (r *request) run(ctx context.Context) error {
 	tid, in, done := r.p.listen()
 	defer done()
-	r.tid, r.window = tid, 1
+	r.tid, r.window, r.doubt = tid, 1, map[int]time.Duration{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !r.whole() {
 		link, session, changed := r.p.session()
 		if session != r.session { // what was asked before is lost with its connection
-			r.session, r.asked, r.backoff, r.pause = session, nil, 0, time.Time{}
+			r.session, r.asked, r.given, r.backoff, r.pause = session, nil, nil, 0, time.Time{}
 		}
 		next := time.Now().Add(time.Hour)
 		if session != 0 {
@@ -112,7 +117,7 @@ func (r *request) step(link Link, now time.Time) (next time.Time) {
 		return r.pause
 	}
 	if len(r.asked) > 0 && !now.Before(r.deadline()) {
-		r.asked, r.window = nil, 1
+		r.given, r.asked, r.window = append(r.given, r.asked...), nil, 1
 		if r.patience() < mostPatience {
 			r.backoff++
 		}
@@ -133,7 +138,11 @@ func (r *request) step(link Link, now time.Time) (next time.Time) {
 			r.moved = now
 		}
 		for _, i := range indexes {
-			r.asked = append(r.asked, question{index: i, at: now})
+			q, twice := found(&r.given, i)
+			if !twice {
+				q.at = now
+			}
+			r.asked = append(r.asked, question{index: i, at: q.at, twice: twice})
 		}
 		r.p.count(func(s *Stats) { s.Asked += uint64(len(indexes)) })
 	}
@@ -170,14 +179,20 @@ func (r *request) question() (*wire.Get, []int) {
 	return get, indexes
 }
 
+// found takes the question for a piece off a list.
+func found(list *[]question, index int) (q question, ok bool) {
+	i := slices.IndexFunc(*list, func(q question) bool { return q.index == index })
+	if i < 0 {
+		return q, false
+	}
+	q = (*list)[i]
+	*list = slices.Delete(*list, i, i+1)
+	return q, true
+}
+
 // under is the place of a piece among those under way, -1 if it isn't.
 func (r *request) under(index int) int {
-	for i := range r.asked {
-		if r.asked[i].index == index {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(r.asked, func(q question) bool { return q.index == index })
 }
 
 // patience is how long to wait for the next piece.
@@ -204,7 +219,7 @@ func (r *request) take(payload []byte, now time.Time) error {
 	case wire.Block_FAULT_REQUEST:
 		return fmt.Errorf("%w%s", ErrRefused, quoted(b.GetText()))
 	default: // busy, or what a newer fleet may say: later
-		r.asked = nil
+		r.asked, r.given = nil, nil
 		r.pause = now.Add(jitter(min(leastPatience<<r.busy, mostPatience)))
 		r.busy = min(r.busy+1, 5)
 		return nil
@@ -213,7 +228,15 @@ func (r *request) take(payload []byte, now time.Time) error {
 		return err
 	}
 	index := int(b.GetIndex())
-	if index >= r.pieces() || r.have.has(index) {
+	if index >= r.pieces() {
+		return r.unwanted(len(b.GetData()))
+	}
+	if r.have.has(index) {
+		r.moved = now
+		if rtt, ok := r.doubt[index]; ok { // so the one before answered the first question, and the link is that slow
+			r.rtt = max(r.rtt, min(rtt, mostPatience))
+			delete(r.doubt, index)
+		}
 		return r.unwanted(len(b.GetData()))
 	}
 	if len(b.GetData()) != r.length(index) {
@@ -251,12 +274,36 @@ func (r *request) length(index int) int {
 
 // arrived learns from an answer that was good.
 func (r *request) arrived(index int, now time.Time) {
-	r.moved, r.backoff, r.busy = now, 0, 0
+	r.moved, r.busy, r.backoff = now, 0, 0
 	at := r.under(index)
-	if at < 0 { // it was thought lost
-		return
+	q, ok := found(&r.given, index) // it was given up too early
+	if at >= 0 {
+		q, ok = r.asked[at], true
 	}
-	rtt := now.Sub(r.asked[at].at)
+	switch {
+	case ok && q.twice:
+		r.doubt[index] = now.Sub(q.at)
+	case ok:
+		r.measure(min(now.Sub(q.at), mostPatience))
+	}
+	kept := r.asked[:0]
+	for i, q := range r.asked {
+		if i < at {
+			q.later++
+		}
+		switch {
+		case i == at:
+		case q.later < overtaken:
+			kept = append(kept, q)
+		default:
+			r.given = append(r.given, q)
+		}
+	}
+	r.asked = kept
+}
+
+// measure smooths as TCP does, by an eighth of the new, and fits the window.
+func (r *request) measure(rtt time.Duration) {
 	if r.rtt == 0 {
 		r.rtt = rtt
 	}
@@ -267,24 +314,12 @@ func (r *request) arrived(index int, now time.Time) {
 	case rtt > late:
 		r.window = max(r.window-1, 1)
 	}
-	kept := r.asked[:0]
-	for i, q := range r.asked {
-		if i < at {
-			q.later++
-		}
-		if i != at && q.later < overtaken {
-			kept = append(kept, q)
-		}
-	}
-	r.asked = kept
 }
 
 // bad counts a piece that isn't what it has to be; it is asked for again.
 func (r *request) bad(index int, why error) error {
 	r.p.count(func(s *Stats) { s.Wrong++ })
-	if at := r.under(index); at >= 0 {
-		r.asked = append(r.asked[:at], r.asked[at+1:]...)
-	}
+	found(&r.asked, index)
 	if r.wrong++; r.wrong > mostWrong {
 		return fmt.Errorf("%w: %d of them came, the last: %w", ErrWrong, r.wrong, why)
 	}

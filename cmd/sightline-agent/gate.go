@@ -156,7 +156,9 @@ func inferSettings(cmd *cobra.Command, file string, threads int) (*assembly, int
 
 func (a *gateAnswer) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(a)
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false) // reasons say >
+		return enc.Encode(a)
 	}
 	state, raw := "PASSED", "without raw outputs: they were recorded on something else, or not at all"
 	if !a.OK {

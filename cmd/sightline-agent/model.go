@@ -210,10 +210,9 @@ func spread(to *[3]float64, from []float32) {
 func (c *choice) chooseRule(o modelOptions, m *bundle.Manifest) error {
 	spec := o.rule
 	if spec == "" && m != nil && o.count == "" {
-		if m.Rule.Module != "" && o.model != "" {
-			spec = filepath.Join(o.model, m.Rule.Module)
-		} else {
-			spec = m.Rule.Spec()
+		spec = m.Rule.Spec()
+		if module := m.Rule.Module; module != "" && o.model != "" {
+			spec = filepath.Join(o.model, module) + strings.TrimPrefix(spec, module) // with its parameters
 		}
 	}
 	if spec == "" {

@@ -70,6 +70,10 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"within":     cmdWithin,
 		"jsonlines":  cmdJSONLines,
 		"onnx":       cmdONNX,
+		"bundledir":  cmdBundleDir,
+		"mutate":     cmdMutate,
+		"pack":       cmdPack,
+		"tamper":     cmdTamper,
 	}
 }
 

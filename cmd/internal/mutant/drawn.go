@@ -29,19 +29,28 @@ func Drawn(dir string, pictures int) ([]string, error) {
 	return Draw(dir, "golden", 1, pictures)
 }
 
-// Draw writes JPEG pictures of drawn parts, good and bad, into a folder below
-// dir and gives their slash-separated paths relative to dir.
+// Draw writes JPEG pictures of drawn parts, every third with good ones alone,
+// into a folder below dir and gives their slash-separated paths relative to
+// dir. The same seed gives the same pictures.
 func Draw(dir, folder string, seed uint64, pictures int) ([]string, error) {
 	if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
 		return nil, fmt.Errorf("draw pictures: %w", err)
 	}
-	s, err := scene.New(scene.Config{Seed: seed, DefectRate: 0.6, Width: 640, Height: 360})
+	mixed, err := scene.New(scene.Config{Seed: seed, DefectRate: 0.6, Width: 640, Height: 360})
 	if err != nil {
 		return nil, err
 	}
-	f := s.NewFrame()
+	good, err := scene.New(scene.Config{Seed: seed, DefectRate: -1, Width: 640, Height: 360})
+	if err != nil {
+		return nil, err
+	}
+	f := mixed.NewFrame()
 	var names []string
 	for n := range pictures {
+		s := mixed
+		if n%3 == 2 {
+			s = good
+		}
 		if err := s.Frame(40*n+10, f); err != nil {
 			return nil, err
 		}

@@ -44,8 +44,9 @@ func newTestFleet(t testing.TB) *testFleet {
 	t.Cleanup(func() { f.must(f.store.Close()) })
 	f.ca, err = enroll.Init(filepath.Join(dir, "ca"), []string{"localhost", "127.0.0.1"})
 	f.must(err)
+	engine := newTestRollouts(t, f)
 	server, err := api.New(api.Config{
-		Store: f.store, Enroll: enroll.NewService(f.ca, f.store, enroll.Config{}), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: f.store, Rollouts: engine, Enroll: enroll.NewService(f.ca, f.store, enroll.Config{}), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	f.must(err)
 	config, err := f.ca.Server(f.store.Now())
@@ -54,10 +55,12 @@ func newTestFleet(t testing.TB) *testFleet {
 	f.must(err)
 	f.url = "https://" + l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	go func() { ended <- server.Run(ctx, tls.NewListener(l, config)) }()
+	go func() { ended <- engine.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
+		f.must(<-ended)
 		f.must(<-ended)
 	})
 	hash, err := auth.Hash(t.Context(), fleetPassword)

@@ -34,7 +34,8 @@ func newRoot() *cobra.Command {
 		Version: version,
 	}
 	root.AddCommand(newDemo(), newSceneCommand())
-	root.AddCommand(newLogin(), newLogout(), newDevices(), newResults())
+	root.AddCommand(newLogin(), newLogout(), newDevices(), newResults(), newRollout())
 	root.AddCommand(newTrust(), newBundle())
+	root.AddCommand(newKeys(), newPublish())
 	return root
 }

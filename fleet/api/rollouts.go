@@ -230,7 +230,7 @@ func (s *Server) pauseRollout(ctx context.Context, in *rolloutInput) (*rolloutOu
 }
 
 type resumeRolloutInput struct {
-	rolloutInput
+	ID   string `path:"id" maxLength:"32" doc:"id of the rollout"`
 	Body *struct {
 		Retry bool `json:"retry_failed,omitempty" doc:"devices that failed or were silent try once more; without, they count no more"`
 	}
@@ -241,7 +241,7 @@ func (s *Server) resumeRollout(ctx context.Context, in *resumeRolloutInput) (*ro
 }
 
 type endRolloutInput struct {
-	rolloutInput
+	ID   string `path:"id" maxLength:"32" doc:"id of the rollout"`
 	Body *struct {
 		Reason string `json:"reason,omitempty" maxLength:"200" doc:"why; it is kept"`
 	}

@@ -19,7 +19,7 @@ import (
 // Errors that callers tell apart. They come wrapped, with a text for people.
 var (
 	ErrRequest  = errors.New("the rollout can't be begun so")
-	ErrConflict = errors.New("the rollout can't be changed so now")
+	ErrConflict = errors.New("that can't be done now")
 	ErrUnknown  = errors.New("the fleet has no such bundle") // Lookup's
 	ErrLater    = errors.New("it can't be told now")         // Verify's, where it must be asked again
 )

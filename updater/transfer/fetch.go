@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +42,9 @@ func (w *Want) check() error {
 }
 
 func (w *Want) count() int { return int((w.Length-1)/int64(w.Piece)) + 1 }
+
+// name is what its files are called.
+func (w *Want) name() string { return hex.EncodeToString(w.Digest[:]) }
 
 // size is how many bytes a piece has.
 func (w *Want) size(index int) int {
@@ -102,7 +106,7 @@ func (p *Puller) Fetch(ctx context.Context, w Want, progress func(done, total in
 		if same || err != nil {
 			return pt.path(), err
 		}
-		p.cfg.Log.Warn("pieces of a bundle changed on the disk, they are fetched again", "bundle", fmt.Sprintf("%x", w.Digest))
+		p.cfg.Log.Warn("pieces of a bundle changed on the disk, they are fetched again", "bundle", w.name())
 	}
 	return "", fmt.Errorf("%w: each is what is signed, and the bundle isn't, or the disk doesn't keep what is written", ErrWrong)
 }
@@ -136,7 +140,7 @@ func (p *Puller) alone(ctx context.Context, digest [32]byte) (done func(), err e
 func (p *Puller) Remove(digest [32]byte) error {
 	var errs []error
 	for _, ending := range []string{partEnding, mapEnding, sumsEnding} {
-		if err := os.Remove(filepath.Join(p.cfg.Dir, fmt.Sprintf("%x", digest)+ending)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(filepath.Join(p.cfg.Dir, hex.EncodeToString(digest[:])+ending)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}

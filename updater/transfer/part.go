@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +43,7 @@ func openPart(dir string, w Want) (pt *part, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keep a transfer: %w", err)
 	}
-	pt = &part{want: w, base: filepath.Join(dir, hex.EncodeToString(w.Digest[:])), progress: func(int64, int64) {}, have: newSet(w.count())}
+	pt = &part{want: w, base: filepath.Join(dir, w.name()), progress: func(int64, int64) {}, have: newSet(w.count())}
 	_, err = os.Lstat(pt.path())
 	isNew := errors.Is(err, os.ErrNotExist)
 	if pt.data, err = openFile(pt.path()); err != nil {
@@ -57,7 +56,7 @@ func openPart(dir string, w Want) (pt *part, err error) {
 		}
 		return nil, err
 	}
-	if err := pt.openMap(); err != nil {
+	if err := pt.openMap(isNew); err != nil {
 		return nil, errors.Join(fmt.Errorf("keep a transfer: %w", err), pt.data.Close())
 	}
 	return pt, nil
@@ -69,25 +68,23 @@ func openFile(path string) (*os.File, error) {
 }
 
 // openMap reads which pieces were written. Without a usable map each piece may
-// have been.
-func (pt *part) openMap() (err error) {
+// have been, unless the part is new.
+func (pt *part) openMap(isNew bool) (err error) {
 	if pt.bitmap, err = openFile(pt.base + mapEnding); err != nil {
 		return err
 	}
 	n := len(pt.have.b)
 	b, err := io.ReadAll(io.LimitReader(pt.bitmap, int64(n)+1))
-	if err != nil || len(b) != n {
-		for i := range pt.want.count() {
-			pt.have.add(i)
-		}
-		return errors.Join(pt.bitmap.Truncate(0), pt.bitmap.Truncate(int64(n)))
+	usable := err == nil && len(b) == n && !isNew
+	if !usable {
+		err = errors.Join(pt.bitmap.Truncate(0), pt.bitmap.Truncate(int64(n)))
 	}
 	for i := range pt.want.count() {
-		if b[i/8]&(1<<(i%8)) != 0 {
+		if usable && b[i/8]&(1<<(i%8)) != 0 || !usable && !isNew {
 			pt.have.add(i)
 		}
 	}
-	return nil
+	return err
 }
 
 func (pt *part) close() error { return errors.Join(pt.data.Close(), pt.bitmap.Close()) }

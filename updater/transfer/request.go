@@ -224,10 +224,15 @@ func (r *request) take(payload []byte, now time.Time) error {
 		r.busy = min(r.busy+1, 5)
 		return nil
 	}
-	if err := r.sized(b); err != nil {
-		return err
-	}
 	index := int(b.GetIndex())
+	if size := int64(min(b.GetSize(), 1<<62)); r.size == 0 {
+		if size == 0 || size > r.most {
+			return fmt.Errorf("%w: it has %d bytes, 1 to %d will do", ErrWrong, size, r.most)
+		}
+		r.size = size
+	} else if size != r.size {
+		return r.bad(index, fmt.Errorf("it has %d bytes now, expected %d", size, r.size))
+	}
 	if index >= r.pieces() {
 		return r.unwanted(len(b.GetData()))
 	}
@@ -252,21 +257,6 @@ func (r *request) take(payload []byte, now time.Time) error {
 	return nil
 }
 
-// sized compares the file's size with what it has to be, or takes it.
-func (r *request) sized(b *wire.Block) error {
-	size := int64(min(b.GetSize(), 1<<62))
-	switch {
-	case size == r.size && size > 0:
-		return nil
-	case r.size == 0 && size > 0 && size <= r.most:
-		r.size = size
-		return nil
-	case r.size == 0:
-		return fmt.Errorf("%w: it has %d bytes, at most %d will do", ErrWrong, size, r.most)
-	}
-	return r.bad(int(b.GetIndex()), fmt.Errorf("it has %d bytes now, expected %d", size, r.size))
-}
-
 // length is how many bytes a piece has.
 func (r *request) length(index int) int {
 	return int(min(r.size-int64(index)*int64(r.piece), int64(r.piece)))
@@ -274,7 +264,7 @@ func (r *request) length(index int) int {
 
 // arrived learns from an answer that was good.
 func (r *request) arrived(index int, now time.Time) {
-	r.moved, r.busy, r.backoff = now, 0, 0
+	r.moved, r.busy = now, 0
 	at := r.under(index)
 	q, ok := found(&r.given, index) // it was given up too early
 	if at >= 0 {
@@ -285,6 +275,9 @@ func (r *request) arrived(index int, now time.Time) {
 		r.doubt[index] = now.Sub(q.at)
 	case ok:
 		r.measure(min(now.Sub(q.at), mostPatience))
+	}
+	if r.rtt > 0 {
+		r.backoff = 0
 	}
 	kept := r.asked[:0]
 	for i, q := range r.asked {

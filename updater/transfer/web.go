@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +120,7 @@ func later(err error) error {
 // open gets the bytes from from to before to of a file that has size bytes.
 func (w *web) open(ctx context.Context, what string, want *Want, from, to, size int64) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	url := w.base + "/v1/updates/" + what + "/" + hex.EncodeToString(want.Digest[:])
+	url := w.base + "/v1/updates/" + what + "/" + want.name()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		cancel()

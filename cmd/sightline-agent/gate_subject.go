@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -75,7 +76,7 @@ func unpacked(path string) (dir string, remove func() error, err error) {
 	}
 	dir = top + "/bundle"
 	if _, err := bundle.Unpack(f, dir, bundle.Limits{}); err != nil {
-		return "", func() error { return nil }, errors.Join(err, remove())
+		return "", func() error { return nil }, errors.Join(fmt.Errorf("%s: %w", path, err), remove())
 	}
 	return dir, remove, nil
 }

@@ -123,11 +123,7 @@ func (d *driver) gpu(dev nvml.Device) GPU {
 			g.Celsius = ptr(float64(c))
 		}
 	}
-	if d.has("nvmlDeviceGetMemoryInfo") {
-		if m, ret := dev.GetMemoryInfo(); ret == nvml.SUCCESS && m.Total > 0 && m.Used <= m.Total {
-			g.MemoryTotal, g.MemoryUsed = &m.Total, &m.Used
-		}
-	}
+	d.memory(dev, &g)
 	if d.has("nvmlDeviceGetPowerUsage") {
 		if mw, ret := dev.GetPowerUsage(); ret == nvml.SUCCESS && mw <= maxWatts*1000 {
 			g.Power = ptr(float64(mw) * milli)
@@ -145,6 +141,22 @@ func (d *driver) gpu(dev nvml.Device) GPU {
 		}
 	}
 	return g
+}
+
+// memory asks as nvidia-smi does: the first form of the question counts what
+// the driver reserves (0.6 GB on an H200) as used.
+func (d *driver) memory(dev nvml.Device, g *GPU) {
+	if d.has("nvmlDeviceGetMemoryInfo_v2") {
+		if m, ret := dev.GetMemoryInfo_v2(); ret == nvml.SUCCESS && m.Total > 0 && m.Used <= m.Total {
+			g.MemoryTotal, g.MemoryUsed = &m.Total, &m.Used
+			return
+		}
+	}
+	if d.has("nvmlDeviceGetMemoryInfo") {
+		if m, ret := dev.GetMemoryInfo(); ret == nvml.SUCCESS && m.Total > 0 && m.Used <= m.Total {
+			g.MemoryTotal, g.MemoryUsed = &m.Total, &m.Used
+		}
+	}
 }
 
 func hertz(mhz uint32, ret nvml.Return) *uint64 {

@@ -59,7 +59,7 @@ func TestLibraryIsAsked(t *testing.T) {
 		return
 	}
 	want := []GPU{{
-		Name: "NVIDIA RTX A2000 12GB", Load: to(0.37), Celsius: to(61.0), MemoryTotal: to[uint64](12 << 30), MemoryUsed: to[uint64](4 << 30),
+		Name: "NVIDIA RTX A2000 12GB", Load: to(0.37), Celsius: to(61.0), MemoryTotal: to[uint64](12 << 30), MemoryUsed: to[uint64](4e9),
 		Power: to(43.21), Clock: to[uint64](1200e6), ClockMax: to[uint64](2100e6), Throttled: []string{"too hot"},
 	}, orin}
 	d := standIn(t)
@@ -68,6 +68,17 @@ func TestLibraryIsAsked(t *testing.T) {
 		if diff := cmp.Diff(want, gpus, aboutEqual); diff != "" || len(problems) > 0 {
 			t.Errorf("%v %s", problems, diff)
 		}
+	}
+}
+
+// A library before 510 knows only the form that counts what is reserved as used.
+func TestLibraryWithoutTheNewMemoryQuestion(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	gpus, _ := standIn(t, "MEMORY_V1").ask()
+	if len(gpus) != 2 || gpus[0].MemoryUsed == nil || *gpus[0].MemoryUsed != 4<<30 {
+		t.Errorf("got %+v", gpus)
 	}
 }
 

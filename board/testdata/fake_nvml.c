@@ -50,6 +50,10 @@ int nvmlDeviceGetName(nvmlDevice_t d, char *s, unsigned n) {
 int nvmlDeviceGetUtilizationRates(nvmlDevice_t d, unsigned u[2]) { SUPPORTED; u[0] = OR(37, 101); u[1] = 5; return SUCCESS; }
 int nvmlDeviceGetTemperature(nvmlDevice_t d, int sensor, unsigned *c) { SUPPORTED; *c = sensor ? 999 : OR(61, 4294967295u); return SUCCESS; }
 int nvmlDeviceGetMemoryInfo(nvmlDevice_t d, unsigned long long m[3]) { SUPPORTED; m[0] = 12884901888ull; m[1] = 0; m[2] = OR(4294967296ull, ~0ull); return SUCCESS; }
+#ifndef MEMORY_V1
+struct memory { unsigned version; unsigned long long total, reserved, free, used; };
+int nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t d, struct memory *m) { SUPPORTED; m->total = 12884901888ull; m->reserved = 294967296; m->used = OR(4000000000ull, ~0ull); return SUCCESS; }
+#endif
 int nvmlDeviceGetPowerUsage(nvmlDevice_t d, unsigned *mw) { SUPPORTED; *mw = OR(43210, 4294967295u); return SUCCESS; }
 int nvmlDeviceGetClockInfo(nvmlDevice_t d, int clock, unsigned *mhz) { SUPPORTED; *mhz = clock == 1 ? OR(1200, 4294967295u) : 1; return SUCCESS; }
 int nvmlDeviceGetMaxClockInfo(nvmlDevice_t d, int clock, unsigned *mhz) { SUPPORTED; *mhz = clock == 1 ? OR(2100, 0) : 1; return SUCCESS; }

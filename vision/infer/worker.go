@@ -204,6 +204,7 @@ func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 			*digest = r.Ready.Digest
 			l.info = *r.Ready
 			l.info.Labels = labelNames(spec.Labels)
+			w.cfg.Log.Info("model loaded", "model", w.cfg.Model.name(), "provider", l.info.Provider, "runtime", l.info.Runtime, "passed", l.info.Passed)
 			l.ready.Store(true)
 			w.setLink(l)
 		case r.Result != nil:

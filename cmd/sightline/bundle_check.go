@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -19,30 +20,29 @@ const maxModelFile = 2 << 30
 
 // checkFiles looks at names and kinds, all of them, and then at the whole.
 func (l *lint) checkFiles() {
-	before := len(l.found)
 	err := fs.WalkDir(l.fsys, ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || p == bundle.SumsFile {
 			return err
 		}
 		if err := bundle.CheckPath(p); err != nil {
 			l.error(p, "rename it, or take it out of the folder", "%v", err)
-		} else if !d.Type().IsRegular() {
-			l.error(p, "put the file itself there", "it is no regular file, and a bundle holds nothing else")
+			return nil
 		}
-		return nil
+		if !d.Type().IsRegular() {
+			l.error(p, "put the file itself there", "it is no regular file, and a bundle holds nothing else")
+			return nil
+		}
+		st, err := d.Info()
+		if err == nil {
+			l.files[p] = st.Size()
+		}
+		return err
 	})
+	if err == nil && len(l.found) == 0 {
+		_, err = bundle.List(l.fsys)
+	}
 	if err != nil {
 		l.error("the folder", "", "%v", err)
-	}
-	if len(l.found) > before {
-		return
-	}
-	files, err := bundle.List(l.fsys)
-	if err != nil {
-		l.error("the folder", "", "%v", err)
-	}
-	for _, f := range files {
-		l.files[f.Path] = f
 	}
 }
 
@@ -74,13 +74,13 @@ func (l *lint) checkManifest() {
 }
 
 // has tells whether a file that the manifest names is there, and finds fault if not.
-func (l *lint) has(key, path string) bool {
-	if path == "" || bundle.CheckPath(path) != nil {
+func (l *lint) has(key, file string) bool {
+	if file == "" || bundle.CheckPath(file) != nil {
 		return false // the manifest's check told it
 	}
-	l.named[path] = true
-	if _, err := fs.Stat(l.fsys, path); err != nil {
-		l.error(key, "put the file into the folder, or correct the name", "%s is not in the bundle", path)
+	l.named[file] = true
+	if _, err := fs.Stat(l.fsys, file); err != nil {
+		l.error(key, "put the file into the folder, or correct the name", "%s is not in the bundle", file)
 		return false
 	}
 	return true
@@ -91,8 +91,8 @@ func (l *lint) checkModel() {
 	if !l.has("model.file", m.File) {
 		return
 	}
-	if f := l.files[m.File]; f.Size > maxModelFile {
-		l.error("model.file", "", "%s has %d bytes, a device reads at most %d", m.File, f.Size, maxModelFile)
+	if size := l.files[m.File]; size > maxModelFile {
+		l.error("model.file", "", "%s has %d bytes, a device reads at most %d", m.File, size, maxModelFile)
 		return
 	}
 	data, err := fs.ReadFile(l.fsys, m.File)
@@ -152,7 +152,7 @@ func (l *lint) checkLabels() {
 		l.error("model", "", "%v", err)
 		return
 	case len(names) > 0 && len(names) != len(spec.Labels):
-		l.error("model.labels", "name all of them in the model's order", "%d are named, the model has %s", len(names), counted(len(spec.Labels), "class"))
+		l.error("model.labels", "name all of them in the model's order", "%d are named, the model has %s", len(names), several(len(spec.Labels), "class"))
 		return
 	}
 	for i, name := range names {
@@ -239,9 +239,12 @@ func (l *lint) checkPapers() {
 		return
 	}
 	if b, err := fs.ReadFile(l.fsys, m.Card); err == nil && strings.Contains(string(b), untold) {
-		l.warn("card", "fill in "+m.Card, "%s", counted(strings.Count(string(b), untold), "thing")+" in it still "+untold)
+		l.warn("card", "fill in "+m.Card, "%s", several(strings.Count(string(b), untold), "thing")+" in it still "+untold)
 	}
 }
+
+// again is what to do about golden vectors that don't fit.
+const again = "record them again: sightline bundle golden DIR --pictures FILE…"
 
 func (l *lint) checkGolden() {
 	_, there := l.files[bundle.GoldenFile]
@@ -257,7 +260,10 @@ func (l *lint) checkGolden() {
 	g, err := bundle.ReadGolden(l.fsys)
 	if err != nil {
 		for _, one := range faults(err) {
-			l.error(bundle.GoldenFile, "record them again: sightline bundle golden DIR --pictures FILE…", "%v", one)
+			l.error(bundle.GoldenFile, again, "%v", one)
+		}
+		for p := range l.files { // nobody can tell which pictures are meant
+			l.named[p] = l.named[p] || path.Dir(p) == path.Dir(bundle.GoldenFile)
 		}
 		return
 	}
@@ -281,7 +287,7 @@ func (l *lint) checkGolden() {
 func (l *lint) checkVector(v bundle.Vector, known map[string]bool) {
 	for _, d := range v.Detections {
 		if !known[d.Label] {
-			l.error(bundle.GoldenFile, "record them again: sightline bundle golden DIR --pictures FILE…", "%s expects label %q, which the manifest doesn't have", v.Picture, d.Label)
+			l.error(bundle.GoldenFile, again, "%s expects label %q, which the manifest doesn't have", v.Picture, d.Label)
 			break
 		}
 	}

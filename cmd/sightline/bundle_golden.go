@@ -102,7 +102,7 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, on %s %s with ONNX Runtime %s\n", filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)),
-		counted(len(g.Vectors), "picture"), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
+		several(len(g.Vectors), "picture"), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
 	return err
 }
 

@@ -176,7 +176,7 @@ func (o *initOptions) sayLabels(d *draft) {
 	case d.info.Labels != nil:
 		d.said = append(d.said, "labels of the file's metadata: "+listed(names))
 	default:
-		d.open = append(d.open, "model.labels: the file names none of its "+counted(len(names), "class")+", so they are called "+listed(names))
+		d.open = append(d.open, "model.labels: the file names none of its "+several(len(names), "class")+", so they are called "+listed(names))
 	}
 	d.open = append(d.open, "the role of each label: part (gets a verdict), defect (belongs to a part), ignored")
 	o.licence = cmp.Or(o.licence, licenceOf(d.info.License))

@@ -66,7 +66,7 @@ errors; warnings alone give 0.`,
 type lint struct {
 	fsys     fs.FS
 	found    []finding
-	files    map[string]bundle.File
+	files    map[string]int64 // their sizes in bytes
 	manifest *bundle.Manifest // nil if it can't be decoded
 	info     *infer.Info      // nil if the model can't be read
 	named    map[string]bool  // files that something refers to
@@ -74,7 +74,7 @@ type lint struct {
 
 // lintBundle finds all that it can.
 func lintBundle(ctx context.Context, fsys fs.FS) *lint {
-	l := &lint{fsys: fsys, found: []finding{}, files: map[string]bundle.File{}, named: map[string]bool{bundle.ManifestFile: true, bundle.SumsFile: true}}
+	l := &lint{fsys: fsys, found: []finding{}, files: map[string]int64{}, named: map[string]bool{bundle.ManifestFile: true, bundle.SumsFile: true}}
 	l.checkFiles()
 	l.checkManifest()
 	if l.manifest != nil {
@@ -109,8 +109,8 @@ func (l *lint) count(level string) int {
 
 // bytes of all files.
 func (l *lint) bytes() (n int64) {
-	for _, f := range l.files {
-		n += f.Size
+	for _, size := range l.files {
+		n += size
 	}
 	return n
 }
@@ -144,13 +144,13 @@ func (l *lint) write(w io.Writer, name string) error {
 	case wrong+odd == 0:
 		fmt.Fprintf(&b, "%s: nothing to say against it\n", name)
 	default:
-		fmt.Fprintf(&b, "%s: %s, %s\n", name, counted(wrong, "error"), counted(odd, "warning"))
+		fmt.Fprintf(&b, "%s: %s, %s\n", name, several(wrong, "error"), several(odd, "warning"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func counted(n int, what string) string {
+func several(n int, what string) string {
 	switch {
 	case n == 1:
 		return "1 " + what
@@ -163,8 +163,8 @@ func counted(n int, what string) string {
 // faults takes apart what an error joins.
 func faults(err error) []error {
 	for e := err; e != nil; e = errors.Unwrap(e) {
-		if several, ok := e.(interface{ Unwrap() []error }); ok {
-			return several.Unwrap()
+		if joined, ok := e.(interface{ Unwrap() []error }); ok {
+			return joined.Unwrap()
 		}
 	}
 	return []error{err}

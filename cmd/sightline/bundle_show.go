@@ -209,7 +209,7 @@ func (s *shown) writeGolden(line func(key, format string, args ...any)) {
 		return
 	}
 	line("golden", "%s: %d PASS, %d FAIL, %d NONE; recorded on %s %s with ONNX Runtime %s",
-		counted(g.Pictures, "picture"), g.Verdicts["PASS"], g.Verdicts["FAIL"], g.Verdicts["NONE"], g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
+		several(g.Pictures, "picture"), g.Verdicts["PASS"], g.Verdicts["FAIL"], g.Verdicts["NONE"], g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
 	raw := "no raw outputs"
 	if g.Raw {
 		raw = fmt.Sprintf("raw outputs ± %v of the largest", g.Tolerance.Raw)

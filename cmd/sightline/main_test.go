@@ -18,7 +18,9 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("GOCOVERDIR", os.Getenv("GOCOVERDIR"))
-			return nil
+			drawn, err := filepath.Abs("../../vision/models/drawn-parts")
+			e.Setenv("DRAWN", drawn) // the shipped model's folder
+			return err
 		},
 	})
 }

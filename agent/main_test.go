@@ -157,7 +157,7 @@ type belt struct {
 	frame   vision.Frame
 	n       int // pictures so far
 	flights chan *flight
-	least   map[string]float32 // by loadout: lowest score that its model tells
+	misses  func(loadout string, d vision.Detection) bool // what a model fails to see; nil: nothing
 }
 
 // newBelt is a belt whose parts always follow each other, before a station with
@@ -243,7 +243,7 @@ func (b *belt) look(f *flight) {
 		to.result = r
 		to.result.Detections = nil
 		for _, d := range r.Detections {
-			if d.Score >= b.least[to.lane.About.Name] {
+			if b.misses == nil || !b.misses(to.lane.About.Name, d) {
 				to.result.Detections = append(to.result.Detections, d)
 			}
 		}

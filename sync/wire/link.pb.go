@@ -601,7 +601,10 @@ type StationState struct {
 	None          uint64                 `protobuf:"varint,11,opt,name=none,proto3" json:"none,omitempty"`
 	Frames        uint64                 `protobuf:"varint,12,opt,name=frames,proto3" json:"frames,omitempty"` // captured
 	Inferred      uint64                 `protobuf:"varint,13,opt,name=inferred,proto3" json:"inferred,omitempty"`
-	Rate          float32                `protobuf:"fixed32,14,opt,name=rate,proto3" json:"rate,omitempty"` // pictures a second
+	Rate          float32                `protobuf:"fixed32,14,opt,name=rate,proto3" json:"rate,omitempty"`                                   // pictures a second
+	Bundle        string                 `protobuf:"bytes,15,opt,name=bundle,proto3" json:"bundle,omitempty"`                                 // name of the signed bundle that it follows; empty for none
+	BundleDigest  string                 `protobuf:"bytes,16,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"` // SHA-256 of the signed bundle's archive that runs, hex; empty for what wasn't one
+	Unsigned      bool                   `protobuf:"varint,17,opt,name=unsigned,proto3" json:"unsigned,omitempty"`                            // it runs a file that nobody signed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -732,6 +735,27 @@ func (x *StationState) GetRate() float32 {
 		return x.Rate
 	}
 	return 0
+}
+
+func (x *StationState) GetBundle() string {
+	if x != nil {
+		return x.Bundle
+	}
+	return ""
+}
+
+func (x *StationState) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
+	}
+	return ""
+}
+
+func (x *StationState) GetUnsigned() bool {
+	if x != nil {
+		return x.Unsigned
+	}
+	return false
 }
 
 // Warning is a health warning that holds now.
@@ -1204,7 +1228,7 @@ const file_link_proto_rawDesc = "" +
 	"\bstations\x18\x06 \x03(\v2\x1a.sightline.v1.StationStateR\bstations\x121\n" +
 	"\bwarnings\x18\a \x03(\v2\x15.sightline.v1.WarningR\bwarnings\x124\n" +
 	"\ajournal\x18\b \x01(\v2\x1a.sightline.v1.JournalStateR\ajournal\x12)\n" +
-	"\x05board\x18\t \x01(\v2\x13.sightline.v1.BoardR\x05board\"\xd2\x02\n" +
+	"\x05board\x18\t \x01(\v2\x13.sightline.v1.BoardR\x05board\"\xab\x03\n" +
 	"\fStationState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\tR\x04line\x12\x14\n" +
@@ -1220,7 +1244,10 @@ const file_link_proto_rawDesc = "" +
 	"\x04none\x18\v \x01(\x04R\x04none\x12\x16\n" +
 	"\x06frames\x18\f \x01(\x04R\x06frames\x12\x1a\n" +
 	"\binferred\x18\r \x01(\x04R\binferred\x12\x12\n" +
-	"\x04rate\x18\x0e \x01(\x02R\x04rate\"\x8f\x01\n" +
+	"\x04rate\x18\x0e \x01(\x02R\x04rate\x12\x16\n" +
+	"\x06bundle\x18\x0f \x01(\tR\x06bundle\x12#\n" +
+	"\rbundle_digest\x18\x10 \x01(\tR\fbundleDigest\x12\x1a\n" +
+	"\bunsigned\x18\x11 \x01(\bR\bunsigned\"\x8f\x01\n" +
 	"\aWarning\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1a\n" +
 	"\bseverity\x18\x02 \x01(\rR\bseverity\x12\x18\n" +

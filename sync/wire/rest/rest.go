@@ -57,6 +57,7 @@ type Result struct {
 	Attempt       int            `json:"attempt" doc:"1 for the first inspection of the part"`
 	Model         Version        `json:"model" doc:"what looked at it"`
 	Rule          Version        `json:"rule" doc:"what decided"`
+	Bundle        string         `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that model and rule came in, hex; absent for what wasn't signed"`
 	Picture       string         `json:"picture,omitempty" doc:"where its picture is, while the device has it"`
 }
 
@@ -105,7 +106,7 @@ func FromWire(seq uint64, r *wire.Result) Result {
 		FirstFrame: p.First, LastFrame: p.Last, FirstCaptured: p.Seen, LastCaptured: p.LastSeen,
 		Decided: wire.Time(r.GetDecided()), LatencyMS: MS(time.Duration(r.GetLatency())), Attempt: int(r.GetAttempt()),
 		Model: Version{Name: r.GetModel(), Digest: r.GetModelDigest()},
-		Rule:  Version{Name: r.GetRule(), Digest: r.GetRuleDigest()},
+		Rule:  Version{Name: r.GetRule(), Digest: r.GetRuleDigest()}, Bundle: r.GetBundleDigest(),
 	}
 	for _, e := range p.Defects {
 		out.Evidence = append(out.Evidence, Evidence{Label: e.Label, Score: Finite(e.Score), Frames: e.Frames, Box: NewBox(e.Box)})

@@ -179,8 +179,10 @@ func serveFile(hc huma.Context, f *os.File, digest string) {
 
 type bundleOutput struct{ Body Bundle }
 
+// putTargetInput has its own Digest: huma sets none of an embedded struct whose
+// name isn't exported.
 type putTargetInput struct {
-	targetInput
+	Digest string `path:"sha256" minLength:"64" maxLength:"64" pattern:"^[0-9a-f]+$" doc:"SHA-256 of the archive, hex"`
 	upload
 }
 

@@ -114,8 +114,8 @@ func readCopy(path, name string) (gen uint64, body []byte, err error) {
 	head, rest, _ := bytes.Cut(b, []byte("\n"))
 	var length int
 	var sum uint32
-	if n, err := fmt.Sscanf(string(head)+"\n", copyHeader, &gen, &length, &sum); n != 3 || err != nil ||
-		length < 0 || length > len(rest) || gen == 0 {
+	_, err = fmt.Sscanf(string(head)+"\n", copyHeader, &gen, &length, &sum)
+	if err != nil || length < 0 || length > len(rest) || gen == 0 || string(head)+"\n" != fmt.Sprintf(copyHeader, gen, length, sum) {
 		return 0, nil, fmt.Errorf("%s: its first line isn't one", path)
 	}
 	if body = rest[:length]; copySum(name, gen, body) != sum {

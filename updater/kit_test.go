@@ -36,6 +36,7 @@ type device struct {
 	build    time.Time
 	zone     *time.Location
 	u        *Updater
+	ctx      context.Context // of Run
 	end      func()
 
 	mu      sync.Mutex
@@ -103,6 +104,7 @@ func (d *device) start() *device {
 
 func (d *device) run() *device {
 	ctx, cancel := context.WithCancel(context.Background())
+	d.ctx = ctx
 	done := make(chan struct{})
 	u := d.u
 	go func() {
@@ -177,10 +179,11 @@ func (d *device) last() *wire.Report {
 	return d.reports[len(d.reports)-1]
 }
 
-func (d *device) count() int {
+// told says whether a report had the text.
+func (d *device) told(text string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.reports)
+	return slices.ContainsFunc(d.reports, func(r *wire.Report) bool { return strings.Contains(r.GetText(), text) })
 }
 
 // runs is the digest that the first station runs; also by the record.
@@ -219,4 +222,12 @@ func (l logTo) Write(b []byte) (int, error) {
 		l.t.Log(strings.TrimSpace(string(b)))
 	}
 	return len(b), nil
+}
+
+// next is how far the first station is with its command.
+func (d *device) next() NextBundle {
+	if n := d.u.Status()[0].Next; n != nil {
+		return *n
+	}
+	return NextBundle{}
 }

@@ -197,6 +197,9 @@ func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err erro
 	if c.behaviour == "wrong" {
 		c.p.t.Error("a bundle was activated that its gate refuses")
 	}
+	if c.behaviour == "liar" {
+		return c.p.seq, 7, nil
+	}
 	c.p.serves[c.station] = &served{digest: c.digest, behaviour: c.behaviour, since: time.Now(), after: c.p.seq}
 	c.done = true
 	c.p.workers--

@@ -1,0 +1,241 @@
+package updater
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/updater/bundle"
+)
+
+// refusedFor sends an install and expects that it is refused with the reason,
+// while what ran before runs on.
+func (d *device) refusedFor(c *wire.Command, reason Reason) {
+	d.t.Helper()
+	before := d.runs()
+	d.u.Command(c)
+	d.until(c, Rejected)
+	if got := d.failure(); got != reason {
+		d.t.Errorf("refused for %q, want %q: %s", got, reason, d.u.Status()[0].Failure.Text)
+	}
+	if got := d.runs(); got != before {
+		d.t.Errorf("runs %q, before it was %q", got, before)
+	}
+	if len(d.contents()) > 0 && !slices.Equal(d.contents(), []string{before}) {
+		d.t.Errorf("on disk is %v", d.contents())
+	}
+}
+
+func TestTamperedBytes(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.repo.tamper = func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
+		d.start()
+		d.refusedFor(order(wire.Command_ACT_INSTALL, "r", "1", one), Untrusted)
+	})
+}
+
+// TestAnotherBundlesBytes: what is fetched is a good bundle, signed, but not
+// the one.
+func TestAnotherBundlesBytes(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		var other bytes.Buffer
+		must(bundle.Pack(bundleFS("caps", "0", "good"), &other))(t)
+		d.repo.tamper = func([]byte) []byte { return other.Bytes() }
+		d.start()
+		d.refusedFor(order(wire.Command_ACT_INSTALL, "r", "1", one), Untrusted)
+	})
+}
+
+// TestCommandOfAStolenFleet: a command is no authority.
+func TestCommandOfAStolenFleet(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.repo.publish(t, "caps", "2", "good")
+		bottles := d.repo.publish(t, "bottles", "1", "good")
+		d.start()
+		unsigned := sha256.Sum256([]byte("mine"))
+		c := order(wire.Command_ACT_INSTALL, "unsigned", "9", "")
+		c.Digest = unsigned[:]
+		d.refusedFor(c, Untrusted)
+		d.refusedFor(order(wire.Command_ACT_INSTALL, "another's digest", "2", one), Untrusted)
+
+		c = order(wire.Command_ACT_INSTALL, "another's path", "1", bottles)
+		c.Target = bundle.TargetPath("bottles", "1")
+		d.u.Command(c)
+		d.wait("an answer", func() bool { return d.told(`isn't of the bundle "caps"`) })
+		for name, change := range map[string]func(*wire.Command){
+			"digest":     func(c *wire.Command) { c.Digest = c.Digest[1:] },
+			"nonce":      func(c *wire.Command) { c.Nonce = nil },
+			"act":        func(c *wire.Command) { c.Act = 77 },
+			"longer":     func(c *wire.Command) { c.Rollout = strings.Repeat("r", 1000) },
+			"no station": func(c *wire.Command) { c.Bundle, c.Target = "lids", bundle.TargetPath("lids", "1") },
+		} {
+			c := order(wire.Command_ACT_INSTALL, name, "1", one)
+			change(c)
+			d.u.Command(c)
+			d.wait("an answer about "+name, func() bool { return d.told(name) })
+		}
+		if got := d.runs(); got != "" {
+			t.Errorf("runs %q", got)
+		}
+	})
+}
+
+// TestBundleUnderAnothersName: it is signed under a name that it doesn't call
+// itself.
+func TestBundleUnderAnothersName(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publishFile(t, "caps", "1", bundleFS("bottles", "1", "good"))
+		d.start()
+		d.refusedFor(order(wire.Command_ACT_INSTALL, "r", "1", one), Damaged)
+	})
+}
+
+func TestSignedRubbish(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		b := []byte("no bundle at all")
+		sum := sha256.Sum256(b)
+		one := d.repo.sign(t, "caps", "1", hexSum(sum), b)
+		d.start()
+		d.refusedFor(order(wire.Command_ACT_INSTALL, "r", "1", one), Damaged)
+	})
+}
+
+// TestOldCommandDoesNotComeBack: messages may come twice, and late.
+func TestOldCommandDoesNotComeBack(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		two := d.repo.publish(t, "caps", "2", "good")
+		d.start()
+		old := d.install("r1", "1", one)
+		d.until(old, Committed)
+		d.until(d.install("r2", "2", two), Committed)
+		d.u.Command(old)
+		time.Sleep(10 * time.Minute)
+		if got := d.runs(); got != two {
+			t.Errorf("runs %q", got)
+		}
+		d.restart()
+		d.u.Command(old)
+		time.Sleep(10 * time.Minute)
+		if got := d.runs(); got != two {
+			t.Errorf("after a restart runs %q", got)
+		}
+	})
+}
+
+// TestSuccessIsNotToldWhileTheOldOneRuns: the plant says that it has switched
+// and hasn't.
+func TestSuccessIsNotToldWhileTheOldOneRuns(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		two := d.repo.publish(t, "caps", "2", "liar")
+		d.start()
+		d.until(d.install("r1", "1", one), Committed)
+		c := d.install("r2", "2", two)
+		d.until(c, RolledBack)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, r := range d.reports {
+			if !bytes.Equal(r.GetDigest(), c.GetDigest()) {
+				continue
+			}
+			if r.GetProof() != nil || r.GetStations()[0].GetPhase() == wire.Phase_PHASE_COMMITTED {
+				t.Fatalf("told is %v", r)
+			}
+		}
+	})
+}
+
+// TestProofNamesOnlyThisBundlesVerdicts: signed is what each station told by
+// the bundle after it was activated.
+func TestProofNamesOnlyThisBundlesVerdicts(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.stations = append(d.stations, Station{ID: "two", Bundle: "caps"})
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		c := d.install("r1", "1", one)
+		d.until(c, Committed)
+		d.wait("a proof", func() bool { return d.last().GetProof() != nil })
+		var s wire.Statement
+		if err := wire.Unmarshal(d.last().GetProof().GetStatement(), &s); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(s.GetNonce(), c.GetNonce()) || !bytes.Equal(s.GetDigest(), c.GetDigest()) || s.GetRollout() != "r1" ||
+			len(s.GetProcess()) != 16 || s.GetGate().GetPassed() != 3 || len(s.GetStations()) != 2 {
+			t.Errorf("stated is %v", &s)
+		}
+		for _, ran := range s.GetStations() {
+			if len(ran.GetSeq()) < defaultVerdicts || ran.GetEpoch() != 7 || slices.Min(ran.GetSeq()) <= ran.GetAfter() {
+				t.Errorf("stated is %v", ran)
+			}
+		}
+	})
+}
+
+// TestProofWaitsForAllStations: one that doesn't run it keeps the device's
+// proof away.
+func TestProofWaitsForAllStations(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.stations = append(d.stations, Station{ID: "two", Bundle: "caps", Policy: Ask})
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		d.install("r1", "1", one)
+		time.Sleep(10 * time.Minute)
+		if r := d.last(); r.GetProof() != nil || r.GetStations()[0].GetPhase() != wire.Phase_PHASE_COMMITTED ||
+			r.GetStations()[1].GetReason() != string(WaitsForOperator) {
+			t.Errorf("told is %v", r)
+		}
+		if err := d.u.Approve("two"); err != nil {
+			t.Error(err)
+		}
+		d.wait("a proof", func() bool { return d.last().GetProof() != nil })
+	})
+}
+
+// TestMutatedStick: a folder is checked as the fleet is.
+func TestMutatedStick(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		file := filepath.Join(d.repo.dir, "targets", "bundles", "caps", one+".1.slb")
+		whole := must(os.ReadFile(file))(t)
+		bad := bytes.Clone(whole)
+		bad[len(bad)/3] ^= 4
+		if err := os.WriteFile(file, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.u.Local(t.Context(), d.repo.dir); err == nil || !strings.Contains(err.Error(), errDigest.Error()) {
+			t.Errorf("error is %v", err)
+		}
+		newer := filepath.Join(filepath.Dir(file), "9.slb")
+		if err := os.WriteFile(newer, whole, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.u.Local(t.Context(), d.repo.dir); err == nil || !strings.Contains(err.Error(), "bundles/caps/9.slb") {
+			t.Errorf("error is %v", err)
+		}
+		stamp := filepath.Join(d.repo.dir, "metadata", "timestamp.json")
+		old := must(os.ReadFile(stamp))(t)
+		if err := os.WriteFile(stamp, bytes.Replace(old, []byte(`"version":1`), []byte(`"version":2`), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.u.Local(t.Context(), d.repo.dir); err == nil || !strings.Contains(err.Error(), "timestamp.json") {
+			t.Errorf("error is %v", err)
+		}
+		if n := len(d.contents()); n != 0 || d.runs() != "" {
+			t.Errorf("%d bundles are on disk, %q runs", n, d.runs())
+		}
+	})
+}
+
+func hexSum(sum [32]byte) string { return hex.EncodeToString(sum[:]) }

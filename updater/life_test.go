@@ -1,0 +1,531 @@
+package updater
+
+import (
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/updater/bundle"
+)
+
+// settled has a device with two good bundles, the second of which runs.
+func settled(t *testing.T, d *device) (one, two string) {
+	t.Helper()
+	one = d.repo.publish(t, "caps", "1", "good")
+	two = d.repo.publish(t, "caps", "2", "good")
+	d.start()
+	d.until(d.install("s1", "1", one), Committed)
+	d.until(d.install("s2", "2", two), Committed)
+	return one, two
+}
+
+// rot changes one byte of a bundle on disk.
+func (d *device) rot(digest string) {
+	d.t.Helper()
+	file := filepath.Join(d.dir, contentDir, digest, "noise.bin")
+	b := must(os.ReadFile(file))(d.t)
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func TestBadBundlesGoBack(t *testing.T) {
+	for behaviour, reason := range map[string]Reason{"slow": Slow, "crash": Crashes, "blind": NoneRate, "hot": Hot} {
+		t.Run(behaviour, func(t *testing.T) {
+			in(t, func(t *testing.T, d *device) {
+				_, two := settled(t, d)
+				bad := d.repo.publish(t, "caps", "3", behaviour)
+				d.until(d.install("bad", "3", bad), RolledBack)
+				if d.runs() != two || d.failure() != reason {
+					t.Errorf("runs %q after %q", d.runs(), d.failure())
+				}
+				if d.wait("the report", func() bool { return d.last().GetStations()[0].GetPhase() == wire.Phase_PHASE_ROLLED_BACK }); d.last().GetProof() != nil {
+					t.Error("what was rolled back is proved")
+				}
+				if slices.Contains(d.contents(), bad) {
+					t.Error("it is on disk still")
+				}
+			})
+		})
+	}
+}
+
+// TestFirstBundleGoesBack: to what the configuration names.
+func TestFirstBundleGoesBack(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		bad := d.repo.publish(t, "caps", "1", "crash")
+		d.start()
+		d.until(d.install("r", "1", bad), RolledBack)
+		if d.runs() != "" || !d.u.Status()[0].Active.Factory {
+			t.Errorf("runs %q", d.runs())
+		}
+	})
+}
+
+// TestBadBundleLoopIsBounded: a bundle that failed isn't tried again under the
+// same command, however often that comes, nor after a restart; and not without
+// end under others.
+func TestBadBundleLoopIsBounded(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		bad := d.repo.publish(t, "caps", "1", "wrong")
+		d.start()
+		c := order(wire.Command_ACT_INSTALL, "r0", "1", bad)
+		d.refusedFor(c, GoldenGate)
+		for range 3 {
+			d.u.Command(c)
+			time.Sleep(10 * time.Minute)
+			d.restart()
+		}
+		if n := d.plant.gates[bad]; n != 1 {
+			t.Errorf("it was tried %d times", n)
+		}
+		for i, rollout := range []string{"r1", "r2", "r3", "r4", "r5", "r6"} {
+			d.until(d.install(rollout, "1", bad), Rejected)
+			if n, want := d.plant.gates[bad], min(i+2, maxFailed); n != want {
+				t.Errorf("after %s it was tried %d times, want %d", rollout, n, want)
+			}
+		}
+		if r := d.u.stations[0].rec.Load(); r.Reason != TooManyTries || r.Tries[bad].Failed != maxFailed {
+			t.Errorf("on record is %s, %+v", r.Reason, r.Tries)
+		}
+	})
+}
+
+// TestDeadlyBundleLoopIsBounded: a bundle that takes the whole program down
+// while it is loaded, or when it is activated.
+func TestDeadlyBundleLoopIsBounded(t *testing.T) {
+	for _, when := range []string{"load", "activate"} {
+		t.Run(when, func(t *testing.T) {
+			in(t, func(t *testing.T, d *device) {
+				dead, gone := false, make(chan struct{})
+				d.step = func(string) error {
+					if dead {
+						return os.ErrClosed // nothing is written after the end
+					}
+					return nil
+				}
+				d.plant.die = func(at string) {
+					if at == when {
+						dead = true
+						close(gone)
+						<-d.ctx.Done()
+					}
+				}
+				bad := d.repo.publish(t, "caps", "1", "deadly")
+				d.start()
+				c := d.install("r", "1", bad)
+				for n := 1; n <= maxBegun; n++ {
+					<-gone
+					d.end()
+					dead, gone = false, make(chan struct{})
+					d.start()
+					if d.runs() != "" {
+						t.Errorf("runs %q", d.runs())
+					}
+				}
+				d.until(c, Rejected)
+				if d.failure() != TooManyTries {
+					t.Errorf("refused for %q", d.failure())
+				}
+			})
+		})
+	}
+}
+
+// TestRestartsDuringProbation: two are forgiven; at the third the bundle
+// doesn't run any more.
+func TestRestartsDuringProbation(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		_, two := settled(t, d)
+		three := d.repo.publish(t, "caps", "3", "good")
+		c := d.install("r", "3", three)
+		d.until(c, Probation)
+		for range maxBoots {
+			d.restart()
+			if d.runs() != three {
+				t.Errorf("runs %q", d.runs())
+			}
+		}
+		d.restart()
+		if d.runs() != two || d.failure() != Restarts {
+			t.Errorf("runs %q after %q", d.runs(), d.failure())
+		}
+		d.until(c, RolledBack)
+	})
+}
+
+func TestDamagedStateFallsBack(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		_, two := settled(t, d)
+		d.end()
+		base := filepath.Join(d.dir, stateDir, "station-one")
+		newest := base + copySuffixes[1-d.u.stations[0].file.older]
+		if err := os.WriteFile(newest, []byte("rot"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(d.dir, stateDir, "device.a"), 5); err != nil {
+			t.Fatal(err)
+		}
+		d.start()
+		if got := d.runs(); got != two {
+			t.Errorf("with one copy damaged runs %q", got)
+		}
+		d.end()
+		for _, suffix := range copySuffixes {
+			if err := os.WriteFile(base+suffix, []byte("rot"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.start()
+		for range 2 { // also after another start it isn't the configuration's model
+			if _, _, _, ok := d.u.Active("one"); ok {
+				t.Error("what ran isn't known, and something is to run")
+			}
+			if st := d.u.Status()[0]; !st.Active.None || st.Active.Reason != StateLost {
+				t.Errorf("status is %+v", st)
+			}
+			d.restart()
+		}
+		three := d.repo.publish(t, "caps", "3", "good")
+		d.until(d.install("cure", "3", three), Committed)
+		if d.runs() != three {
+			t.Errorf("runs %q", d.runs())
+		}
+	})
+}
+
+func TestDamagedBundleFallsBack(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one, two := settled(t, d)
+		d.end()
+		d.rot(two)
+		d.start()
+		if d.runs() != one || d.failure() != Lost {
+			t.Errorf("runs %q after %q", d.runs(), d.failure())
+		}
+		d.until(d.install("again", "2", two), Committed) // it is fetched anew
+		d.end()
+		d.rot(one)
+		d.rot(two)
+		d.start()
+		if _, _, _, ok := d.u.Active("one"); ok || !d.u.Status()[0].Active.None {
+			t.Error("both are damaged, and something is to run")
+		}
+	})
+}
+
+// TestDamagedWhileItWaits: what rots between gate and activation is fetched
+// and proved again.
+func TestDamagedWhileItWaits(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.stations[0].Policy = Ask
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		c := d.install("r", "1", one)
+		d.until(c, Waiting)
+		d.rot(one)
+		if err := d.u.Approve("one"); err != nil {
+			t.Fatal(err)
+		}
+		d.until(c, Committed)
+		if n := d.repo.fetched.Load(); n != 2 {
+			t.Errorf("it was fetched %d times", n)
+		}
+	})
+}
+
+func TestFleetAway(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.repo.away.Store(true)
+		d.start()
+		c := d.install("r", "1", one)
+		d.wait("the reason", func() bool { return d.next().Reason == FleetUnreachable })
+		time.Sleep(2 * time.Hour)
+		if !d.is(c, Assigned) {
+			t.Error("it isn't assigned any more")
+		}
+		d.repo.away.Store(false)
+		d.u.Greeted()
+		start := time.Now()
+		d.until(c, Committed)
+		if took := time.Since(start); took > 3*time.Minute {
+			t.Errorf("it took %v after the fleet came back", took)
+		}
+		if r := d.next().Reason; r != "" {
+			t.Errorf("reason is still %q", r)
+		}
+	})
+}
+
+func TestTwoStationsShare(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.stations = append(d.stations, Station{ID: "two", Bundle: "caps"}, Station{ID: "lids", Bundle: "lids"})
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		d.until3(d.install("r", "1", one))
+		if f, l, g := d.repo.fetched.Load(), d.plant.loads[one], d.plant.gates[one]; f != 1 || l != 2 || g != 1 {
+			t.Errorf("fetched %d times, loaded %d, gated %d", f, l, g)
+		}
+		if st := d.u.Status()[2]; st.Next != nil || !st.Active.Factory {
+			t.Errorf("the station of another bundle is %+v", st)
+		}
+	})
+}
+
+// until3 waits until the first two of three stations have committed.
+func (d *device) until3(c *wire.Command) {
+	d.t.Helper()
+	d.wait("both", func() bool {
+		return !slices.ContainsFunc(d.u.stations[:2], func(s *station) bool {
+			r := s.rec.Load()
+			return r.Phase != Committed || r.Job.Digest != hexOf(c)
+		})
+	})
+}
+
+func TestCommandedBack(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one, two := settled(t, d)
+		c := order(wire.Command_ACT_ROLLBACK, "back", "2", two)
+		d.u.Command(c)
+		d.until(c, RolledBack)
+		if d.runs() != one {
+			t.Errorf("runs %q", d.runs())
+		}
+		again := order(wire.Command_ACT_ROLLBACK, "back again", "2", two)
+		d.u.Command(again)
+		d.wait("an answer", func() bool { return slices.Equal(d.last().GetNonce(), again.GetNonce()) })
+		if s := d.last().GetStations()[0]; s.GetPhase() != wire.Phase_PHASE_ROLLED_BACK || hex.EncodeToString(s.GetActive()) != one {
+			t.Errorf("told is %v", s)
+		}
+		first := order(wire.Command_ACT_ROLLBACK, "back from the first", "1", one)
+		d.u.Command(first)
+		d.wait("an answer", func() bool { return d.last().GetStations()[0].GetReason() == string(NoGoodLeft) })
+		if d.runs() != one {
+			t.Errorf("runs %q", d.runs())
+		}
+	})
+}
+
+func TestCancelledWhileFetched(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		_, two := settled(t, d)
+		three := d.repo.publish(t, "caps", "3", "good")
+		d.repo.hold = make(chan struct{})
+		d.until(d.install("r", "3", three), Transfer)
+		c := order(wire.Command_ACT_CANCEL, "r", "3", three)
+		d.u.Command(c)
+		d.until(c, Cancelled)
+		time.Sleep(time.Hour)
+		if d.runs() != two || slices.Contains(d.contents(), three) {
+			t.Errorf("runs %q, on disk %v", d.runs(), d.contents())
+		}
+		if left := must(os.ReadDir(filepath.Join(d.dir, transferDir)))(t); len(left) > 0 {
+			t.Errorf("left in %s: %v", transferDir, left)
+		}
+	})
+}
+
+// TestNewerCommandReplacesATransfer: the newest wins, at once.
+func TestNewerCommandReplacesATransfer(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		settled(t, d)
+		three := d.repo.publish(t, "caps", "3", "good")
+		four := d.repo.publish(t, "caps", "4", "good")
+		d.repo.hold = make(chan struct{})
+		d.until(d.install("r3", "3", three), Transfer)
+		c := d.install("r4", "4", four)
+		d.until(c, Transfer)
+		close(d.repo.hold)
+		d.until(c, Committed)
+		if d.runs() != four {
+			t.Errorf("runs %q", d.runs())
+		}
+	})
+}
+
+// TestIdleStation: without parts it is neither failed nor committed, until
+// another bundle comes.
+func TestIdleStation(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		_, two := settled(t, d)
+		three := d.repo.publish(t, "caps", "3", "good")
+		four := d.repo.publish(t, "caps", "4", "good")
+		d.plant.idle = true
+		c := d.install("r3", "3", three)
+		time.Sleep(3 * time.Hour)
+		if next := d.next(); next.Phase != Probation || next.Reason != Idle || d.runs() != three {
+			t.Errorf("status is %+v", next)
+		}
+		c4 := d.install("r4", "4", four)
+		d.wait("both to be told", func() bool { return d.is(c4, Probation) })
+		if d.failure() != Superseded || d.u.stations[0].rec.Load().Good.Digest != two {
+			t.Errorf("failure is %q", d.failure())
+		}
+		if n := d.u.stations[0].rec.Load().Tries[three].Failed; n != 0 {
+			t.Errorf("it counts as failed %d times", n)
+		}
+		_ = c
+	})
+}
+
+// TestProbationIsNotCutShort: another bundle waits, and says why.
+func TestProbationIsNotCutShort(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		_, _ = settled(t, d)
+		three := d.repo.publish(t, "caps", "3", "good")
+		four := d.repo.publish(t, "caps", "4", "good")
+		d.until(d.install("r3", "3", three), Probation)
+		c := d.install("r4", "4", four)
+		d.wait("the reason", func() bool { return d.last().GetStations()[0].GetReason() == string(OnProbation) })
+		d.until(c, Committed)
+		if got := d.u.stations[0].rec.Load().Older.Digest; got != three {
+			t.Errorf("before it was %q: 3 wasn't committed", got)
+		}
+	})
+}
+
+func TestBusyPlant(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.plant.busy = maxBegun - 1
+		d.start()
+		d.until(d.install("r", "1", one), Committed)
+		two := d.repo.publish(t, "caps", "2", "good")
+		d.plant.busy = 100
+		c := d.install("r2", "2", two)
+		d.until(c, Rejected)
+		if f := d.u.Status()[0].Failure; f.Reason != TooManyTries || !strings.Contains(f.Text, "no memory") {
+			t.Errorf("failure is %+v", f)
+		}
+	})
+}
+
+func TestBadModel(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "bad")
+		d.start()
+		d.refusedFor(order(wire.Command_ACT_INSTALL, "r", "1", one), BadModel)
+	})
+}
+
+func TestRefusedPicturesAreBounded(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.start()
+		for _, v := range []string{"1", "2", "3"} {
+			bad := d.repo.publish(t, "caps", v, "wrong")
+			d.until(d.install("r"+v, v, bad), Rejected)
+			if n := len(d.u.Status()[0].Failure.Pictures); n != maxPictures {
+				t.Errorf("%d pictures", n)
+			}
+		}
+		if n := len(must(os.ReadDir(filepath.Join(d.dir, refusedDir)))(t)); n != keepRefused {
+			t.Errorf("pictures of %d bundles are kept", n)
+		}
+	})
+}
+
+func TestDriverChanged(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		two := d.repo.publish(t, "caps", "2", "delicate")
+		d.start()
+		d.until(d.install("r1", "1", one), Committed)
+		d.until(d.install("r2", "2", two), Committed)
+		d.end()
+		d.plant.fingerprint = "cpu 2"
+		d.open()
+		regate := func() bool {
+			dir, digest, _, _ := d.u.Active("one")
+			c := must(d.plant.Load(t.Context(), "one", dir, digest))(t)
+			ok := must(d.u.Regate(t.Context(), "one", c))(t)
+			return ok && c.Close() == nil
+		}
+		if regate() {
+			t.Error("a bundle that fails on the new driver serves")
+		}
+		if _, digest, _, ok := d.u.Active("one"); digest != one || !ok || d.failure() != GoldenGate {
+			t.Errorf("%q is active after %q", digest, d.failure())
+		}
+		n := d.plant.gates[one]
+		if !regate() || d.plant.gates[one] != n+1 || !regate() || d.plant.gates[one] != n+1 {
+			t.Error("the one before is to be proved once, and to serve")
+		}
+	})
+}
+
+func TestLocal(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.repo.publish(t, "caps", "1.9.0", "good")
+		want := d.repo.publish(t, "caps", "1.10.0", "good")
+		d.stations[0].Policy = Ask
+		d.repo.away.Store(true)
+		d.start()
+		if err := d.u.Local(t.Context(), t.TempDir()); err == nil {
+			t.Error("an empty folder updates")
+		}
+		if err := d.u.Local(t.Context(), d.repo.dir); err != nil {
+			t.Fatal(err)
+		}
+		d.wait("the operator", func() bool {
+			next := d.next()
+			return next.Approvable && next.Version == "1.10.0" && next.Reason == WaitsForOperator
+		})
+		d.restart()
+		if err := d.u.Approve("one"); err != nil {
+			t.Fatal(err)
+		}
+		d.wait("it", func() bool { return d.next().Phase == Committed })
+		if d.runs() != want {
+			t.Errorf("runs %q", d.runs())
+		}
+		if err := d.u.Approve("one"); err == nil {
+			t.Error("nothing waits, and it can be approved")
+		}
+	})
+}
+
+func TestStationFollowsAnotherBundle(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		settled(t, d)
+		lids := d.repo.publish(t, "lids", "1", "good")
+		d.end()
+		d.stations[0].Bundle = "lids"
+		d.start()
+		if d.runs() != "" {
+			t.Errorf("runs %q, which is of another bundle", d.runs())
+		}
+		c := order(wire.Command_ACT_INSTALL, "r", "1", lids)
+		c.Bundle, c.Target = "lids", bundle.TargetPath("lids", "1")
+		d.u.Command(c)
+		d.until(c, Committed)
+	})
+}
+
+// TestStationThatIsNotConfiguredNow: its bundles stay, for the configuration
+// may be a mistake.
+func TestStationThatIsNotConfiguredNow(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one, two := settled(t, d)
+		d.end()
+		mine := d.stations
+		d.stations = nil
+		d.start().end()
+		if diff := cmp.Diff(sorted(one, two), d.contents()); diff != "" {
+			t.Error(diff)
+		}
+		d.stations = mine
+		if d.start(); d.runs() != two {
+			t.Errorf("runs %q", d.runs())
+		}
+	})
+}

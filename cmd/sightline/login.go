@@ -227,7 +227,9 @@ func (p *prompt) line(ctx context.Context) (string, error) {
 }
 
 // password reads one, from a terminal without showing it.
-func (p *prompt) password(ctx context.Context) (string, error) {
+func (p *prompt) password(ctx context.Context) (string, error) { return p.secret(ctx, "Password: ") }
+
+func (p *prompt) secret(ctx context.Context, label string) (string, error) {
 	if !p.terminal {
 		return p.line(ctx)
 	}
@@ -235,7 +237,7 @@ func (p *prompt) password(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("look at the terminal: %w", err)
 	}
-	fmt.Fprint(p.err, "Password: ")
+	fmt.Fprint(p.err, label)
 	b, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(p.fd) })
 	if ctx.Err() != nil { // the read goes on, and what is typed must show again
 		err = errors.Join(err, term.Restore(p.fd, shown))

@@ -60,6 +60,7 @@ func New(cfg Config) *Agent {
 // Add adds a station. Call it before Run.
 func (a *Agent) Add(cfg StationConfig) *Station {
 	s := newStation(cfg, a.recorder, a.cut)
+	s.lane.tally.cut = a.cut()
 	a.stations = append(a.stations, s)
 	return s
 }

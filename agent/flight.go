@@ -54,11 +54,7 @@ func (s *Station) inspect(ctx, source context.Context) error {
 	var ended error // of the source; it must not end the frames that are under way
 	g.Go(func() error {
 		defer close(flights)
-		select {
-		case <-s.armed:
-			ended = s.feed(ctx, g, tokens, flights)
-		case <-source.Done(): // it never had a model
-		}
+		ended = s.feed(ctx, source, g, tokens, flights)
 		return nil
 	})
 	g.Go(func() error { return s.land(ctx, tokens, flights) })
@@ -67,13 +63,17 @@ func (s *Station) inspect(ctx, source context.Context) error {
 	return errors.Join(ended, err)
 }
 
-// feed takes frames from the camera and sends them on their way.
-func (s *Station) feed(ctx context.Context, g *errgroup.Group, tokens chan<- struct{}, flights chan<- *flight) error {
+// feed takes frames from the camera and sends them on their way, while there is
+// a model for them.
+func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, tokens chan struct{}, flights chan<- *flight) error {
 	for {
 		select {
 		case tokens <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		if !s.awaitModel(source) {
+			return nil
 		}
 		frame, err := s.cfg.Camera.Next(ctx)
 		switch {
@@ -83,7 +83,11 @@ func (s *Station) feed(ctx context.Context, g *errgroup.Group, tokens chan<- str
 			return err
 		}
 		f := &flight{frame: frame, done: make(chan struct{})}
-		s.depart(f, flights)
+		if !s.depart(f, flights) {
+			frame.Release()
+			<-tokens
+			continue
+		}
 		g.Go(func() error {
 			defer close(f.done)
 			s.look(ctx, f)
@@ -94,15 +98,37 @@ func (s *Station) feed(ctx context.Context, g *errgroup.Group, tokens chan<- str
 
 // depart notes which lanes see the frame. It is one step with the sending, so
 // that a switch finds each frame either not begun or among the flights; they
-// have room for as many as there are tokens.
-func (s *Station) depart(f *flight, flights chan<- *flight) {
+// have room for as many as there are tokens. Without a model there is no flight.
+func (s *Station) depart(f *flight, flights chan<- *flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.lane.Model == nil {
+		return false
+	}
 	f.runs = []*run{{lane: s.lane}}
-	if s.next != nil {
+	if s.next != nil && s.next.new.Model != nil {
 		f.runs = append(f.runs, &run{lane: s.next.new})
 	}
 	flights <- f
+	return true
+}
+
+// awaitModel waits until there is one, false when the source is to end before.
+func (s *Station) awaitModel(source context.Context) bool {
+	s.mu.Lock()
+	armed := s.armed
+	s.mu.Unlock()
+	select {
+	case <-armed: // also when both hold: what the source still has is inspected
+		return true
+	default:
+	}
+	select {
+	case <-armed:
+		return true
+	case <-source.Done():
+		return false
+	}
 }
 
 // patience is how much longer than the model that decides the next one may

@@ -59,11 +59,11 @@ type Station struct {
 
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane
-	armed chan struct{} // closed when there is a model
 
-	mu       sync.Mutex // protects all below
-	lane     *lane      // what decides
-	next     *overlap   // the switch that is on, else nil
+	mu       sync.Mutex    // protects all below
+	armed    chan struct{} // closed when there is a model
+	lane     *lane         // what decides
+	next     *overlap      // the switch that is on, else nil
 	running  bool
 	stopping bool // parts still in view get NONE stopped
 	asked    bool // to end

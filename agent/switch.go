@@ -37,14 +37,14 @@ type Cut struct {
 // alone used it. With an error, such as a new worker that fails or a context
 // that ends, the station goes on with the former loadout, as it does meanwhile.
 //
+// To a loadout without a model it is done at once: what is in view is decided as
+// it was seen, and the station waits for its next loadout.
+//
 // A second Switch of a station waits for the first.
 func (a *Agent) Switch(ctx context.Context, station string, l Loadout) (Cut, error) {
 	s := a.find(station)
 	if s == nil {
 		return Cut{}, fmt.Errorf("switch station %s: %w", station, ErrNoStation)
-	}
-	if l.Model == nil {
-		panic("BUG: a loadout without a model")
 	}
 	cut, err := s.change(ctx, l)
 	if err != nil {
@@ -80,8 +80,10 @@ func (s *Station) change(ctx context.Context, l Loadout) (Cut, error) {
 	case <-ctx.Done():
 		return Cut{}, ctx.Err()
 	}
-	if _, err := l.Model.Ready(ctx); err != nil {
-		return Cut{}, fmt.Errorf("wait for the model: %w", err)
+	if l.Model != nil {
+		if _, err := l.Model.Ready(ctx); err != nil {
+			return Cut{}, fmt.Errorf("wait for the model: %w", err)
+		}
 	}
 	o := &overlap{
 		new: newLane(l, s.cfg.Track.Mode), asked: time.Now(), over: make(chan struct{}),
@@ -202,7 +204,7 @@ func (s *Station) mind(ctx context.Context) {
 	case o == nil:
 	case withdrawn != nil:
 		s.giveUp(ctx, o, withdrawn)
-	case o.old.Model == nil || dead != nil: // there is nothing to wait for
+	case o.old.Model == nil || o.new.Model == nil || dead != nil: // there is nothing to wait for
 		s.complete(ctx, o)
 	}
 }
@@ -229,6 +231,9 @@ func (s *Station) judgeQuiet(ctx context.Context, flights <-chan *flight) {
 	if busy || !s.cfg.Camera.Live() && time.Since(o.asked) < switchLimit {
 		return
 	}
+	if o.new.Model == nil {
+		return // mind has done it
+	}
 	if err := ready(o.new.Model); err != nil {
 		s.giveUp(ctx, o, fmt.Errorf("the model isn't ready: %w", err))
 		if s.cfg.Camera.Live() {
@@ -248,7 +253,10 @@ func (s *Station) begin(o *overlap) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o.new.tally.restarts = o.new.Model.Stats().Restarts
+	o.new.tally.cut = o.cut
+	if o.new.Model != nil {
+		o.new.tally.restarts = o.new.Model.Stats().Restarts
+	}
 }
 
 // complete makes the new lane the only one. Parts of the old one that are still
@@ -265,8 +273,11 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 	}
 	s.mu.Lock()
 	s.lane, s.next = o.new, nil
-	if o.old.Model == nil {
+	switch {
+	case o.old.Model == nil && o.new.Model != nil:
 		close(s.armed)
+	case o.old.Model != nil && o.new.Model == nil:
+		s.armed = make(chan struct{})
 	}
 	s.mu.Unlock()
 	o.old.leave(o.new)

@@ -17,17 +17,22 @@ const (
 
 // Vitals are how a station does since the loadout that it has now decides.
 type Vitals struct {
+	Bundle               string        // SHA-256 of the signed bundle, hex; "" for what wasn't one
+	Cut                  Cut           // since when it decides
 	Verdicts, None, Late uint64        // told; of them NONE, and those not on disk by the deadline
 	Restarts             uint64        // of the model's worker
 	Seqs                 []uint64      // in the journal, of the newest verdicts that are on disk as they were told, at most 64, ascending
 	ModelP50, ModelP99   time.Duration // the model alone, 0 before the first frame
 	AgeP99               time.Duration // frame captured → its result, 0 before the first frame
+	Period               time.Duration // between two pictures of the camera, 0 unknown
+	Deadline             time.Duration // decided → told, of the station
 	Celsius              float64       // of the hottest place on the board, NaN where none is measured
 	Failure              string        // why the station can't inspect, "" while it can
 }
 
 // tally counts what a loadout did. It is not safe for concurrent use.
 type tally struct {
+	cut                  Cut
 	verdicts, none, late uint64
 	restarts             uint64 // of the worker before the loadout decided
 	seqs                 []uint64
@@ -54,10 +59,14 @@ func (a *Agent) Vitals(station string) (Vitals, error) {
 	if s == nil {
 		return Vitals{}, fmt.Errorf("station %s: there is none of that name", station)
 	}
-	v := Vitals{Celsius: a.hottest()}
+	v := Vitals{Celsius: a.hottest(), Deadline: s.cfg.Deadline}
+	if rate := s.cfg.Camera.Stats().Rate; rate > 0 {
+		v.Period = time.Duration(float64(time.Second) / rate)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := &s.lane.tally
+	v.Bundle, v.Cut = s.lane.About.Bundle, t.cut
 	v.Verdicts, v.None, v.Late, v.Seqs = t.verdicts, t.none, t.late, slices.Clone(t.seqs)
 	v.ModelP50, v.ModelP99 = t.runs.quantiles(keepVitals)
 	_, v.AgeP99 = t.ages.quantiles(keepVitals)

@@ -107,8 +107,8 @@ func TestTimeouts(t *testing.T) {
 		p.step()
 		p.pass(9 * time.Minute)
 		p.want(id, Running, "1 device at work")
-		p.restart() // what has passed is remembered, but for half a minute
-		p.pass(2 * time.Minute)
+		p.restart() // what has passed is remembered, but for a minute
+		p.pass(3 * time.Minute)
 		reason := "dev-001 timeout"
 		if state == wire.Phase_PHASE_COMMITTED {
 			reason = "dev-001 unproven"
@@ -170,6 +170,14 @@ func TestPace(t *testing.T) {
 	if p.sent != sent+1 {
 		t.Errorf("told %d times when it was back", p.sent-sent)
 	}
+	p.pass(5 * time.Second)
+	p.offline(a)
+	p.pass(tickEvery)
+	p.online(a)
+	p.step()
+	if p.sent != sent+2 {
+		t.Errorf("told %d times when it was back soon", p.sent-sent-1)
+	}
 }
 
 // TestPauseAndResume: nothing new is sent, and time doesn't run out.
@@ -179,7 +187,7 @@ func TestPauseAndResume(t *testing.T) {
 	id := p.start()
 	p.must(p.engine.Pause(t.Context(), id, "ann"))
 	p.step()
-	p.pass(3 * time.Hour)
+	p.pass(2 * time.Hour)
 	p.want(id, Paused, "nothing new is sent")
 	if p.sent != 0 {
 		t.Errorf("%d were sent", p.sent)

@@ -26,7 +26,7 @@ var lies = []struct {
 		a.lie(c, other.proof(other.statement(c, []uint64{1, 2, 3})))
 	}},
 	{"another's proof that names this device", func(a *agent, c *wire.Command) {
-		a.lie(c, a.agents["dev-001"].proof(a.statement(c, a.inspect(3))))
+		a.lie(c, a.agents["dev-001"].proof(a.statement(c, a.by(c, 3))))
 	}},
 	{"a stale proof of an earlier rollout", func(a *agent, c *wire.Command) {
 		earlier := proto.Clone(c).(*wire.Command)

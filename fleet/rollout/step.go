@@ -23,8 +23,7 @@ const (
 const (
 	firstAgain = 5 * time.Second
 	lastAgain  = time.Minute
-	askEvery   = time.Minute      // how a device is that has reported
-	keepWorked = 30 * time.Second // so much of Worked may be lost with the fleet
+	askEvery   = time.Minute // how a device is that has reported
 )
 
 // letter is a command on its way.
@@ -148,10 +147,7 @@ func (d *device) fresh() string {
 }
 
 func (e *Engine) work(l *live, d *device, now time.Time, passed time.Duration) {
-	if d.Worked/keepWorked != (d.Worked+passed)/keepWorked {
-		d.dirty = true
-	}
-	d.Worked += passed
+	d.Worked += passed // written down with the next command, once in askEvery at least
 	if d.Worked < l.cond.Timeout {
 		return
 	}

@@ -39,7 +39,7 @@ func (s *stream) close() { s.dec.Close() }
 
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.dec.Read(p)
-	s.done += int64(n)
+	s.done += int64(n) // the decoder keeps to the announced size, too; that is its promise, and this is ours
 	switch {
 	case s.done > s.frame.size:
 		return 0, refuse("its frame announces %d bytes and holds more", s.frame.size)

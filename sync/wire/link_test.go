@@ -40,33 +40,39 @@ func links() map[string]proto.Message {
 // still what we write.
 func TestLinkGoldens(t *testing.T) {
 	for name, want := range links() {
-		made, err := Marshal(want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join("testdata", name+".hex")
-		text, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) && *update {
-			text = []byte(hex.EncodeToString(made) + "\n")
-			err = os.WriteFile(path, text, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		golden, err := hex.DecodeString(strings.TrimSpace(string(text)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := want.ProtoReflect().New().Interface()
-		if err := Unmarshal(golden, got); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
-			t.Errorf("%s decodes to (-want +got):\n%s", name, diff)
-		}
-		if string(made) != string(golden) {
-			t.Errorf("%s is now written as\n%x, want\n%x", name, made, golden)
-		}
+		golden(t, name, want)
+	}
+}
+
+// golden compares the message with its file.
+func golden(t *testing.T, name string, want proto.Message) {
+	t.Helper()
+	made, err := Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", name+".hex")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && *update {
+		text = []byte(hex.EncodeToString(made) + "\n")
+		err = os.WriteFile(path, text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	published, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := want.ProtoReflect().New().Interface()
+	if err := Unmarshal(published, got); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("%s decodes to (-want +got):\n%s", name, diff)
+	}
+	if string(made) != string(published) {
+		t.Errorf("%s is now written as\n%x, want\n%x", name, made, published)
 	}
 }
 

@@ -108,21 +108,20 @@ func (u *Updater) bringOne(ctx context.Context, c *command) {
 	defer u.pin(c.Digest)()
 	err := u.fetchOne(ctx, c)
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	u.running = nil
-	if ctx.Err() != nil {
-		return // the program ends, or another command came
-	}
 	if err == nil {
 		delete(u.trouble, c.id())
-		return
 	}
-	u.failedLocked(c, err)
+	u.mu.Unlock()
+	if err != nil && ctx.Err() == nil { // else the program ends, or another command came
+		u.unfetched(c, err)
+	}
 }
 
-// failedLocked refuses the command, or says when it is tried again.
-func (u *Updater) failedLocked(c *command, err error) {
+// unfetched refuses the command, or says when it is tried again.
+func (u *Updater) unfetched(c *command, err error) {
 	reason, final := classify(err)
+	u.mu.Lock()
 	t := u.trouble[c.id()]
 	if reason == Untrusted && !errors.Is(err, errDigest) {
 		t.refused++
@@ -130,7 +129,11 @@ func (u *Updater) failedLocked(c *command, err error) {
 	}
 	t.resume = time.Now().Add(pause(t.times))
 	t.times++
+	if len(u.trouble) > maxInbox {
+		clear(u.trouble)
+	}
 	u.trouble[c.id()] = t
+	u.mu.Unlock()
 	u.log.Warn("a bundle can't be fetched", "bundle", c.Digest, "reason", string(reason), "final", final, "err", err)
 	for _, s := range u.wanting(c) {
 		if !final {
@@ -140,6 +143,9 @@ func (u *Updater) failedLocked(c *command, err error) {
 		if err := u.recordIf(s, refuse, waitsFor(c), func(r *record) { r.failed(reason, err.Error(), u.now()) }); err != nil {
 			s.wait(u, Storage, err.Error())
 		}
+	}
+	if final {
+		u.collect()
 	}
 }
 

@@ -92,6 +92,8 @@ func (u *Updater) unpack(path string, c *command) error {
 // collect removes what no station needs any more. It is best effort: what it
 // leaves is removed the next time.
 func (u *Updater) collect() {
+	u.garbage.Lock()
+	defer u.garbage.Unlock()
 	needed, err := u.needed()
 	if err != nil {
 		u.log.Warn("bundles that nothing needs are kept", "err", err)
@@ -136,8 +138,11 @@ func (u *Updater) needed() ([]string, error) {
 	return list, nil
 }
 
-// pin keeps a bundle that no record names yet; unpin forgets that.
+// pin keeps a bundle that no record names yet; unpin forgets that. What it
+// finds on disk afterwards stays.
 func (u *Updater) pin(digest string) (unpin func()) {
+	u.garbage.Lock()
+	defer u.garbage.Unlock()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.pinned[digest]++

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,6 +243,62 @@ func TestDamagedWhileItWaits(t *testing.T) {
 	})
 }
 
+// TestActiveRotsWhileAnotherWaits: the good one before runs, and what waits is
+// still what was proved.
+func TestActiveRotsWhileAnotherWaits(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one, two := settled(t, d)
+		three := d.repo.publish(t, "caps", "3", "good")
+		d.end()
+		d.stations[0].Policy = Ask
+		d.start()
+		c := d.install("r", "3", three)
+		d.until(c, Waiting)
+		d.end()
+		d.rot(two)
+		d.start()
+		if d.runs() != one {
+			t.Errorf("runs %q", d.runs())
+		}
+		if err := d.u.Approve("one"); err != nil {
+			t.Fatal(err)
+		}
+		d.until(c, Committed)
+		if r := d.u.stations[0].rec.Load(); d.runs() != three || r.Good.Digest != three || r.Older.Digest != one {
+			t.Errorf("runs %q, on record %+v", d.runs(), r)
+		}
+	})
+}
+
+// TestCommandDoesNotWaitForABackOff: what was tried in vain for long doesn't
+// hold up the next command.
+func TestCommandDoesNotWaitForABackOff(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		_, two := settled(t, d)
+		three := d.repo.publish(t, "caps", "3", "slow")
+		var full atomic.Bool
+		d.end()
+		d.step = func(p string) error {
+			if full.Load() && strings.Contains(p, "station") {
+				return os.ErrClosed
+			}
+			return nil
+		}
+		d.start()
+		full.Store(true)
+		d.install("r", "3", three)
+		time.Sleep(2 * time.Hour)
+		full.Store(false)
+		start := time.Now()
+		c := order(wire.Command_ACT_ROLLBACK, "back", "2", two)
+		d.u.Command(c)
+		d.until(c, RolledBack)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 func TestFleetAway(t *testing.T) {
 	in(t, func(t *testing.T, d *device) {
 		one := d.repo.publish(t, "caps", "1", "good")
@@ -360,7 +417,7 @@ func TestIdleStation(t *testing.T) {
 		_, two := settled(t, d)
 		three := d.repo.publish(t, "caps", "3", "good")
 		four := d.repo.publish(t, "caps", "4", "good")
-		d.plant.idle = true
+		d.plant.set(func() { d.plant.idle = true })
 		c := d.install("r3", "3", three)
 		time.Sleep(3 * time.Hour)
 		if next := d.next(); next.Phase != Probation || next.Reason != Idle || d.runs() != three {
@@ -401,7 +458,7 @@ func TestBusyPlant(t *testing.T) {
 		d.start()
 		d.until(d.install("r", "1", one), Committed)
 		two := d.repo.publish(t, "caps", "2", "good")
-		d.plant.busy = 100
+		d.plant.set(func() { d.plant.busy = 100 })
 		c := d.install("r2", "2", two)
 		d.until(c, Rejected)
 		if f := d.u.Status()[0].Failure; f.Reason != TooManyTries || !strings.Contains(f.Text, "no memory") {

@@ -59,6 +59,13 @@ func (p *plant) boot(u *Updater) {
 	}
 }
 
+// set changes how the plant is while it runs.
+func (p *plant) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
 // note notes what a station runs.
 func (p *plant) note(station, digest string) {
 	if p.trace == "" {

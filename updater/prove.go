@@ -82,7 +82,7 @@ func (u *Updater) attend(ctx context.Context, s *station) (time.Duration, error)
 		return 0, err
 	}
 	defer u.giveBack(s, c)
-	if r := s.rec.Load(); r.slot(r.other()).Gate.Fingerprint != c.Fingerprint() { // the driver changed while it waited
+	if r := s.rec.Load(); !r.slot(r.other()).Gate.holds(c.Fingerprint()) { // the driver changed while it waited
 		g, err := u.gate(ctx, s, c)
 		if g == nil {
 			return 0, err
@@ -105,7 +105,11 @@ func (u *Updater) loaded(ctx context.Context, s *station) (Candidate, error) {
 		}
 		return nil, u.reject(s, TooManyTries, text)
 	}
-	if err := u.verify(r.Job.Digest); err != nil {
+	err := u.verify(r.Job.Digest)
+	if staged := r.slot(r.other()).Digest; err == nil && staged != r.Job.Digest {
+		err = fmt.Errorf("in the slot is %q", staged)
+	}
+	if err != nil {
 		u.log.Error("a staged bundle is damaged: it is fetched again", "station", s.ID, "err", err)
 		return nil, u.record(s, mislaid, func(r *record) { r.Begun++ })
 	}
@@ -181,7 +185,7 @@ func (u *Updater) shared(digest, fingerprint string) *result {
 	for _, s := range u.stations {
 		r := s.rec.Load()
 		for _, p := range []place{r.A, r.B, r.Good, r.Older} {
-			if p.Digest == digest && p.Gate != nil && p.Gate.Fingerprint == fingerprint {
+			if p.Digest == digest && p.Gate.holds(fingerprint) {
 				return p.Gate
 			}
 		}
@@ -200,7 +204,7 @@ func (u *Updater) Regate(ctx context.Context, id string, c Candidate) (ok bool, 
 		return false, fmt.Errorf("prove the active bundle: there is no station %q that follows one", id)
 	}
 	p := s.rec.Load().active()
-	if p.Digest == "" || p.Gate != nil && p.Gate.Fingerprint == c.Fingerprint() {
+	if p.Digest == "" || p.Gate.holds(c.Fingerprint()) {
 		return true, nil
 	}
 	g := u.shared(p.Digest, c.Fingerprint())

@@ -52,6 +52,9 @@ type result struct {
 	At          time.Time `json:"at"`
 }
 
+// holds says whether it is a result, and of this hardware.
+func (g *result) holds(fingerprint string) bool { return g != nil && g.Fingerprint == fingerprint }
+
 func (g *result) wire() *wire.Gate {
 	if g == nil {
 		return nil
@@ -167,7 +170,8 @@ func (r *record) active() place {
 	}
 }
 
-// run makes p the active one, in the slot where it is, or else in the free one.
+// run makes p the active one instead of what is: in the slot where it is, or
+// else in that of what it replaces. The other may hold what is staged.
 func (r *record) run(p place) {
 	switch {
 	case p.Factory:
@@ -179,9 +183,10 @@ func (r *record) run(p place) {
 	case p.same(r.B):
 		r.Active = slotB
 	default:
-		name := r.other()
-		*r.slot(name) = p
-		r.Active = name
+		if r.Active != slotA {
+			r.Active = slotB
+		}
+		*r.slot(r.Active) = p
 	}
 }
 

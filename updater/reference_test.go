@@ -133,6 +133,8 @@ var rules = fmt.Sprintf(`
   set, and the window is closed. An operator's OK switches at once, whatever the policy.
 - **After a change of runtime, driver or hardware** the active bundle must pass its gate again before
   it serves; if it is refused, the last good one is, under the same condition.
+- **A command is no authority.** It may name any bundle of the name that the station follows which is
+  signed now, older ones too: take out of the targets what must not come back.
 - **Several stations** of one bundle share its files and its gate's result, and switch one by one,
   each by its own policy. The device proves to the fleet that it runs the bundle once all of them
   do.

@@ -53,7 +53,7 @@ func (u *Updater) serve(ctx context.Context, s *station) {
 			wait = pause(s.tries)
 			s.tries++
 			u.log.Warn("an update waits", "station", s.ID, "again_in", wait, "err", err)
-			s.resume = time.Now().Add(wait)
+			s.resume, s.failed = time.Now().Add(wait), u.newest(s)
 		} else if err == nil {
 			s.tries = 0
 		}
@@ -69,7 +69,7 @@ func (u *Updater) serve(ctx context.Context, s *station) {
 
 // turn does what is due, and says how long there is nothing to do by itself.
 func (u *Updater) turn(ctx context.Context, s *station) (time.Duration, error) {
-	if left := time.Until(s.resume); left > 0 {
+	if left := time.Until(s.resume); left > 0 && s.failed == u.newest(s) {
 		return left, nil
 	}
 	if err := u.flush(s); err != nil {
@@ -147,6 +147,14 @@ func (u *Updater) end(s *station, e event, change func(r *record)) error {
 // reject refuses the job's bundle for good.
 func (u *Updater) reject(s *station, reason Reason, text string) error {
 	return u.end(s, refuse, func(r *record) { r.failed(reason, text, u.now()) })
+}
+
+// newest is the id of the newest command about the station's bundle, or "".
+func (u *Updater) newest(s *station) string {
+	if a := u.assignment(s.Bundle); a != nil {
+		return a.id()
+	}
+	return ""
 }
 
 // outdated says whether the job was replaced meanwhile.

@@ -143,6 +143,7 @@ type Updater struct {
 	mail     chan struct{}
 	tell     chan struct{}
 	metadata sync.Mutex // one refresh and search at a time
+	garbage  sync.Mutex // nothing is pinned while garbage is collected
 
 	mu       sync.Mutex // protects what follows
 	inbox    map[string]*wire.Command
@@ -167,6 +168,7 @@ type station struct {
 	// Of the station's own goroutine.
 	tries  int       // failures in a row that pass by themselves
 	resume time.Time // not before; monotonic
+	failed string    // id of the newest command when it failed last: another one doesn't wait
 	watch  watch
 
 	mu   sync.Mutex // protects what follows

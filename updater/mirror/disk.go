@@ -18,8 +18,15 @@ const floorFile = "floor"
 // tempPrefix marks files that were being written when the power went.
 const tempPrefix = ".part-"
 
+// before is called before each step of a write; the tests let it fail, or kill
+// the program.
+var before = func() error { return nil }
+
 // write puts a file into the folder, whole or not at all, and durably.
 func write(dir, name string, data []byte) (err error) {
+	if err := before(); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(dir, tempPrefix+"*")
 	if err != nil {
 		return err
@@ -29,20 +36,31 @@ func write(dir, name string, data []byte) (err error) {
 			_ = os.Remove(f.Name()) // the fault is told already; Open clears it too
 		}
 	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
+	err = steps(
+		func() error { _, err := f.Write(data); return err },
+		func() error { return f.Chmod(0o644) },
+		f.Sync,
+	)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
-		return err
+	return steps(
+		func() error { return os.Rename(f.Name(), filepath.Join(dir, name)) },
+		func() error { return syncDir(dir) },
+	)
+}
+
+// steps does one after the other until one fails.
+func steps(all ...func() error) error {
+	for _, step := range all {
+		if err := before(); err != nil {
+			return err
+		}
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	return syncDir(dir)
+	return nil
 }
 
 func syncDir(dir string) error {

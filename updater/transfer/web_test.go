@@ -153,6 +153,23 @@ func (c *cutting) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// still begins to answer the first request for the bundle, and stops.
+func still() func(http.ResponseWriter, *http.Request) bool {
+	stood := false
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if stood || strings.Contains(r.URL.Path, "pieces") {
+			return false
+		}
+		stood = true
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", mega, mega+1))
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(make([]byte, 100))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		return true
+	}
+}
+
 // TestHTTPAnswers: what is worth waiting for, and what isn't.
 func TestHTTPAnswers(t *testing.T) {
 	status := func(code int, times int) func(http.ResponseWriter, *http.Request) bool {
@@ -200,21 +217,7 @@ func TestHTTPAnswers(t *testing.T) {
 			_, _ = w.Write(make([]byte, 17*32))
 		}), ErrWrong},
 		{"wrong bytes", only("targets", func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, mega+1)) }), ErrWrong},
-		{"it stands still", func() func(w http.ResponseWriter, r *http.Request) bool {
-			stood := false
-			return func(w http.ResponseWriter, r *http.Request) bool {
-				if stood || strings.Contains(r.URL.Path, "pieces") {
-					return false
-				}
-				stood = true
-				w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", mega, mega+1))
-				w.WriteHeader(http.StatusPartialContent)
-				_, _ = w.Write(make([]byte, 100))
-				_ = http.NewResponseController(w).Flush()
-				<-r.Context().Done()
-				return true
-			}
-		}(), nil},
+		{"it stands still", still(), nil},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -204,6 +204,13 @@ func TestWrongClocks(t *testing.T) {
 	if err := m.Refresh(t.Context(), &repo{files: frozen}, time.Unix(0, 0)); trust.CodeOf(err) == "" {
 		t.Errorf("in 1970, files of nine days ago: %v", err)
 	}
+	// The same where the disk has lost what guards against older files.
+	for _, name := range []string{"timestamp.json", "snapshot.json", "targets.json"} {
+		r.must(os.Remove(filepath.Join(dir, name)))
+	}
+	if err := m.Refresh(t.Context(), &repo{files: frozen}, time.Unix(0, 0)); trust.CodeOf(err) != trust.Freeze {
+		t.Errorf("in 1970, files of nine days ago, the disk damaged: %v", err)
+	}
 	if got := m.Floor(); got.Before(later.Add(3*day - time.Second)) {
 		t.Errorf("the floor is %v", got)
 	}

@@ -303,6 +303,19 @@ func TestSameVersionOfTheTimestamp(t *testing.T) {
 	d.refused(r.files, now.Add(8*day), trust.Freeze)
 }
 
+// A snapshot of the version that the timestamp names, but not the one that it
+// names: what is on disk gives way.
+func TestSameVersionOfTheSnapshot(t *testing.T) {
+	r, d := enrolled(t)
+	r.snapshot.Signed.Expires = r.snapshot.Signed.Expires.Add(day)
+	r.timestamp.Signed.Version++
+	r.signSnapshot()
+	d.good(r, now)
+	if !bytes.Equal(d.disk["snapshot.json"], r.files["1.snapshot.json"]) {
+		t.Error("the snapshot on disk isn't the one that the timestamp names")
+	}
+}
+
 func TestMissingFiles(t *testing.T) {
 	for _, name := range []string{"timestamp.json", "2.snapshot.json", "2.targets.json"} {
 		r, d := enrolled(t)

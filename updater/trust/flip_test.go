@@ -187,6 +187,34 @@ func TestNoMetadata(t *testing.T) {
 	}
 }
 
+// null where an object should be, in files that are otherwise whole: go-tuf
+// would stumble before it looked at a signature.
+func TestNullInThePlaceOfAnObject(t *testing.T) {
+	r, d := enrolled(t)
+	r.nextRoot(func() {})
+	r.update()
+	for _, c := range []struct{ file, old, null string }{
+		{"2.root.json", `"timestamp":{`, `"timestamp":null,"x":{`},
+		{"2.root.json", `"keys":{`, `"keys":{"x":null,`},
+		{"timestamp.json", `"snapshot.json":{`, `"snapshot.json":null,"x.json":{`},
+		{"2.snapshot.json", `"meta":{`, `"meta":{"x.json":null,`},
+		{"2.targets.json", `"targets":{`, `"targets":{"x":null,`},
+	} {
+		files := maps.Clone(r.files)
+		files[c.file] = bytes.Replace(files[c.file], []byte(c.old), []byte(c.null), 1)
+		if bytes.Equal(files[c.file], r.files[c.file]) {
+			t.Fatalf("%s has no %s", c.file, c.old)
+		}
+		if err := d.refresh(files, now); err == nil {
+			t.Errorf("%s with %s was accepted", c.file, c.null)
+		}
+		_, err := trust.New(files[c.file], now)
+		if trust.CodeOf(err) != trust.Format {
+			t.Errorf("%s with %s as the root: %v", c.file, c.null, err)
+		}
+	}
+}
+
 // Any bytes in the place of any file: an error, never a panic, and nothing of
 // them on disk.
 func FuzzFiles(f *testing.F) {

@@ -153,7 +153,7 @@ func (r *rolloutAnswer) draw(columns, rows int) string {
 
 // crew are lines of the devices, at most so many if they are limited.
 func (r *rolloutAnswer) crew(columns, most int, limited bool) []string {
-	t := table{head: []string{"DEVICE", "LABEL", "WAVE", "STATE", "WAITS"}}
+	t := table{head: []string{"DEVICE", "LABEL", "WAVE", "STATE", "NEXT"}}
 	left := 0
 	for _, rank := range []func(state string) bool{needsSomebody, atWork, settled} {
 		for i := range r.Devices {

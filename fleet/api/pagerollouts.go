@@ -50,16 +50,16 @@ var stages = []struct {
 	class, word string
 	n           func(*Wave) int
 }{
-	{"proven", "proven", func(w *Wave) int { return w.Proven }},
-	{"runs", "running, not proven", func(w *Wave) int { return w.Running }},
-	{"works", "at work", func(w *Wave) int { return w.working() }},
-	{"waits", "waiting", func(w *Wave) int { return w.Waiting }},
-	{"failed", "failed", func(w *Wave) int { return w.Failed }},
-	{"silent", "silent", func(w *Wave) int { return w.Silent }},
-	{"away", "not connected", func(w *Wave) int { return w.Away }},
-	{"done", "went back or cancelled", func(w *Wave) int { return w.Finished }},
-	{"planned", "planned", func(w *Wave) int { return w.Planned }},
-	{"out", "not counted", func(w *Wave) int { return w.Out }},
+	{"s-proven", "proven", func(w *Wave) int { return w.Proven }},
+	{"s-runs", "running, not proven", func(w *Wave) int { return w.Running }},
+	{"s-works", "at work", func(w *Wave) int { return w.working() }},
+	{"s-waits", "waiting", func(w *Wave) int { return w.Waiting }},
+	{"s-failed", "failed", func(w *Wave) int { return w.Failed }},
+	{"s-silent", "silent", func(w *Wave) int { return w.Silent }},
+	{"s-away", "not connected", func(w *Wave) int { return w.Away }},
+	{"s-done", "went back or cancelled", func(w *Wave) int { return w.Finished }},
+	{"s-planned", "planned", func(w *Wave) int { return w.Planned }},
+	{"s-out", "not counted", func(w *Wave) int { return w.Out }},
 }
 
 func (w *Wave) working() int {
@@ -165,6 +165,9 @@ func viewCrew(all []RolloutDevice, now time.Time) (rows []crewRow, left int) {
 		if i := order(d.State); i >= 0 {
 			r.Class, r.Mark, r.Word = deviceWords[i].class, deviceWords[i].mark, deviceWords[i].word
 		}
+		if d.State == rollout.WaitsOperator && d.Reason == "operator" || d.State == rollout.WaitsWindow {
+			r.Reason = "" // the word says it
+		}
 		if d.State == rollout.Transferring && d.Total > 0 {
 			r.Part = web.Percent(min(1, float64(d.Done)/float64(d.Total)))
 		}
@@ -206,10 +209,6 @@ func (s *Server) rolloutsPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) rolloutPage(w http.ResponseWriter, r *http.Request) {
-	s.showRollout(w, r, http.StatusOK, "")
-}
-
-func (s *Server) showRollout(w http.ResponseWriter, r *http.Request, status int, fault string) {
 	out, err := s.getRollout(r.Context(), &rolloutInput{r.PathValue("id")})
 	if err != nil {
 		s.fault(w, r, err)
@@ -222,10 +221,9 @@ func (s *Server) showRollout(w http.ResponseWriter, r *http.Request, status int,
 		Figures                           []figure
 		Crew                              []crewRow
 		Left                              int
-		Error                             string
 		Pause, Resume, Retry, Abort, Back bool // what may be done now
 		Running                           int
-	}{head: newHead(r, v.Bundle+" "+v.Version, "rollouts", rolloutsEvents), rolloutView: v, Error: fault}
+	}{head: newHead(r, v.Bundle+" "+v.Version, "rollouts", rolloutsEvents), rolloutView: v}
 	data.Crew, data.Left = viewCrew(v.Devices, s.store.Now())
 	bad, waiting := 0, 0
 	for i := range v.Waves {
@@ -236,7 +234,7 @@ func (s *Server) showRollout(w http.ResponseWriter, r *http.Request, status int,
 	data.Figures = []figure{
 		{"Proven", web.Count(v.Proven), "of " + web.Count(v.Counted), "devices"},
 		{"Wave", web.Count(v.Wave), "of " + web.Count(len(v.Waves)), waveSub(v.Rollout)},
-		{"Failed or silent", web.Count(bad), "", fmt.Sprintf("%s and %s may", v.Conditions.MaxFailures, v.Conditions.MaxSilent)},
+		{"Failed or silent", web.Count(bad), "", fmt.Sprintf("at most %s and %s", v.Conditions.MaxFailures, v.Conditions.MaxSilent)},
 		{"Waiting", web.Count(waiting), "", "for people on the device"},
 	}
 	if who(r.Context()).may(operator) {
@@ -246,7 +244,7 @@ func (s *Server) showRollout(w http.ResponseWriter, r *http.Request, status int,
 		data.Abort = data.Pause || data.Resume
 		data.Back = v.State != rollout.RollingBack && v.State != rollout.RolledBack
 	}
-	s.render(w, status, "rollout", data)
+	s.render(w, http.StatusOK, "rollout", data)
 }
 
 func waveSub(r *Rollout) string {
@@ -260,14 +258,14 @@ func waveSub(r *Rollout) string {
 func (s *Server) rolloutForm(w http.ResponseWriter, r *http.Request) {
 	c := change{act: r.PathValue("act"), again: r.PostFormValue("retry") != "", why: strings.TrimSpace(short(r.PostFormValue("reason")))}
 	if c.why == "" && (c.act == "abort" || c.act == "rollback") {
-		s.showRollout(w, r, http.StatusUnprocessableEntity, "Say why: the reason is kept with the rollout.")
+		s.message(w, r, http.StatusUnprocessableEntity, "Say why", "The reason is kept with the rollout. Go back and give one.")
 		return
 	}
 	_, err := s.changeRollout(r.Context(), r.PathValue("id"), c)
 	var status huma.StatusError
 	switch {
 	case errors.As(err, &status) && status.GetStatus() == http.StatusConflict:
-		s.showRollout(w, r, http.StatusConflict, sentence(status.Error())+".")
+		s.message(w, r, http.StatusConflict, "That can't be done now", sentence(status.Error())+".")
 	case err != nil:
 		s.fault(w, r, err)
 	default:

@@ -62,7 +62,7 @@ func (c Conditions) check() error {
 		least time.Duration
 	}{{"probation", c.Probation, 0}, {"time-out", c.Timeout, time.Second}, {"silence", c.Silence, time.Second}} {
 		if t.is < t.least || t.is > maxTime {
-			return fmt.Errorf("%w: %s can be %s to %s, not %s", ErrRequest, t.name, t.least, maxTime, t.is)
+			return fmt.Errorf("%w: %s can be %s to %s, not %s", ErrRequest, t.name, brief(t.least), brief(maxTime), brief(t.is))
 		}
 	}
 	return nil

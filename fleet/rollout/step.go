@@ -125,7 +125,7 @@ func (e *Engine) age(ctx context.Context, l *live, d *device, now time.Time, pas
 		}
 	case !works(d.State) && !waits(d.State) || d.Forgiven:
 	case !online && now.Sub(later(d.seen, l.Opened)) >= l.cond.Silence:
-		l.put(d, now, Silent, Silent, "nothing was heard of it for "+l.cond.Silence.String())
+		l.put(d, now, Silent, Silent, "nothing was heard of it for "+brief(l.cond.Silence))
 	case online && works(d.State) && !idle(d):
 		e.work(l, d, now, passed)
 	}
@@ -157,7 +157,7 @@ func (e *Engine) work(l *live, d *device, now time.Time, passed time.Duration) {
 	} else if d.Text != "" {
 		was += ": " + d.Text
 	}
-	l.put(d, now, Failed, reason, fmt.Sprintf("not done after %s: %s", l.cond.Timeout, was))
+	l.put(d, now, Failed, reason, fmt.Sprintf("not done after %s: %s", brief(l.cond.Timeout), was))
 }
 
 // turn decides about the rollout as a whole.

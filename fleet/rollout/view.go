@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/fleet/store"
@@ -137,8 +138,8 @@ func (l *live) why() string {
 	}
 	switch l.State {
 	case Running:
-		if _, why := decide(l.cond, wave, wave); why != "" {
-			return fmt.Sprintf("wave %d %s", l.Wave+1, why)
+		if all := wave.waits(); len(all) > 0 {
+			return fmt.Sprintf("wave %d waits for %s", l.Wave+1, strings.Join(all, ", "))
 		}
 	case RollingBack:
 		n := 0
@@ -159,27 +160,34 @@ func (l *live) waitsFor(d *device) string {
 	if !l.active() || d.Wave > l.Wave || !works(d.State) && !waits(d.State) {
 		return ""
 	}
-	left := max(0, l.cond.Timeout-d.Worked).Round(time.Second)
+	left := brief(max(0, l.cond.Timeout-d.Worked).Round(time.Second))
 	switch {
 	case d.presence != store.Online:
 		until := later(d.seen, l.Opened).Add(l.cond.Silence)
 		return "not connected; counts as silent from " + until.Local().Format(time.DateTime)
 	case d.State == WaitsOperator:
-		return "for an operator's OK on the device's page, however long that takes"
+		return "waits for an operator's OK on the device's page, however long that takes"
 	case d.State == WaitsWindow:
-		return "for its window"
+		return "waits for the time in which it may switch"
 	case idle(d):
-		return "for parts to judge by, however long that takes"
+		return "waits for parts to judge by, however long that takes"
 	case d.Sent == 0:
 		return ""
 	case d.Heard.IsZero():
-		return fmt.Sprintf("for its answer; told %s, fails in %s", times(d.Sent), left)
+		return fmt.Sprintf("no answer yet, told %s; fails in %s", times(d.Sent), left)
 	}
-	f := sum(d.Report, l.Digest[:])
-	if d.State == Transferring && f.total > 0 {
-		return fmt.Sprintf("%d of %d bytes; fails in %s", f.done, f.total, left)
+	return fmt.Sprintf("fails unless it is done in %s", left)
+}
+
+// brief is a duration without its zeros: 24h, not 24h0m0s.
+func brief(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
 	}
-	return fmt.Sprintf("fails in %s", left)
+	return text
 }
 
 func times(n int) string {

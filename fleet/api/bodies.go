@@ -13,15 +13,14 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sightline-edge/sightline/fleet/depot"
-	"github.com/sightline-edge/sightline/updater/trust"
 )
 
 // bodies are the routes that take more than web.Guard lets through, with their
 // bounds in bytes. Only who may use the route sends so much.
 var bodies = map[string]int64{
 	"PUT /v1/updates/targets/{sha256}":  depot.MaxBundle,
-	"POST /v1/updates/root":             trust.MaxRoot,
-	"POST /v1/updates/metadata/targets": trust.MaxTargets,
+	"POST /v1/updates/root":             depot.MaxRoot,
+	"POST /v1/updates/metadata/targets": depot.MaxTargets,
 }
 
 // standstill is how long a transfer over HTTP may not move.

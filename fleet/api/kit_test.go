@@ -72,7 +72,7 @@ func newFleet(t testing.TB, change ...func(*Config)) *fleet {
 		t.Fatal(err)
 	}
 	f := &fleet{TB: t, store: st, close: closed, tokens: map[auth.Role]string{}, seq: map[string]uint64{}}
-	f.enroll = enroll.NewService(ca, st, enroll.Config{})
+	f.enroll = enroll.NewService(ca, st, enroll.Config{Root: func() []byte { return f.depot.Root() }})
 	f.engine = rollout.New(rollout.Config{
 		Store: st, Send: func(string, *wire.Command) bool { return true }, Changed: func(id string) { f.RolloutChanged(id) },
 		Lookup: func(name, version string) (rollout.Target, error) {

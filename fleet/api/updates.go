@@ -13,7 +13,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sightline-edge/sightline/fleet/depot"
-	"github.com/sightline-edge/sightline/updater/publish"
 )
 
 const octets = "application/octet-stream"
@@ -102,7 +101,7 @@ type keysInput struct {
 
 type keysOutput struct{ Body updateKeys }
 
-// updateKeys is publish.OnlineKeys, described.
+// updateKeys are the depot's, as they stand in a root.
 type updateKeys struct {
 	Snapshot  updateKey `json:"snapshot" doc:"for the role snapshot"`
 	Timestamp updateKey `json:"timestamp" doc:"for the role timestamp"`
@@ -116,7 +115,7 @@ type updateKey struct {
 	} `json:"keyval"`
 }
 
-func newUpdateKey(k *publish.PublicKey) updateKey {
+func newUpdateKey(k *depot.PublicKey) updateKey {
 	out := updateKey{Type: k.Type, Scheme: k.Scheme}
 	out.Value.Public = k.Value.PublicKey
 	return out

@@ -11,6 +11,9 @@ import (
 	"github.com/sightline-edge/sightline/updater/publish"
 )
 
+// PublicKey is a public key as it stands in metadata.
+type PublicKey = publish.PublicKey
+
 // Roles that the depot signs for.
 var onlineRoles = []string{metadata.SNAPSHOT, metadata.TIMESTAMP}
 

@@ -13,6 +13,12 @@ import (
 	"github.com/sightline-edge/sightline/updater/trust"
 )
 
+// Limits of what is taken, in bytes: more no device would read.
+const (
+	MaxRoot    = trust.MaxRoot
+	MaxTargets = trust.MaxTargets
+)
+
 // repository is the metadata that clients are given. It never changes.
 type repository struct {
 	root     []byte // nil while there is none
@@ -69,8 +75,8 @@ func (d *Depot) putRootLocked(root []byte) error {
 	if now.root != nil && bytes.Equal(root, now.root) {
 		return nil
 	}
-	if len(root) > trust.MaxRoot {
-		return refused("it has %d bytes, at most %d will do", len(root), trust.MaxRoot)
+	if len(root) > MaxRoot {
+		return refused("it has %d bytes, at most %d will do", len(root), MaxRoot)
 	}
 	next, err := d.successor(now, root)
 	if err != nil {
@@ -202,8 +208,8 @@ func (d *Depot) putTargetsLocked(targets []byte) error {
 		return refused("there is no root yet: make keys (sightline keys init), and send the root first")
 	case bytes.Equal(targets, now.targets) && now.stale == nil:
 		return d.renewLocked()
-	case len(targets) > trust.MaxTargets:
-		return refused("they have %d bytes, at most %d will do", len(targets), trust.MaxTargets)
+	case len(targets) > MaxTargets:
+		return refused("they have %d bytes, at most %d will do", len(targets), MaxTargets)
 	}
 	next := *now
 	if err := next.setTargets(targets); err != nil {

@@ -32,6 +32,13 @@ type Config struct {
 	Judge   bool              // when the context ends, judge parts in view instead of NONE stopped
 	Board   *board.Reader     // the hardware; nil: it isn't read
 	Fleet   func() *api.Fleet // how the connection to the fleet is doing, nil while there is none; may be nil
+
+	// How signed bundles come to the stations; all nil where none follows one.
+	// They are asked at any time from any goroutine.
+	Updates        func() []api.Update                            // of each station that follows a bundle
+	Approve        func(station string) error                     // an operator's OK for what a station waits with
+	Install        func(ctx context.Context, folder string) error // bundles from a folder of this device
+	RefusedPicture func(name string) ([]byte, bool)               // JPEG, by its name in api.Failure
 }
 
 // Agent is one device: its stations, the workers they share, and the journal.

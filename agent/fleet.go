@@ -53,12 +53,13 @@ func (a *Agent) State() *wire.State {
 	n := a.Now()
 	s := &wire.State{Clock: time.Now().UnixNano(), UptimeMs: uint64(time.Since(n.Began).Milliseconds()), Board: a.Board()}
 	for i := range n.Stations {
-		st := &n.Stations[i]
+		st, bundle := &n.Stations[i], a.stations[i].loadout().About.Bundle
 		s.Stations = append(s.Stations, &wire.StationState{
 			Id: st.ID, Line: st.Line, State: string(st.State), Text: st.StateText,
 			Model: st.Model.Name, ModelVersion: st.Model.Version, ModelDigest: st.Model.Digest, Rule: st.Rule.Name,
 			Pass: st.Counts.Pass, Fail: st.Counts.Fail, None: st.Counts.None,
 			Frames: st.Camera.Captured, Inferred: st.Camera.Inferred, Rate: float32(st.Camera.Rate),
+			Bundle: st.Bundle, BundleDigest: bundle, Unsigned: !st.Signed,
 		})
 	}
 	for _, w := range n.Health {

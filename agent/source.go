@@ -30,8 +30,11 @@ func (a *Agent) Now() api.Now {
 	j := a.cfg.Journal.Stats()
 	out.Journal = api.Journal{Epoch: a.cfg.Journal.Epoch(), Last: j.Last, Bytes: j.Bytes, Dropped: j.Dropped}
 	out.Fleet = a.fleet()
+	updates := a.updates()
 	for _, s := range a.stations {
-		out.Stations = append(out.Stations, a.station(s, now))
+		st := a.station(s, now)
+		st.Update = updates[st.ID]
+		out.Stations = append(out.Stations, st)
 	}
 	return out
 }
@@ -44,6 +47,7 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 			Name: l.About.Name, Version: l.About.Version, Digest: l.About.Digest, Family: l.About.Family,
 			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99),
 		},
+		Signed: !l.About.Unsigned, Bundle: s.cfg.Bundle,
 		DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
 		Counts: api.Counts{Pass: f.Parts[vision.Pass], Fail: f.Parts[vision.Fail], None: f.Parts[vision.None]},
 	}

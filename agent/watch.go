@@ -31,6 +31,7 @@ func (a *Agent) watch(ctx context.Context) error {
 			a.watchStation(s, &watched[n])
 		}
 		a.watchFleet(time.Now())
+		a.watchUpdates()
 		r := a.recorder.Stats()
 		a.set(health.JournalFull, "", r.Full, fmt.Sprintf("%d records wait", r.Owed))
 		a.set(health.JournalSlow, "", r.Owed > 0 && !r.Full, fmt.Sprintf("%d records wait", r.Owed))

@@ -263,7 +263,7 @@ func TestPageInTrouble(t *testing.T) {
 	b.shows(`!document.querySelector(".gone").hidden`)
 	b.shoot("gone")
 
-	empty := newServer(t, newMemory(Station{ID: "station1", State: Starting, DeadlineMS: 500}))
+	empty := newServer(t, newMemory(Station{ID: "station1", State: Starting, DeadlineMS: 500, Signed: true}))
 	b.window(1280, 800, "light")
 	b.open(serve(t, empty).URL + "/")
 	b.shows(`document.querySelector(".note").textContent === "Waiting for the first picture"`)

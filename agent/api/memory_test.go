@@ -39,6 +39,9 @@ type memory struct {
 	turn     chan struct{} // closed when shot changes
 	broken   error         // of Results and Since
 	room     int           // of a subscriber
+
+	approved, installed []string
+	refusal             error // of Approve and Install
 }
 
 func newMemory(stations ...Station) *memory {
@@ -168,7 +171,7 @@ func (m *memory) subscribers() int {
 func good(id string) Station {
 	taken := time.Now()
 	return Station{
-		ID: id, Line: "A", State: Inspecting,
+		ID: id, Line: "A", State: Inspecting, Signed: true,
 		Camera: Camera{Source: "rtsp://***@192.0.2.10/stream", State: "streaming", Rate: 30.2, Width: 960, Height: 540, LastFrame: &taken,
 			Captured: 108000, Inferred: 107400, Dropped: Dropped{Overwritten: 590, Late: 7, NoSlot: 1, Unreadable: 2}, Restarts: 1},
 		Model:      Model{Name: "drawn-parts", Version: "3", Digest: "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1", Family: "yolox", P50: 6.1, P99: 9.4},
@@ -247,3 +250,23 @@ func cap1(dx, dy, radius float64, bad bool) (float64, bool) {
 	}
 	return v, true
 }
+
+func (m *memory) Approve(station string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refusal == nil {
+		m.approved = append(m.approved, station)
+	}
+	return m.refusal
+}
+
+func (m *memory) Install(_ context.Context, folder string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refusal == nil {
+		m.installed = append(m.installed, folder)
+	}
+	return m.refusal
+}
+
+func (m *memory) RefusedPicture(name string) ([]byte, bool) { return m.Picture("refused " + name) }

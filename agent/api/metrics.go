@@ -64,6 +64,8 @@ func agentMetrics() []metric {
 					emit(one(s.State == state), string(state))
 				}
 			})},
+		{"sightline_agent_station_signed", "0 while the station runs a file that nobody signed, else 1.", gauge, station,
+			each(func(s *Station) float64 { return one(s.Signed) })},
 		{"sightline_agent_verdicts_total", "Verdicts told.", counter, []string{"station", "verdict"},
 			byStation(func(s *Station, emit func(float64, string)) {
 				for _, v := range []vision.Verdict{vision.Pass, vision.Fail, vision.None} {

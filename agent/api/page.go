@@ -26,6 +26,7 @@ const (
 func (s *Server) addPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /stations/{station}", s.stationPage)
+	mux.HandleFunc("POST /stations/{station}/approve", s.approveForm)
 	mux.HandleFunc("GET /results", s.resultsPage)
 	mux.HandleFunc("GET /results/{seq}", s.partPage)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -35,15 +36,22 @@ func (s *Server) addPages(mux *http.ServeMux) {
 
 // head is what every page has around its content.
 type head struct {
-	Title string
-	Nav   []web.Link
+	Title    string
+	Nav      []web.Link
+	Unsigned []string // stations that run a file that nobody signed
 }
 
-func newHead(title, here string) head {
-	return head{title, []web.Link{
+func newHead(title, here string, stations []Station) head {
+	h := head{Title: title, Nav: []web.Link{
 		{Name: "Now", URL: "/", Here: here == "now"},
 		{Name: "Results", URL: "/results", Here: here == "results"},
 	}}
+	for i := range stations {
+		if !stations[i].Signed {
+			h.Unsigned = append(h.Unsigned, stations[i].ID)
+		}
+	}
+	return h
 }
 
 func (s *Server) render(w http.ResponseWriter, status int, name string, data any) {
@@ -56,7 +64,7 @@ func (s *Server) message(w http.ResponseWriter, status int, heading, text string
 	s.render(w, status, "message", struct {
 		head
 		Heading, Text string
-	}{newHead(heading+" · Sightline", ""), heading, text})
+	}{newHead(heading+" · Sightline", "", s.source.Now().Stations), heading, text})
 }
 
 // fault shows an error that a handler of /v1 would have answered with.
@@ -81,7 +89,7 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 		Stations []stationView
 		Need     []needView
 		Board    *boardView
-	}{head: newHead("Stations · Sightline", "now"), Need: needs(&n, ""), Board: viewBoard(n.Board)}
+	}{head: newHead("Stations · Sightline", "now", n.Stations), Need: needs(&n, ""), Board: viewBoard(n.Board)}
 	for i := range n.Stations {
 		data.Stations = append(data.Stations, viewStation(&n.Stations[i], n.Health))
 	}
@@ -112,8 +120,10 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		Ghosts  []int // places that wait for a part
 		Need    []needView
 		Board   *boardView
+		Update  *updateView
 	}{
-		head: newHead(st.ID+" · Sightline", "now"), Station: viewStation(st, n.Health), Need: needs(n, st.ID), Board: viewBoard(n.Board),
+		head: newHead(st.ID+" · Sightline", "now", n.Stations), Station: viewStation(st, n.Health), Need: needs(n, st.ID), Board: viewBoard(n.Board),
+		Update: viewUpdate(st),
 	}
 	for i := range recent {
 		data.Parts = append(data.Parts, viewPart(&recent[i]))
@@ -191,6 +201,7 @@ func (s *Server) resultsPage(w http.ResponseWriter, r *http.Request) {
 		s.fault(w, err)
 		return
 	}
+	stations := s.source.Now().Stations
 	data := struct {
 		head
 		Filter        resultsFilter
@@ -200,10 +211,10 @@ func (s *Server) resultsPage(w http.ResponseWriter, r *http.Request) {
 		Parts         []partView
 		Newest, Older string
 	}{
-		head: newHead("Results · Sightline", "results"), Filter: f, Filtered: f.Station+f.Verdict+f.Label+f.Part != "",
+		head: newHead("Results · Sightline", "results", stations), Filter: f, Filtered: f.Station+f.Verdict+f.Label+f.Part != "",
 		Verdicts: []vision.Verdict{vision.Pass, vision.Fail, vision.None},
 	}
-	for _, st := range s.source.Now().Stations {
+	for _, st := range stations {
 		data.Stations = append(data.Stations, st.ID)
 	}
 	for i := range results {
@@ -235,7 +246,7 @@ func (s *Server) partPage(w http.ResponseWriter, r *http.Request) {
 		head
 		Part   partView
 		Result *Result
-	}{newHead(res.ID+" · Sightline", ""), viewPart(res), res})
+	}{newHead(res.ID+" · Sightline", "", s.source.Now().Stations), viewPart(res), res})
 }
 
 // needView is one thing that needs a person.

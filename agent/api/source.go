@@ -25,12 +25,22 @@ type Source interface {
 	Live(ctx context.Context, station string, after uint64) (*Shot, error)
 	// Picture is the JPEG of a part of late, by the part's ID.
 	Picture(part string) ([]byte, bool)
+	// Approve is an operator's OK for the bundle that a station waits with. The
+	// error says for people why nothing was approved.
+	Approve(station string) error
+	// Install brings in bundles from a folder of this device, with the same
+	// checks as those that the fleet sends. The error says for people why not.
+	Install(ctx context.Context, folder string) error
+	// RefusedPicture is a drawn picture of a refused bundle, by its name in
+	// Failure.
+	RefusedPicture(name string) ([]byte, bool)
 }
 
 // Errors of a Source.
 var (
 	ErrNoStation = errors.New("there is no such station")
 	ErrEnded     = errors.New("the station gives no more pictures")
+	ErrNoUpdates = errors.New("no station of this device follows a signed bundle: name one as bundle in the configuration")
 )
 
 // Query says which results are wanted. Zero values want all.

@@ -77,6 +77,9 @@ type Station struct {
 	Camera     Camera  `json:"camera" doc:"where its pictures come from"`
 	Model      Model   `json:"model" doc:"what looks at the pictures"`
 	Rule       Rule    `json:"rule" doc:"what makes the verdict"`
+	Signed     bool    `json:"signed" doc:"false while it runs a file that nobody signed: no verified bundle, and no model that is part of the program"`
+	Bundle     string  `json:"bundle,omitempty" doc:"name of the signed bundle that it follows; absent for none" example:"caps"`
+	Update     *Update `json:"update,omitempty" doc:"how it is with that bundle; absent where it follows none, or before the first look"`
 	DeadlineMS float64 `json:"deadline_ms" doc:"by when a verdict must be recorded and told, ms after the decision"`
 	Unrecorded string  `json:"unrecorded" enum:"reject,allow" doc:"what is told when a verdict can't be recorded in time"`
 	Counts     Counts  `json:"counts" doc:"verdicts told since the agent's start"`

@@ -41,6 +41,8 @@ func (s *Server) addV1(mux *http.ServeMux) {
 	huma.Register(api, stream("part-picture", "/v1/parts/{part}/picture.jpg", "A part's picture",
 		"image/jpeg", "Only the newest parts have one."), s.partPicture)
 
+	s.addUpdates(api)
+
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		web.Problem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+"; /openapi.json tells what there is")
 	})

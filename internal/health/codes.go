@@ -114,6 +114,31 @@ var (
 		Title: "the fleet can't sign its part of the metadata of updates anew, and devices soon take no new bundle",
 		Do:    "Make room on the disk that holds the fleet's data directory; the log says what went wrong. What devices run goes on.",
 	}
+	UnsignedModel = Warning{
+		Code: "unsigned_model", Severity: Error,
+		Title: "the station runs a file that nobody signed",
+		Do:    "Publish the model as a signed bundle and name that as bundle in the configuration. allow_unsigned: true is for trials; what it lets in can't be told from what somebody slipped in.",
+	}
+	NoBundleYet = Warning{
+		Code: "no_bundle_yet", Severity: Warn,
+		Title: "the station follows a signed bundle that the device doesn't have yet",
+		Do:    "Roll the bundle out to this device, or install it from a folder. Until then the station runs what model names, or inspects nothing.",
+	}
+	UpdateRefused = Warning{
+		Code: "update_refused", Severity: Warn,
+		Title: "a new bundle was refused, what ran before goes on",
+		Do:    "The station's page says why, with the pictures where it failed. It isn't tried again by itself: mend the bundle and publish it under a new version.",
+	}
+	UpdateRolledBack = Warning{
+		Code: "update_rolled_back", Severity: Warn,
+		Title: "a new bundle misbehaved once it was active, what ran before is back",
+		Do:    "The station's page says why. It isn't tried again by itself: mend the bundle and publish it under a new version.",
+	}
+	UpdateWaiting = Warning{
+		Code: "update_waiting", Severity: Info,
+		Title: "a new bundle is ready and waits for an operator's OK",
+		Do:    "Approve it on the station's page when it suits. Until then what runs now goes on.",
+	}
 	FramesDropped = Warning{
 		Code: "frames_dropped", Severity: Info,
 		Title: "some pictures aren't inspected, because newer ones came before their turn",
@@ -133,6 +158,7 @@ func All() []Warning {
 		ModelWorkerRestarting, RuleFailing, NoRule,
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
+		UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,
 		ClockImplausible, FramesDropped, NetworkOpen,
 		BrokerAway, StoreFailing, ClockBehind, UpdatesEnding, UpdatesStale, UpdatesFailing,
 	}

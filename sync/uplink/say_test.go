@@ -146,13 +146,13 @@ func TestOthers(t *testing.T) {
 	}
 }
 
-// TestPiecesDontDelayAcknowledgements: with a transfer's 256 KiB under way all
-// the time, a backlog drains, and nothing is sent twice.
+// TestPiecesDontDelayAcknowledgements: while 20 MB of pieces come, with a
+// transfer's 256 KiB under way, a backlog drains, and nothing is sent twice.
 func TestPiecesDontDelayAcknowledgements(t *testing.T) {
 	m := newMosquitto(t)
 	f := newFleet(t, m.addr)
 	j, _ := openJournal(t, t.TempDir())
-	fill(t, j, 40_000)
+	fill(t, j, 15_000)
 	piece := make([]byte, 64<<10)
 	for _, flood := range []bool{false, true} {
 		f.setBack(j.Epoch(), 0)
@@ -170,7 +170,10 @@ func TestPiecesDontDelayAcknowledgements(t *testing.T) {
 		go func() {
 			defer close(done)
 			<-heard
-			for flood {
+			for range 300 {
+				if !flood {
+					return
+				}
 				select {
 				case <-stop:
 					return
@@ -185,7 +188,7 @@ func TestPiecesDontDelayAcknowledgements(t *testing.T) {
 		s := u.Stats()
 		close(stop)
 		<-done
-		t.Logf("flood %v: %s for 40,000 records, a batch's round trip %s, %d pieces came", flood, took, s.RTT, got.Load())
+		t.Logf("flood %v: %s for 15,000 records, a batch's round trip %s, %d pieces came", flood, took, s.RTT, got.Load())
 		if s.Retries != 0 || s.Resent != 0 || s.Ignored != 0 || flood != (got.Load() > 0) {
 			t.Errorf("flood %v: %d pieces, %+v", flood, got.Load(), s)
 		}

@@ -6,8 +6,10 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-# The version is given here, so Go need not ask git, which refuses in a clone of another owner.
-BUILD := -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)'
+# No clock is believed that shows less than when the source was committed.
+BUILT := $(shell git log -1 --format=%cI 2>/dev/null)
+# Version and date are given here, so Go need not ask git, which refuses in a clone of another owner.
+BUILD := -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.built=$(BUILT)'
 FUZZTIME ?= 10s
 ARGS ?=
 ONLY ?=

@@ -111,14 +111,9 @@ func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (ag
 	if err != nil {
 		return agent.StationConfig{}, err
 	}
-	if mode == track.Stream && !c.hasPart() {
-		return agent.StationConfig{}, about("labels", fmt.Errorf("no label of model %s has the role part, so nothing would be inspected: give the part's label that role", c.about.Name))
-	}
-	var rule *rules.Rule
-	if c.rule.Module != "" {
-		if rule, err = a.engine.Load(ctx, c.rule); err != nil {
-			return agent.StationConfig{}, about("rule", err)
-		}
+	rule, err := a.fits(ctx, mode, c)
+	if err != nil {
+		return agent.StationConfig{}, err
 	}
 	return agent.StationConfig{
 		ID: o.id, Line: o.line, Camera: camera, Source: capture.Redact(o.source),
@@ -126,6 +121,32 @@ func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (ag
 		Track:    track.Config{Start: cmp.Or(o.conf, startScore), Keep: keepScore, Mode: mode, Roles: c.roles()},
 		Deadline: o.deadline, Allow: o.allow, Pictures: o.pictures, Log: a.log,
 	}, nil
+}
+
+// following makes a station that waits for a bundle, or begins with the model
+// that its configuration names; without one c is nil.
+func (a *assembly) following(ctx context.Context, o stationOptions, bundle string, c *choice) (agent.StationConfig, error) {
+	camera, mode, err := a.camera(o)
+	if err == nil && c != nil {
+		_, err = a.fits(ctx, mode, c) // for the plant to load
+	}
+	return agent.StationConfig{
+		ID: o.id, Line: o.line, Camera: camera, Source: capture.Redact(o.source), Bundle: bundle, Track: track.Config{Mode: mode},
+		Deadline: o.deadline, Allow: o.allow, Pictures: o.pictures, Log: a.log,
+	}, err
+}
+
+// fits checks that a model can inspect what a camera gives, and loads its rule,
+// nil for none.
+func (a *assembly) fits(ctx context.Context, mode track.Mode, c *choice) (*rules.Rule, error) {
+	if mode == track.Stream && !c.hasPart() {
+		return nil, about("labels", fmt.Errorf("no label of model %s has the role part, so nothing would be inspected: give the part's label that role", c.about.Name))
+	}
+	if c.rule.Module == "" {
+		return nil, nil
+	}
+	rule, err := a.engine.Load(ctx, c.rule)
+	return rule, about("rule", err)
 }
 
 // camera makes the source's camera and says how its frames belong together.

@@ -29,6 +29,7 @@ type fleetLink struct {
 	data    string
 	journal *journal.Journal
 	report  time.Duration
+	updates *updates // hears commands
 	log     *slog.Logger
 
 	mu       sync.Mutex // protects what follows
@@ -48,7 +49,9 @@ func (l *fleetLink) run(ctx context.Context, a *agent.Agent) error {
 	up := uplink.New(uplink.Config{
 		Device: id.Device(), Broker: id.MQTT(), TLS: id.TLS(), Renew: id.Renew,
 		Journal: l.journal, State: a.State, Inventory: inventory, Every: l.report, Changed: a.Changed(), Log: l.log,
+		Heard: l.updates.heard, Greeted: l.updates.greeted,
 	})
+	l.updates.enrolled(id, up)
 	l.mu.Lock()
 	l.identity, l.uplink = id, up
 	l.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/updater/gate"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // gateOptions are the flags of gate.
@@ -93,7 +94,7 @@ func (o *gateOptions) run(cmd *cobra.Command, path string) error {
 	if fsys == nil {
 		return fmt.Errorf("%s: %w", path, gate.ErrNoGolden)
 	}
-	subject, err := made.subject(cmd.Context(), c, threads)
+	subject, err := made.subject(cmd.Context(), track.Pictures, c, threads)
 	if err != nil {
 		return err
 	}

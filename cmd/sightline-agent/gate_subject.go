@@ -9,7 +9,6 @@ import (
 
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
-	"github.com/sightline-edge/sightline/vision/rules"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -30,15 +29,12 @@ func loadBundle(dir string) (c *choice, golden *bundle.Golden, err error) {
 	return c, golden, err
 }
 
-// subject is a bundle in a worker of its own, as a station would run it; the
-// caller runs the worker.
-func (a *assembly) subject(ctx context.Context, c *choice, threads int) (gate.Subject, error) {
-	var rule *rules.Rule
-	if c.rule.Module != "" {
-		var err error
-		if rule, err = a.engine.Load(ctx, c.rule); err != nil {
-			return gate.Subject{}, about("rule", err)
-		}
+// subject is a bundle in a worker of its own, as a station that sees pictures
+// in that mode would run it; the caller runs the worker.
+func (a *assembly) subject(ctx context.Context, mode track.Mode, c *choice, threads int) (gate.Subject, error) {
+	rule, err := a.fits(ctx, mode, c)
+	if err != nil {
+		return gate.Subject{}, err
 	}
 	return gate.Subject{
 		Worker: a.newWorker(c, threads), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,

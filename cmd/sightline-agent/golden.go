@@ -17,6 +17,7 @@ import (
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // goldenOptions are the flags of golden.
@@ -90,7 +91,7 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	subject, err := made.subject(cmd.Context(), c, threads)
+	subject, err := made.subject(cmd.Context(), track.Pictures, c, threads)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // cmdBundleDir: bundledir DIR N makes a bundle's folder of the shipped model
@@ -72,7 +73,7 @@ func (r *mutantRig) quickest(t *testing.T, dir string) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.made.subject(t.Context(), c, 1)
+	s, err := r.made.subject(t.Context(), track.Pictures, c, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

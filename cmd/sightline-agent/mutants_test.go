@@ -181,7 +181,7 @@ func record(t *testing.T, made *assembly, dir string, files []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := made.subject(t.Context(), c, 1)
+	s, err := made.subject(t.Context(), track.Pictures, c, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func (r *mutantRig) examine(t *testing.T, dir string) (report *gate.Report, gold
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.made.subject(t.Context(), c, 1)
+	s, err := r.made.subject(t.Context(), track.Pictures, c, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

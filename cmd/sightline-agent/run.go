@@ -109,29 +109,46 @@ func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, 
 	return errors.Join(faults, missing)
 }
 
-// configured makes the station i of a configuration.
+// configured makes the station i of a configuration. One that follows a bundle
+// has no model yet: see plant.
 func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (agent.StationConfig, error) {
 	s := &cfg.Stations[i]
-	_, none := os.Stat(s.Model)
-	unsigned := none == nil // else it is shipped, or choose tells that it isn't there
-	if unsigned && !s.Unsigned {
-		return agent.StationConfig{}, fault(cfg, i, "model", errors.New(config.Unsigned(s.Model)))
-	}
-	c, err := choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
-	if err != nil {
-		return agent.StationConfig{}, fault(cfg, i, "model", err)
-	}
 	o := stationOptions{
 		id: s.ID, line: s.Line, source: s.Camera.Source, loop: s.Camera.Loop, realtime: s.Camera.Realtime,
 		pictures: true, deadline: s.Deadline, allow: s.Unrecorded == config.Allow, threads: cfg.Infer.Threads,
 		conf: float32(s.Confidence),
 	}
-	st, err := a.station(ctx, o, c)
+	var c *choice
+	var err error
+	if s.Model != "" {
+		if c, err = chooseConfigured(s); err != nil {
+			return agent.StationConfig{}, fault(cfg, i, "model", err)
+		}
+	}
+	var st agent.StationConfig
+	if s.Bundle != "" {
+		st, err = a.following(ctx, o, s.Bundle, c)
+	} else {
+		st, err = a.station(ctx, o, c)
+	}
 	if err != nil {
 		return st, fault(cfg, i, "camera.source", err)
 	}
-	st.Bundle, st.About.Unsigned = s.Bundle, unsigned
 	return st, nil
+}
+
+// chooseConfigured reads what a station's configuration names as its model.
+func chooseConfigured(s *config.Station) (*choice, error) {
+	_, none := os.Stat(s.Model)
+	unsigned := none == nil // else it is shipped, or choose tells that it isn't there
+	if unsigned && !s.Unsigned {
+		return nil, errors.New(config.Unsigned(s.Model))
+	}
+	c, err := choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
+	if err == nil {
+		c.about.Unsigned = unsigned
+	}
+	return c, err
 }
 
 func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
@@ -166,17 +183,32 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		log.Error("journal was damaged and put aside", "file", opened.Quarantined, "err", opened.Reason)
 	}
 	j.Retain(int64(cfg.Journal.LimitMB) * 1e6)
-	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, log: log}
-	hardware := board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true})
-	a := agent.New(agent.Config{
+	bundles := newUpdates(cfg, newPlant(made, cfg.Infer.Threads), log)
+	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, updates: bundles, log: log}
+	a := agent.New(agentConfig(cfg, bundles, agent.Config{
 		Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen),
-		Board: hardware, Fleet: link.now,
-	})
-	for _, s := range stations {
+		Board: board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true}), Fleet: link.now,
+	}))
+	for i, s := range stations {
 		a.Add(s)
+		if s.Bundle != "" {
+			bundles.plant.add(&cfg.Stations[i], s)
+		}
+	}
+	bundles.plant.agent = a
+	if err := bundles.open(); err != nil {
+		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	return serving(ctx, cfg.Listen, a, link, log, say)
+	return serving(ctx, cfg.Listen, a, log, say, bundles.run, func(ctx context.Context) error { return link.run(ctx, a) })
+}
+
+// agentConfig adds how bundles come to the stations, where one follows any.
+func agentConfig(cfg *config.Config, u *updates, c agent.Config) agent.Config {
+	if slices.ContainsFunc(cfg.Stations, func(s config.Station) bool { return s.Bundle != "" }) {
+		c.Updates, c.Approve, c.Install, c.RefusedPicture = u.status, u.approve, u.install, u.picture
+	}
+	return c
 }
 
 // fault places what is wrong with the station i at its lines of the file. Key

@@ -14,9 +14,9 @@ import (
 	"github.com/sightline-edge/sightline/agent/api"
 )
 
-// serving runs the agent and answers for it at addr meanwhile; without an
-// address it only runs the agent. A link sends to the fleet meanwhile; it may be nil.
-func serving(ctx context.Context, addr string, a *agent.Agent, link *fleetLink, log *slog.Logger, say func(string, ...any)) error {
+// serving runs the agent and answers for it at addr meanwhile, beside others
+// that work with it; without an address it only runs the agent.
+func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger, say func(string, ...any), others ...func(context.Context) error) error {
 	if addr == "" {
 		return a.Run(ctx)
 	}
@@ -36,8 +36,8 @@ func serving(ctx context.Context, addr string, a *agent.Agent, link *fleetLink, 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Run(ctx, l) })
 	g.Go(func() error { return managed(ctx, a, log) })
-	if link != nil {
-		g.Go(func() error { return link.run(ctx, a) })
+	for _, run := range others {
+		g.Go(func() error { return run(ctx) })
 	}
 	g.Go(func() error {
 		defer stop()

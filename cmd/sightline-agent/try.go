@@ -163,7 +163,7 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 			cancel(err)
 		}
 	}).Stop()
-	if err := serving(ctx, o.serve, a, nil, made.log, report.say); err != nil {
+	if err := serving(ctx, o.serve, a, made.log, report.say); err != nil {
 		return err
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/updater"
+	"github.com/sightline-edge/sightline/updater/bundle"
+	"github.com/sightline-edge/sightline/updater/gate"
+	"github.com/sightline-edge/sightline/vision/infer"
+)
+
+// gateLimit is how long the golden pictures of a bundle may take.
+const gateLimit = 10 * time.Minute
+
+// plant lets the updater put bundles into the running agent's stations.
+type plant struct {
+	made     *assembly
+	threads  int
+	agent    *agent.Agent
+	stations map[string]*planted
+
+	mu      sync.Mutex // protects what follows, and the planted ones' running
+	workers map[string]*shared
+}
+
+// planted is a station that follows a bundle.
+type planted struct {
+	config  *config.Station
+	camera  agent.StationConfig // what the station is but for its loadout
+	running *candidate          // nil before its first
+}
+
+// shared is a worker that stations with the same bundle have in common.
+type shared struct {
+	key    string
+	worker *infer.Worker
+	users  int
+}
+
+func newPlant(made *assembly, threads int) *plant {
+	return &plant{made: made, threads: threads, stations: map[string]*planted{}, workers: map[string]*shared{}}
+}
+
+// add makes a station of the configuration that begins without a model.
+func (p *plant) add(s *config.Station, c agent.StationConfig) {
+	p.stations[s.ID] = &planted{config: s, camera: c}
+}
+
+// Load implements updater.Plant.
+func (p *plant) Load(ctx context.Context, station, dir, digest string) (updater.Candidate, error) {
+	s := p.stations[station]
+	if s == nil {
+		return nil, &updater.Refused{Text: "the station isn't configured any more"}
+	}
+	c, golden, err := s.choose(dir)
+	if err != nil {
+		return nil, unusable(err)
+	}
+	c.about.Bundle = digest
+	subject, err := p.made.subject(ctx, s.camera.Track.Mode, c, p.threads)
+	if err != nil {
+		return nil, unusable(err)
+	}
+	key := digest
+	if digest == "" {
+		key = "factory/" + station
+	}
+	w := p.hire(key, subject.Worker)
+	n := &candidate{plant: p, station: s, shared: w, subject: subject, golden: golden, dir: dir, digest: digest}
+	n.subject.Worker = w.worker
+	n.loadout = agent.Loadout{Model: w.worker, About: c.about, Rule: subject.Rule, Track: subject.Track}
+	if conf := float32(s.config.Confidence); conf > 0 {
+		n.loadout.Track.Start = conf
+	}
+	info, err := w.worker.Ready(ctx)
+	if err == nil {
+		n.fingerprint, err = gate.Fingerprint(info)
+	} else if ctx.Err() == nil {
+		err = &updater.Refused{Text: err.Error()}
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// choose reads a bundle's folder, or for "" what the configuration names.
+func (s *planted) choose(dir string) (*choice, *bundle.Golden, error) {
+	if dir != "" {
+		return loadBundle(dir)
+	}
+	if s.config.Model == "" {
+		return nil, nil, &updater.Refused{Text: "the configuration names no model of the station's own"}
+	}
+	c, err := chooseConfigured(s.config)
+	return c, nil, err
+}
+
+// unusable tells a bundle that is no good from a disk that can't be read.
+func unusable(err error) error {
+	var disk *fs.PathError
+	var known *updater.Refused
+	if errors.As(err, &disk) && !errors.Is(err, fs.ErrNotExist) || errors.As(err, &known) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &updater.Refused{Text: err.Error()}
+}
+
+// hire gives the worker of that key, which is started if there is none.
+func (p *plant) hire(key string, fresh *infer.Worker) *shared {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.workers[key]
+	if w == nil {
+		w = &shared{key: key, worker: fresh}
+		p.workers[key] = w
+		p.agent.StartWorker(fresh)
+	}
+	w.users++
+	return w
+}
+
+// leave stops the worker when nobody uses it any more.
+func (p *plant) leave(w *shared) {
+	p.mu.Lock()
+	w.users--
+	last := w.users == 0
+	if last {
+		delete(p.workers, w.key)
+	}
+	p.mu.Unlock()
+	if last {
+		p.agent.StopWorker(w.worker)
+	}
+}
+
+// Vitals implements updater.Plant.
+func (p *plant) Vitals(station string) updater.Vitals {
+	s := p.stations[station]
+	v, err := p.agent.Vitals(station)
+	if s == nil || err != nil {
+		return updater.Vitals{Failure: fmt.Sprint(err)}
+	}
+	out := updater.Vitals{
+		Verdicts: v.Verdicts, None: v.None, Late: v.Late, Restarts: v.Restarts, Seqs: v.Seqs, ModelP50: v.ModelP50, ModelP99: v.ModelP99,
+		AgeP99: v.AgeP99, Deadline: s.camera.Deadline, Celsius: v.Celsius, Failure: v.Failure,
+	}
+	if rate := s.camera.Camera.Stats().Rate; rate > 0 {
+		out.Period = time.Duration(float64(time.Second) / rate)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.running != nil {
+		out.Digest, out.Epoch, out.After = s.running.digest, s.running.cut.Epoch, s.running.cut.After
+	}
+	return out
+}
+
+// candidate is a bundle with a worker, beside what its station runs or as that.
+type candidate struct {
+	plant       *plant
+	station     *planted
+	shared      *shared
+	subject     gate.Subject
+	golden      *bundle.Golden
+	dir, digest string
+	fingerprint string
+	loadout     agent.Loadout
+	cut         agent.Cut
+	active      bool
+}
+
+// Fingerprint implements updater.Candidate.
+func (c *candidate) Fingerprint() string { return c.fingerprint }
+
+// Gate implements updater.Candidate.
+func (c *candidate) Gate(ctx context.Context, draw func(string, []byte)) (*gate.Report, error) {
+	if c.golden == nil {
+		return nil, gate.ErrNoGolden
+	}
+	ctx, cancel := context.WithTimeout(ctx, gateLimit)
+	defer cancel()
+	return gate.Run(ctx, c.subject, os.DirFS(c.dir), c.golden, draw)
+}
+
+// Activate implements updater.Candidate.
+func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err error) {
+	cut, err := c.plant.agent.Switch(ctx, c.station.config.ID, c.loadout)
+	if err != nil {
+		return 0, 0, err
+	}
+	c.plant.mu.Lock()
+	before := c.station.running
+	c.cut, c.active, c.station.running = cut, true, c
+	c.plant.mu.Unlock()
+	if before != nil {
+		c.plant.leave(before.shared)
+	}
+	return cut.After, cut.Epoch, nil
+}
+
+// Close implements updater.Candidate.
+func (c *candidate) Close() error {
+	if !c.active {
+		c.plant.leave(c.shared)
+	}
+	return nil
+}

@@ -13,6 +13,7 @@ const (
 	// knownFor is how long a device that was revoked may still be heard.
 	knownFor   = 3 * time.Second
 	maxKnown   = 1 << 14
+	maxHeard   = 128 << 10   // bytes of a message; wire.Unmarshal takes no longer one
 	knownWrong = time.Second // before the store is asked again about a device that it doesn't let in
 )
 

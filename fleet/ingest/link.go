@@ -149,6 +149,10 @@ func (in *Ingest) arrived(_ mqtt.Client, m mqtt.Message) {
 	}
 	q := in.queue
 	if heard(kind) {
+		if len(m.Payload()) > maxHeard {
+			in.count.unreadable.Add(1)
+			return
+		}
 		q = in.heard
 	}
 	q.put(message{device: device, kind: kind, body: m.Payload(), at: in.cfg.Store.Now()})

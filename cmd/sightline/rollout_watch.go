@@ -189,7 +189,7 @@ func needsSomebody(state string) bool {
 
 func settled(state string) bool {
 	switch state {
-	case "proven", "planned", "no_stations", "revoked", "cancelled", "rolled_back":
+	case "proven", "planned", "no_stations", "revoked", "cancelled", "kept", "rolled_back":
 		return true
 	}
 	return false

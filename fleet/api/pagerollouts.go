@@ -151,6 +151,7 @@ var deviceWords = []struct{ state, class, mark, word string }{
 	{rollout.Proven, "good", "pass", "Proven"},
 	{rollout.WentBack, "", "end", "Went back"},
 	{rollout.Cancelled, "", "end", "Cancelled"},
+	{rollout.Kept, "", "online", "Kept"},
 	{rollout.Planned, "", "never", "Planned"},
 	{rollout.NoStations, "", "none", "Not concerned"},
 	{rollout.Gone, "", "revoked", "Revoked"},

@@ -76,7 +76,7 @@ type RolloutDevice struct {
 	Device   string     `json:"device"`
 	Label    string     `json:"label,omitempty"`
 	Wave     int        `json:"wave" doc:"from 1"`
-	State    string     `json:"state" doc:"planned, assigned, transferring, staged, gated, waiting_operator, waiting_window, probation, proving, proven, failed, lying, silent, no_stations, revoked, cancelling, cancelled, rolling_back, rolled_back"`
+	State    string     `json:"state" doc:"planned, assigned, transferring, staged, gated, waiting_operator, waiting_window, probation, proving, proven, failed, lying, silent, no_stations, revoked, cancelling, cancelled, kept, rolling_back, rolled_back"`
 	Reason   string     `json:"reason,omitempty" doc:"a code, as golden_gate, slow, timeout"`
 	Text     string     `json:"text,omitempty" doc:"why, for people"`
 	Waits    string     `json:"waits,omitempty" doc:"what it is waited for, and until when, for people"`

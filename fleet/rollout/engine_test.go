@@ -231,7 +231,7 @@ func TestResumeAfterFailure(t *testing.T) {
 // TestAbort: who runs it keeps it, the others forget it.
 func TestAbort(t *testing.T) {
 	p := newPlant(t)
-	all := p.add(4)
+	all := p.add(5)
 	all[1].answer = func(a *agent, c *wire.Command) {
 		if c.GetAct() == wire.Command_ACT_INSTALL {
 			a.say(c, wire.Phase_PHASE_WAITING, "operator")
@@ -240,14 +240,22 @@ func TestAbort(t *testing.T) {
 		a.good(c)
 	}
 	all[2].answer = func(*agent, *wire.Command) {}
-	id := p.start(func(s *Spec) { s.Waves = "3,all" })
+	all[3].answer = func(a *agent, c *wire.Command) {
+		if c.GetAct() == wire.Command_ACT_CANCEL { // it has just switched
+			a.active = newDigest
+			a.say(c, wire.Phase_PHASE_PROBATION, "")
+			return
+		}
+		a.say(c, wire.Phase_PHASE_GATED, "")
+	}
+	id := p.start(func(s *Spec) { s.Waves = "4,all" })
 	p.step()
 	p.must(p.engine.Abort(t.Context(), id, "ann", "a better one is ready"))
 	p.step()
 	p.restart()
 	p.pass(2 * time.Hour) // until the mute one is given up
 	v := p.want(id, Aborted, "a better one is ready")
-	for i, want := range []string{Proven, Cancelled, Failed, Cancelled} {
+	for i, want := range []string{Proven, Cancelled, Failed, Kept, Cancelled} {
 		if d := v.device(t, all[i].id); d.State != want {
 			t.Errorf("%s is %s, want %s", d.Device, d.State, want)
 		}

@@ -41,7 +41,7 @@ func (e *Engine) judge(ctx context.Context, l *live, d *device, now time.Time) {
 	case d.Act == wire.Command_ACT_ROLLBACK:
 		l.put(d, now, WentBack, f.reason, f.text)
 	case d.Act == wire.Command_ACT_CANCEL && f.active > 0:
-		l.put(d, now, Proving, "kept", "it was too late to cancel, it runs the bundle")
+		l.put(d, now, Kept, "", "it was too late to cancel: it runs the bundle")
 	case d.Act == wire.Command_ACT_CANCEL:
 		l.put(d, now, Cancelled, "", "")
 	case f.stations == 0:

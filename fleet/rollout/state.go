@@ -30,6 +30,7 @@ const (
 	Gone          = "revoked"
 	Cancelling    = "cancelling"
 	Cancelled     = "cancelled"
+	Kept          = "kept" // it was too late to cancel: it runs the bundle
 	GoingBack     = "rolling_back"
 	WentBack      = "rolled_back"
 )
@@ -53,5 +54,7 @@ func failed(state string) bool { return state == Failed || state == Lying }
 // counted reports whether a device in that state is one that a wave is about.
 func counted(state string) bool { return state != NoStations && state != Gone }
 
-// runs reports whether the device said that all its stations run the bundle.
-func runs(state string) bool { return state == Probation || state == Proving || state == Proven }
+// runs reports whether the device said that its stations run the bundle.
+func runs(state string) bool {
+	return state == Probation || state == Proving || state == Proven || state == Kept
+}

@@ -58,6 +58,10 @@ it is the one that you give, and nothing is remembered.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.init(args[0]) },
 	}, &cobra.Command{
+		Use: "show", Short: "show which root is pinned",
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.show(cmd.OutOrStdout()) },
+	}, &cobra.Command{
 		Use: "refresh", Short: "bring the metadata up to date, or say what is wrong with it",
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.refresh(cmd.Context(), cmd.OutOrStdout()) },
@@ -78,6 +82,30 @@ func (o *trustOptions) init(root string) error {
 		return fmt.Errorf("pin the root: %w", err)
 	}
 	return mirror.Pin(o.metadataDir, data)
+}
+
+// show also serves on a device's own folder: it only reads.
+func (o *trustOptions) show(out io.Writer) error {
+	if err := cli.Required("metadata-dir", o.metadataDir, "metadata"); err != nil {
+		return err
+	}
+	root, err := os.ReadFile(filepath.Join(o.metadataDir, trust.RootFile))
+	if err != nil {
+		return fmt.Errorf("show the root: %w", err)
+	}
+	about, err := trust.Inspect(root)
+	if err != nil {
+		return fmt.Errorf("show the root: %w", err)
+	}
+	if o.json {
+		return asJSON(out, struct {
+			Root        int64     `json:"root"`
+			Fingerprint string    `json:"fingerprint"`
+			Expires     time.Time `json:"expires"`
+		}{about.Version, about.Fingerprint, about.Expires})
+	}
+	fmt.Fprintf(out, "root %d, good until %s\n  fingerprint %s\n", about.Version, about.Expires.Format(time.DateOnly), about.Fingerprint)
+	return nil
 }
 
 func (o *trustOptions) refresh(ctx context.Context, out io.Writer) error {

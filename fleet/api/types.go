@@ -74,6 +74,9 @@ type Station struct {
 	ModelVersion string  `json:"model_version,omitempty"`
 	ModelDigest  string  `json:"model_digest,omitempty" doc:"SHA-256, hex"`
 	Rule         string  `json:"rule,omitempty"`
+	Bundle       string  `json:"bundle,omitempty" doc:"name of the signed bundle that it follows"`
+	BundleDigest string  `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that runs, hex; absent for what wasn't one"`
+	Unsigned     bool    `json:"unsigned,omitempty" doc:"it runs a file that nobody signed"`
 	Pass         uint64  `json:"pass" doc:"told since the agent's start, as the next two"`
 	Fail         uint64  `json:"fail"`
 	None         uint64  `json:"none"`
@@ -163,6 +166,7 @@ func newDevice(d *store.Device, now time.Time) Device {
 			ID: st.GetId(), Line: st.GetLine(), State: st.GetState(), Text: st.GetText(), Model: st.GetModel(),
 			ModelVersion: st.GetModelVersion(), ModelDigest: st.GetModelDigest(), Rule: st.GetRule(), Pass: st.GetPass(),
 			Fail: st.GetFail(), None: st.GetNone(), Frames: st.GetFrames(), Inferred: st.GetInferred(), Rate: rest.Finite(st.GetRate()),
+			Bundle: st.GetBundle(), BundleDigest: st.GetBundleDigest(), Unsigned: st.GetUnsigned(),
 		})
 	}
 	if r := d.Last; r != nil {

@@ -36,7 +36,10 @@ type deviceView struct {
 }
 
 // chip is a station in a row.
-type chip struct{ ID, Class, Mark, Word, Title string }
+type chip struct {
+	ID, Class, Mark, Word, Title string
+	Unsigned                     bool // it runs a file that nobody signed
+}
 
 const maxChips = 3
 
@@ -146,7 +149,7 @@ func (v *deviceView) rank() int {
 }
 
 func viewStation(s *Station) chip {
-	c := chip{ID: s.ID, Title: strings.TrimSpace(s.State + " " + s.Text)}
+	c := chip{ID: s.ID, Title: strings.TrimSpace(s.State + " " + s.Text), Unsigned: s.Unsigned}
 	switch s.State {
 	case "inspecting":
 		c.Class, c.Mark, c.Word = "good", "pass", "inspecting"

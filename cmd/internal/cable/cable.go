@@ -35,6 +35,8 @@ type Cable struct {
 	turn   chan struct{} // closed when state changes
 	conns  map[*net.TCPConn]struct{}
 	passed uint64
+	rate   int           // bytes/s of a direction; 0 for any
+	delay  time.Duration // of each direction
 }
 
 // New makes a cable that leads to the target, host:port. Run lays it.
@@ -51,6 +53,14 @@ func (c *Cable) To(target string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.target = target
+}
+
+// Shape makes the cable a slow one for connections from now on: so many bytes
+// a second pass in each direction of each, and take so long.
+func (c *Cable) Shape(rate int, delay time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rate, c.delay = rate, delay
 }
 
 // Addr is this end of the cable.
@@ -128,7 +138,7 @@ func (c *Cable) connect(ctx context.Context, near *net.TCPConn) {
 		return
 	}
 	c.mu.Lock()
-	target := c.target
+	target, rate, delay := c.target, c.rate, c.delay
 	c.mu.Unlock()
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	conn, err := dialer.DialContext(ctx, "tcp", target)
@@ -142,8 +152,14 @@ func (c *Cable) connect(ctx context.Context, near *net.TCPConn) {
 	}
 	defer c.drop(far)
 	var g errgroup.Group
-	g.Go(func() error { return c.pass(ctx, near, far) })
-	g.Go(func() error { return c.pass(ctx, far, near) })
+	for _, way := range [2][2]*net.TCPConn{{near, far}, {far, near}} {
+		g.Go(func() error {
+			if rate > 0 || delay > 0 {
+				return c.drag(ctx, way[0], way[1], rate, delay)
+			}
+			return c.pass(ctx, way[0], way[1])
+		})
+	}
 	_ = g.Wait()
 }
 

@@ -50,7 +50,7 @@ func TestEnroll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantModes := map[string]string{"identity": "drwx------", "identity/device.pem": "-rw-------", "identity/ca.pem": "-rw-r--r--", "identity/fleet.json": "-rw-r--r--"}
+	wantModes := map[string]string{"identity": "drwx------", "identity/device.pem": "-rw-------", "identity/ca.pem": "-rw-r--r--", "identity/fleet.json": "-rw-r--r--", "identity/root.json": "-rw-r--r--"}
 	if d := cmp.Diff(wantModes, modes); d != "" {
 		t.Errorf("files (-want +got):\n%s", d)
 	}
@@ -358,13 +358,16 @@ func TestPowerCutWhileEnrolling(t *testing.T) {
 			t.Errorf("cut before %q, then enrolled again: %v", all[n], err)
 			continue
 		}
+		if string(id.Root()) != testRoot {
+			t.Errorf("cut before %q, then enrolled again: the root is %q", all[n], id.Root())
+		}
 		for _, key := range f.keys {
 			if !samePublic(id, key) {
 				t.Errorf("cut before %q, another key asked again", all[n])
 			}
 		}
 	}
-	want := []string{"write device.pem", "rename device.pem", "write ca.pem", "rename ca.pem", "write device.pem", "rename device.pem", "write fleet.json", "rename fleet.json", "rename folder"}
+	want := []string{"write device.pem", "rename device.pem", "write ca.pem", "rename ca.pem", "write root.json", "rename root.json", "write device.pem", "rename device.pem", "write fleet.json", "rename fleet.json", "rename folder"}
 	if !slices.Equal(all, want) {
 		t.Errorf("the steps are %q, want %q", all, want)
 	}
@@ -464,4 +467,28 @@ func replace(path, old, new string) error {
 		return err
 	}
 	return os.WriteFile(path, []byte(strings.ReplaceAll(string(text), old, new)), 0o644)
+}
+
+// TestRootIsKept: what an earlier try was told doesn't outlive it, and a
+// renewal changes nothing.
+func TestRootIsKept(t *testing.T) {
+	f := newFleet(t)
+	dir := t.TempDir()
+	var all []string
+	conf := f.config(dir)
+	conf.step = cutAt(8, &all) // the root is there, the folder isn't
+	if _, err := Enroll(t.Context(), conf); !errors.Is(err, errCut) {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, unfinished, rootFile)); err != nil || string(b) != testRoot {
+		t.Fatalf("%q %v", b, err)
+	}
+	f.set(func() { f.spoil = func(a *wire.EnrollAnswer) { a.Root = nil } })
+	id, err := Enroll(t.Context(), f.config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Root() != nil {
+		t.Errorf("a root that the fleet no longer has: %q", id.Root())
+	}
 }

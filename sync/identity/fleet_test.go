@@ -27,6 +27,7 @@ import (
 const (
 	life       = 14 * 24 * time.Hour
 	testDevice = "dabcdefghij"
+	testRoot   = `{"signed":"root"}`
 )
 
 // authority is a CA as a fleet has one.
@@ -175,7 +176,7 @@ func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := f.now().UTC()
 	cert := f.issue(testDevice, csr.PublicKey, now.Add(f.life), x509.ExtKeyUsageClientAuth)
 	answer := &wire.EnrollAnswer{Device: testDevice, Group: "line-4", Certificate: string(encodeCertificate(cert)),
-		CA: string(encodeCertificate(f.cert)), MQTT: ":8883", NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Issued: now}
+		CA: string(encodeCertificate(f.cert)), MQTT: ":8883", NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Issued: now, Root: []byte(testRoot)}
 	if f.spoil != nil {
 		f.spoil(answer)
 	}

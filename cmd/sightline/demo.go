@@ -50,6 +50,9 @@ type demoOptions struct {
 	json    bool
 	listen  string
 	agent   string
+	rollout string
+
+	attempts []attempt // that rollout names
 }
 
 func newDemo() *cobra.Command {
@@ -64,6 +67,13 @@ middle it cuts the network between agents and fleet for a while: inspection goes
 on, the fleet shows the devices as stale, and what was decided meanwhile comes
 when the network is back.
 
+With --rollout it brings signed bundles to the devices in place of the outage, as
+docs/how-updates-work.md tells: a good one, which both devices prove that they run;
+one that is tampered with on the fleet's disk, refused; a wrong model, refused by
+the gate; and one that is too slow, rolled back. Inspection goes on meanwhile. It
+ends by itself when all are through, and with exit code 1 if one of them didn't end
+so, or they took more than three minutes.
+
 At Ctrl-C, or after --seconds, the belts stop, the last results go to the fleet,
 and all is compared: verdicts with the truth, over the parts that entered and left
 the picture meanwhile, and the fleet's results with the devices'. Defects too faint
@@ -71,17 +81,25 @@ to be counted on (under the visibility floor of docs/scene.md) are told apart.
 
 The agents know nothing of the drawing: each sees an MJPEG camera.`,
 		Example: `  sightline demo
-  sightline demo --seconds 60 --seed 7 --json`,
+  sightline demo --seconds 60 --seed 7 --json
+  sightline demo --rollout`,
 		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.rollout != "" && !cmd.Flags().Changed("outage") {
+				o.outage = 0
+			}
+			return o.run(cmd)
+		},
 	}
 	f := cmd.Flags()
-	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at Ctrl-C")
+	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at Ctrl-C; with --rollout not before all are through")
 	f.Uint64Var(&o.seed, "seed", 6, "which parts are drawn")
 	f.Float64Var(&o.speed, "speed", 1, "times real time, 0.1 to 4")
 	f.DurationVar(&o.outage, "outage", 20*time.Second, "how long the network is cut in the middle, at most two thirds of --seconds; 0: not at all")
 	f.BoolVar(&o.json, "json", false, "print the summary as one JSON object on the last line")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the fleet's page; the agents take the next ports; a port in use gives way to a free one")
+	f.StringVar(&o.rollout, "rollout", "", "roll bundles out: all, or some of good, tampered, wrong, slow, as in --rollout=good,slow")
+	f.Lookup("rollout").NoOptDefVal = "all"
 	f.StringVar(&o.agent, "agent", "", "the sightline-agent to start, beside which sightline-fleet lies; empty: the one beside this program, else of PATH")
 	return cmd
 }
@@ -98,7 +116,12 @@ func (o *demoOptions) check() error {
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return cli.Usage("--listen %q: must be an address and a port, as 127.0.0.1:8080", o.listen)
 	}
-	return nil
+	if o.rollout == "" {
+		return nil
+	}
+	var err error
+	o.attempts, err = chooseAttempts(o.rollout)
+	return err
 }
 
 func (o *demoOptions) run(cmd *cobra.Command) error {
@@ -122,6 +145,16 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 	if d.fleet, err = newDemoFleet(service, filepath.Join(dir, "fleet")); err != nil {
 		return err
 	}
+	if len(o.attempts) > 0 {
+		p, err := newPublisher(agent, filepath.Join(dir, "publisher"), d.fleet)
+		if err != nil {
+			return err
+		}
+		d.campaign = &campaign{demo: d, publisher: p, attempts: o.attempts}
+		if o.outage == 0 { // else lines come in between
+			d.campaign.screen = onTerminal(d.out)
+		}
+	}
 	for n := range demoDevices {
 		s, err := scene.New(scene.Config{Seed: o.seed + seedApart*uint64(n), DefectRate: demoDefects})
 		if err != nil {
@@ -134,9 +167,14 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.json {
-		return json.NewEncoder(d.out).Encode(sum)
+		err = json.NewEncoder(d.out).Encode(sum)
+	} else {
+		err = sum.print(d.out)
 	}
-	return sum.print(d.out)
+	if d.campaign != nil && cmd.Context().Err() == nil {
+		err = errors.Join(err, d.campaign.missing())
+	}
+	return err
 }
 
 // scratch is a folder for the demo alone, by its full path.
@@ -161,6 +199,8 @@ type demonstration struct {
 	belts   []*belt
 	network outage
 	results []fleetResult // what the fleet has at the end
+
+	campaign *campaign // nil without --rollout
 }
 
 // run starts everything, waits for the end, stops everything and compares.
@@ -194,11 +234,18 @@ func (d *demonstration) start(ctx, filmed context.Context, g *errgroup.Group) er
 	if err := d.fleet.start(ctx, d.options.listen); err != nil {
 		return err
 	}
+	bundle := ""
+	if d.campaign != nil { // devices pin the root when they enrol
+		if err := d.campaign.prepare(); err != nil {
+			return err
+		}
+		bundle = demoBundle
+	}
 	for n, b := range d.belts {
 		if err := b.film(filmed, g, d.options.speed); err != nil {
 			return err
 		}
-		if err := b.start(d.agent, nextAddress(d.options.listen, n+1)); err != nil {
+		if err := b.start(d.agent, nextAddress(d.options.listen, n+1), bundle); err != nil {
 			return err
 		}
 	}
@@ -236,6 +283,9 @@ func (d *demonstration) watch(ctx context.Context) error {
 	defer stop()
 	var g errgroup.Group
 	defer g.Wait() // gives no error
+	if d.campaign != nil {
+		over = d.rollOut(ctx, &g, over)
+	}
 	if length > 0 {
 		g.Go(func() error {
 			d.cutNetwork(ctx, start, length)
@@ -267,6 +317,9 @@ func (d *demonstration) finish(ctx context.Context, cut func()) (*demoSummary, e
 	cut()
 	time.Sleep(decided)
 	sum := &demoSummary{Devices: len(d.belts), Pictures: "drawn", Outage: d.network.length().Seconds(), Stale: len(d.network.stale)}
+	if d.campaign != nil {
+		sum.Rollouts = d.campaign.results
+	}
 	began := time.Now()
 	for _, b := range d.belts {
 		if err := b.drained(ctx, drainLimit-time.Since(began)); err != nil {
@@ -300,6 +353,7 @@ func (d *demonstration) compare(sum *demoSummary) error {
 		}
 		sum.add(b.play, results)
 		sum.hold(b.device, results, d.results)
+		sum.credit(results)
 	}
 	sum.finish()
 	return nil

@@ -34,6 +34,8 @@ type belt struct {
 
 func (b *belt) data() string { return filepath.Join(b.dir, "data") }
 
+func (b *belt) station() string { return "belt" + strconv.Itoa(b.number) }
+
 // film serves the camera until ctx ends.
 func (b *belt) film(ctx context.Context, g *errgroup.Group, speed float64) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -59,24 +61,27 @@ func (b *belt) film(ctx context.Context, g *errgroup.Group, speed float64) error
 	return nil
 }
 
-// start configures and starts the agent.
-func (b *belt) start(program, listen string) (err error) {
+// start configures and starts the agent. With a bundle's name its station
+// follows that, and begins with the shipped model.
+func (b *belt) start(program, listen, bundle string) (err error) {
 	if b.listen, err = freeAddress(listen); err != nil {
 		return err
 	}
-	text := strings.Join([]string{
+	lines := []string{
 		"listen: " + strconv.Quote(b.listen),
 		"data: " + strconv.Quote(b.data()),
 		"fleet: {report: 1s}",
 		"stations:",
-		"  - id: belt" + strconv.Itoa(b.number),
+		"  - id: " + b.station(),
 		"    line: drawn",
 		"    camera: {source: " + strconv.Quote(b.source) + "}",
 		"    model: drawn-parts",
-		"",
-	}, "\n")
+	}
+	if bundle != "" {
+		lines = append(lines, "    bundle: "+bundle)
+	}
 	file := filepath.Join(b.dir, "station.yaml")
-	if err := errors.Join(os.MkdirAll(b.dir, 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(b.dir, 0o700), os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600)); err != nil {
 		return fmt.Errorf("configure the agent: %w", err)
 	}
 	b.agent, err = begin("the agent", program, "run", "--config", file)

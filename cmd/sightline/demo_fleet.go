@@ -103,7 +103,7 @@ func (f *demoFleet) wait(ctx context.Context) error {
 
 // enroll makes a belt's device part of the fleet, with a real token.
 func (f *demoFleet) enroll(agent string, b *belt) error {
-	token, err := command(f.program, "token", "--data", f.dir, "--group", "drawn")
+	token, err := command(f.program, "token", "--data", f.dir, "--group", demoGroup)
 	if err != nil {
 		return err
 	}

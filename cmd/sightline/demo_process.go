@@ -108,12 +108,16 @@ func (p *process) failure() error {
 
 // command runs a program to its end and gives what it printed.
 func command(path string, args ...string) ([]byte, error) {
+	return output(exec.Command(path, args...))
+}
+
+// output is command with a command that was made before.
+func output(cmd *exec.Cmd) ([]byte, error) {
 	var errout bytes.Buffer
-	cmd := exec.Command(path, args...)
 	cmd.Stderr = &errout
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(path), args[0], err, strings.TrimSpace(errout.String()))
+		return nil, fmt.Errorf("%s %s: %w: %s", filepath.Base(cmd.Args[0]), cmd.Args[1], err, strings.TrimSpace(errout.String()))
 	}
 	return out, nil
 }

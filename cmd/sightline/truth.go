@@ -48,11 +48,14 @@ type demoSummary struct {
 	Pictures      string  `json:"pictures"`       // what the figures speak of
 
 	Wrong []string `json:"wrong,omitempty"` // the mistakes one by one, the first 20
+
+	Rollouts []rolloutSummary `json:"rollouts,omitempty"` // in their order
 }
 
 // result is a verdict as the journal has it.
 type result struct {
 	seq         uint64
+	bundle      string // digest of the signed bundle that told it, hex; empty without
 	verdict     vision.Verdict
 	reason      string
 	box         vision.Box
@@ -95,7 +98,7 @@ func readResults(data string) ([]result, error) {
 		}
 		verdict, reason := r.Answered(late)
 		out = append(out, result{
-			seq:     row.Seq,
+			seq: row.Seq, bundle: r.GetBundleDigest(),
 			verdict: verdict, reason: reason, box: r.GetBox().Vision(), best: wire.Time(r.GetBestCaptured()),
 			frames: int(r.GetFrames()), first: r.GetFirstSeq(), last: r.GetLastSeq(),
 		})
@@ -162,6 +165,21 @@ func (s *demoSummary) hold(device string, results []result, fleet []fleetResult)
 	}
 	for _, n := range times {
 		s.Strange += n
+	}
+}
+
+// credit counts one device's verdicts for the bundles that told them.
+func (s *demoSummary) credit(results []result) {
+	for _, r := range results {
+		for i := range s.Rollouts {
+			if s.Rollouts[i].digest != r.bundle {
+				continue
+			}
+			s.Rollouts[i].Verdicts++
+			if r.verdict == vision.None {
+				s.Rollouts[i].None++
+			}
+		}
 	}
 }
 
@@ -292,6 +310,9 @@ func (s *demoSummary) print(w io.Writer) error {
 	}
 	if s.Outage > 0 {
 		line("  the network was cut for %.0f s, when the fleet showed %d of %d devices as stale; it had all %.1f s after", s.Outage, s.Stale, s.Devices, s.Drain)
+	}
+	for _, r := range s.Rollouts {
+		line("  rollout of %-21s %-11s %-11s proved by %d devices, gave %d verdicts (%d NONE)", r.Bundle, r.State, r.Reason, r.Running, r.Verdicts, r.None)
 	}
 	line("These are drawn pictures: the figures say that the machinery works, not how well it sees your parts.")
 	return errors.Join(errs...)

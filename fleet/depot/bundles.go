@@ -74,9 +74,9 @@ func (d *Depot) putBundle(ctx context.Context, digest string, size int64, r io.R
 	if size <= 0 || size > MaxBundle {
 		return nil, refused("it has %d bytes, 1 to %d will do", size, int64(MaxBundle))
 	}
-	if b, err := d.Bundle(digest); err == nil || !errors.Is(err, ErrMissing) {
-		return b, err
-	}
+	if b, err := d.Bundle(digest); err == nil {
+		return b, nil
+	} // what is damaged is put anew
 	select {
 	case d.putting <- struct{}{}:
 		defer func() { <-d.putting }()
@@ -247,8 +247,9 @@ func (d *Depot) List() ([]Bundle, error) {
 			continue
 		}
 		b, err := d.Bundle(digest)
-		if err != nil {
-			return nil, fmt.Errorf("list bundles: %w", err)
+		if err != nil { // the others are good; putting it again mends it
+			d.log.Warn("leave a bundle out of the list", "err", err)
+			continue
 		}
 		all = append(all, *b)
 	}

@@ -198,6 +198,44 @@ func TestTargetsKeyIsChanged(t *testing.T) {
 	}
 }
 
+// TestKeysAreLost: the depot says so, goes on, and is mended by a root that
+// names its new keys.
+func TestKeysAreLost(t *testing.T) {
+	c := new(clock)
+	d, o := publishing(t, c, "1.0.0")
+	old := d.Keys()
+	for _, role := range onlineRoles {
+		must(t, os.Remove(d.top.in(keysFolder).file(role+keySuffix)))
+	}
+	d = opened(t, d.top.path, c)
+	if st := d.State(); st.Trouble == nil || st.Root != 1 || !believes(t, d, "1.0.0") {
+		t.Errorf("%+v", st)
+	}
+	now := d.Keys()
+	must(t, d.PutRoot(o.next(d.Root(), publish.Change{Role: "snapshot", Old: publish.ID(old.Snapshot), New: now.Snapshot},
+		publish.Change{Role: "timestamp", Old: publish.ID(old.Timestamp), New: now.Timestamp})))
+	d.renew()
+	if st := d.State(); st.Trouble != nil || !believes(t, d, "1.0.0") {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestDamagedDescription: a bundle whose description can't be read is left out,
+// and mended when it is put again.
+func TestDamagedDescription(t *testing.T) {
+	d := fresh(t)
+	b := put(t, d, archive(t, "1.0.0", 100))
+	put(t, d, archive(t, "1.1.0", 100))
+	must(t, os.WriteFile(d.top.in(aboutFolder).file(b.Digest+".json"), []byte("{"), 0o600))
+	if all, err := d.List(); err != nil || len(all) != 1 {
+		t.Errorf("%v %v", all, err)
+	}
+	put(t, d, archive(t, "1.0.0", 100))
+	if all, err := d.List(); err != nil || len(all) != 2 {
+		t.Errorf("%v %v", all, err)
+	}
+}
+
 // TestUnusableMetadata: a fleet starts without it, and tells.
 func TestUnusableMetadata(t *testing.T) {
 	c := new(clock)

@@ -73,7 +73,7 @@ func (d *Depot) PutRoot(root []byte) error {
 func (d *Depot) putRootLocked(root []byte) error {
 	now := d.current.Load()
 	if now.root != nil && bytes.Equal(root, now.root) {
-		return nil
+		return d.renewLocked()
 	}
 	if len(root) > MaxRoot {
 		return refused("it has %d bytes, at most %d will do", len(root), MaxRoot)
@@ -82,8 +82,7 @@ func (d *Depot) putRootLocked(root []byte) error {
 	if err != nil {
 		return err
 	}
-	use, err := d.online.named(next.root)
-	if err != nil {
+	if _, err := d.online.named(next.root); err != nil {
 		return err
 	}
 	name := numbered(next.about.Version, metadata.ROOT)
@@ -91,9 +90,6 @@ func (d *Depot) putRootLocked(root []byte) error {
 		return err
 	}
 	d.current.Store(next)
-	if err := d.useLocked(use); err != nil {
-		return err
-	}
 	return d.renewLocked()
 }
 
@@ -348,13 +344,6 @@ func (d *Depot) loadLocked() error {
 	if err := r.readSigned(files); err != nil {
 		return err
 	}
-	use, err := d.online.named(r.root)
-	if err != nil {
-		return err
-	}
 	d.current.Store(&r)
-	if err := d.useLocked(use); err != nil {
-		return err
-	}
 	return d.renewLocked()
 }

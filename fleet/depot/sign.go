@@ -28,10 +28,21 @@ func (d *Depot) renew() {
 	d.trouble.Store(nil)
 }
 
-// renewLocked signs what is due: what is less than half good still, and what
-// doesn't fit root and targets. Without targets there is nothing to sign for.
+// renewLocked takes the keys into use that the root names, and signs what is
+// due: what is less than half good still, and what doesn't fit root and targets.
+// Without targets there is nothing to sign for.
 func (d *Depot) renewLocked() error {
 	next := *d.current.Load()
+	if next.root == nil {
+		return nil
+	}
+	use, err := d.online.named(next.root)
+	if err != nil {
+		return err
+	}
+	if err := d.useLocked(use); err != nil {
+		return err
+	}
 	if !next.due(d.now()) {
 		return nil
 	}
@@ -42,7 +53,7 @@ func (d *Depot) renewLocked() error {
 }
 
 func (r *repository) due(at time.Time) bool {
-	if r.root == nil || r.targets == nil {
+	if r.targets == nil {
 		return false
 	}
 	return aged(r.snapshot, publish.SnapshotLife, at) || aged(r.timestamp, publish.TimestampLife, at) || !r.fits()

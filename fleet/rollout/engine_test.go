@@ -281,11 +281,11 @@ func TestRollback(t *testing.T) {
 	p.offline(all[2])
 	p.must(p.engine.Rollback(t.Context(), id, "ann", "false rejects"))
 	p.step()
-	v := p.want(id, RollingBack, "1 device to go back")
+	p.want(id, RollingBack, "1 device to go back")
 	p.restart()
 	p.online(all[2])
 	p.step()
-	v = p.want(id, RolledBack, "3 devices went back")
+	v := p.want(id, RolledBack, "3 devices went back")
 	if v.states()[WentBack] != 3 || v.states()[Cancelled] != 1 || all[0].active != oldDigest || all[2].active != oldDigest {
 		t.Errorf("got %v", v.states())
 	}

@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -185,7 +184,7 @@ func TestLiarsAmong200(t *testing.T) {
 	p.pass(3 * time.Minute)
 	took := time.Since(began)
 	v := p.get(id)
-	if want := fmt.Sprintf("190 of 200 devices proved that they run it"); v.State != Succeeded || v.Reason != want {
+	if want := "190 of 200 devices proved that they run it"; v.State != Succeeded || v.Reason != want {
 		t.Errorf("it is %s: %s; %v", v.State, v.Reason, v.states())
 	}
 	for _, d := range v.Devices {

@@ -144,10 +144,6 @@ func (e *Engine) Heard(device string, r *wire.Report) {
 	e.wake()
 }
 
-// Connected says that a device is there again, so that it needn't wait for
-// what it hasn't been told.
-func (e *Engine) Connected(string) { e.wake() }
-
 func (e *Engine) wake() {
 	select {
 	case e.kick <- struct{}{}:

@@ -111,9 +111,8 @@ func TestWatchOnATerminal(t *testing.T) {
 	}
 }
 
-// TestWatchOutlivesTheFleet: a fleet that is started anew is waited for, one
-// that is away from the start isn't.
-func TestWatchOutlivesTheFleet(t *testing.T) {
+// TestWatchWithoutAFleet: one that is away from the start isn't waited for.
+func TestWatchWithoutAFleet(t *testing.T) {
 	err := watchRollout(context.Background(), new(bytes.Buffer), &login{Fleet: "http://127.0.0.1:1"}, "r1", false)
 	if err == nil {
 		t.Error("a fleet that isn't there is watched")

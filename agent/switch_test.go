@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,6 +193,61 @@ func TestSwitchToAWorkerThatDies(t *testing.T) {
 	}
 }
 
+// TestSwitchToAWorkerThatHangs: its process stands still. The station waits for
+// it no longer than patience, once, and goes on with the former one.
+func TestSwitchToAWorkerThatHangs(t *testing.T) {
+	first, second := seeing(t, "first"), shipped(t, "second", 0.1)
+	if _, err := first.Model.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	others := children(t)
+	works(t, second.Model)
+	b := newBelt(t, first, track.Stream)
+	for range 50 {
+		b.step()
+	}
+	wait := b.change(t.Context(), second)
+	b.step()
+	for _, pid := range children(t) {
+		if !slices.Contains(others, pid) {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			defer syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}
+	began := time.Now()
+	if _, err := wait(); !errors.Is(err, errSlow) {
+		t.Errorf("the switch says %v", err)
+	}
+	if took := time.Since(began); took > patience+2*time.Second {
+		t.Errorf("the station stood for %v", took)
+	}
+	for b.n < frames {
+		b.step()
+	}
+	if d := cmp.Diff(undisturbed(t, first, frames), b.verdicts(b.finish())); d != "" {
+		t.Error(d)
+	}
+}
+
+// children are this process's.
+func children(t *testing.T) (pids []int) {
+	t.Helper()
+	tasks, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is good
+	for _, task := range tasks {
+		b, _ := os.ReadFile(task) // a thread may have ended
+		for _, word := range strings.Fields(string(b)) {
+			pid, err := strconv.Atoi(word)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // TestSwitchWithdrawn: whoever asked for a switch has gone before its end.
 func TestSwitchWithdrawn(t *testing.T) {
 	first, second := seeing(t, "first"), seeing(t, "second")
@@ -304,13 +363,11 @@ func disturbedBy(t *testing.T, first, second Loadout, misses func(*belt) func(st
 		b.step()
 	}
 	got := b.verdicts(b.finish())
-	for _, p := range b.scene.Truth(start) { // and all that came until the last that has well left
-		for part := p.Part.Index; b.scene.Part(part).Left < 10*time.Second; part++ {
-			if _, judged := got[part]; !judged {
-				t.Errorf("part %d wasn't judged", part)
-			}
+	// From the first in view at the cut to the last that has well left.
+	for part := b.scene.Truth(start)[0].Part.Index; b.scene.Part(part).Left < 10*time.Second; part++ {
+		if _, judged := got[part]; !judged {
+			t.Errorf("part %d wasn't judged", part)
 		}
-		break
 	}
 	if t.Failed() {
 		t.Fatalf("the switch began at %d and ended %d frames later with %v, the new loadout holds parts for %v", start, lasts, err, second.Track.Hold)

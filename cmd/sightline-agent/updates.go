@@ -195,6 +195,11 @@ func (u *updates) enrolled(id *identity.Identity, up *uplink.Uplink) {
 	u.mu.Lock()
 	u.id, u.up = id, up
 	u.mu.Unlock()
+	if root := id.Root(); root != nil && !rooted(u.cfg.Data) { // enrolling was cut short
+		if err := mirror.Pin(metadataDir(u.cfg.Data), root); err != nil {
+			u.log.Error("the fleet's root of updates isn't pinned", "err", err)
+		}
+	}
 	u.puller.Over(up)
 	if u.cfg.Updates.Transfer == config.HTTP {
 		u.puller.OverHTTP(id.Fleet(), id.HTTP())

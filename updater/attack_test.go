@@ -120,13 +120,13 @@ func TestOldCommandDoesNotComeBack(t *testing.T) {
 		d.until(old, Committed)
 		d.until(d.install("r2", "2", two), Committed)
 		d.u.Command(old)
-		time.Sleep(10 * time.Minute)
+		d.sleep(10 * time.Minute)
 		if got := d.runs(); got != two {
 			t.Errorf("runs %q", got)
 		}
 		d.restart()
 		d.u.Command(old)
-		time.Sleep(10 * time.Minute)
+		d.sleep(10 * time.Minute)
 		if got := d.runs(); got != two {
 			t.Errorf("after a restart runs %q", got)
 		}
@@ -161,8 +161,8 @@ func TestSuccessIsNotToldWhileTheOldOneRuns(t *testing.T) {
 func TestProofNamesOnlyThisBundlesVerdicts(t *testing.T) {
 	in(t, func(t *testing.T, d *device) {
 		d.stations = append(d.stations, Station{ID: "two", Bundle: "caps"})
+		d.until(d.start().install("r0", "0", d.repo.publish(t, "caps", "0", "good")), Committed)
 		one := d.repo.publish(t, "caps", "1", "good")
-		d.start()
 		c := d.install("r1", "1", one)
 		d.until(c, Committed)
 		d.wait("a proof", func() bool { return d.last().GetProof() != nil })
@@ -190,7 +190,7 @@ func TestProofWaitsForAllStations(t *testing.T) {
 		one := d.repo.publish(t, "caps", "1", "good")
 		d.start()
 		d.install("r1", "1", one)
-		time.Sleep(10 * time.Minute)
+		d.sleep(10 * time.Minute)
 		if r := d.last(); r.GetProof() != nil || r.GetStations()[0].GetPhase() != wire.Phase_PHASE_COMMITTED ||
 			r.GetStations()[1].GetReason() != string(WaitsForOperator) {
 			t.Errorf("told is %v", r)

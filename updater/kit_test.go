@@ -169,6 +169,9 @@ func (d *device) wait(what string, ok func() bool) {
 	}
 }
 
+// sleep lets that much of the bubble's time pass.
+func (d *device) sleep(t time.Duration) { time.Sleep(t) }
+
 // last is the newest report.
 func (d *device) last() *wire.Report {
 	d.mu.Lock()

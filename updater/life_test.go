@@ -10,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/sightline-edge/sightline/sync/wire"
-	"github.com/sightline-edge/sightline/updater/bundle"
 )
 
 // settled has a device with two good bundles, the second of which runs.
@@ -82,7 +79,7 @@ func TestBadBundleLoopIsBounded(t *testing.T) {
 		d.refusedFor(c, GoldenGate)
 		for range 3 {
 			d.u.Command(c)
-			time.Sleep(10 * time.Minute)
+			d.sleep(10 * time.Minute)
 			d.restart()
 		}
 		if n := d.plant.gates[bad]; n != 1 {
@@ -96,176 +93,6 @@ func TestBadBundleLoopIsBounded(t *testing.T) {
 		}
 		if r := d.u.stations[0].rec.Load(); r.Reason != TooManyTries || r.Tries[bad].Failed != maxFailed {
 			t.Errorf("on record is %s, %+v", r.Reason, r.Tries)
-		}
-	})
-}
-
-// TestDeadlyBundleLoopIsBounded: a bundle that takes the whole program down
-// while it is loaded, or when it is activated.
-func TestDeadlyBundleLoopIsBounded(t *testing.T) {
-	for _, when := range []string{"load", "activate"} {
-		t.Run(when, func(t *testing.T) {
-			in(t, func(t *testing.T, d *device) {
-				dead, gone := false, make(chan struct{})
-				d.step = func(string) error {
-					if dead {
-						return os.ErrClosed // nothing is written after the end
-					}
-					return nil
-				}
-				d.plant.die = func(at string) {
-					if at == when {
-						dead = true
-						close(gone)
-						<-d.ctx.Done()
-					}
-				}
-				bad := d.repo.publish(t, "caps", "1", "deadly")
-				d.start()
-				c := d.install("r", "1", bad)
-				for n := 1; n <= maxBegun; n++ {
-					<-gone
-					d.end()
-					dead, gone = false, make(chan struct{})
-					d.start()
-					if d.runs() != "" {
-						t.Errorf("runs %q", d.runs())
-					}
-				}
-				d.until(c, Rejected)
-				if d.failure() != TooManyTries {
-					t.Errorf("refused for %q", d.failure())
-				}
-			})
-		})
-	}
-}
-
-// TestRestartsDuringProbation: two are forgiven; at the third the bundle
-// doesn't run any more.
-func TestRestartsDuringProbation(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		_, two := settled(t, d)
-		three := d.repo.publish(t, "caps", "3", "good")
-		c := d.install("r", "3", three)
-		d.until(c, Probation)
-		for range maxBoots {
-			d.restart()
-			if d.runs() != three {
-				t.Errorf("runs %q", d.runs())
-			}
-		}
-		d.restart()
-		if d.runs() != two || d.failure() != Restarts {
-			t.Errorf("runs %q after %q", d.runs(), d.failure())
-		}
-		d.until(c, RolledBack)
-	})
-}
-
-func TestDamagedStateFallsBack(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		_, two := settled(t, d)
-		d.end()
-		base := filepath.Join(d.dir, stateDir, "station-one")
-		newest := base + copySuffixes[1-d.u.stations[0].file.older]
-		if err := os.WriteFile(newest, []byte("rot"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(filepath.Join(d.dir, stateDir, "device.a"), 5); err != nil {
-			t.Fatal(err)
-		}
-		d.start()
-		if got := d.runs(); got != two {
-			t.Errorf("with one copy damaged runs %q", got)
-		}
-		d.end()
-		for _, suffix := range copySuffixes {
-			if err := os.WriteFile(base+suffix, []byte("rot"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		d.start()
-		for range 2 { // also after another start it isn't the configuration's model
-			if _, _, _, ok := d.u.Active("one"); ok {
-				t.Error("what ran isn't known, and something is to run")
-			}
-			if st := d.u.Status()[0]; !st.Active.None || st.Active.Reason != StateLost {
-				t.Errorf("status is %+v", st)
-			}
-			d.restart()
-		}
-		three := d.repo.publish(t, "caps", "3", "good")
-		d.until(d.install("cure", "3", three), Committed)
-		if d.runs() != three {
-			t.Errorf("runs %q", d.runs())
-		}
-	})
-}
-
-func TestDamagedBundleFallsBack(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		one, two := settled(t, d)
-		d.end()
-		d.rot(two)
-		d.start()
-		if d.runs() != one || d.failure() != Lost {
-			t.Errorf("runs %q after %q", d.runs(), d.failure())
-		}
-		d.until(d.install("again", "2", two), Committed) // it is fetched anew
-		d.end()
-		d.rot(one)
-		d.rot(two)
-		d.start()
-		if _, _, _, ok := d.u.Active("one"); ok || !d.u.Status()[0].Active.None {
-			t.Error("both are damaged, and something is to run")
-		}
-	})
-}
-
-// TestDamagedWhileItWaits: what rots between gate and activation is fetched
-// and proved again.
-func TestDamagedWhileItWaits(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		d.stations[0].Policy = Ask
-		one := d.repo.publish(t, "caps", "1", "good")
-		d.start()
-		c := d.install("r", "1", one)
-		d.until(c, Waiting)
-		d.rot(one)
-		if err := d.u.Approve("one"); err != nil {
-			t.Fatal(err)
-		}
-		d.until(c, Committed)
-		if n := d.repo.fetched.Load(); n != 2 {
-			t.Errorf("it was fetched %d times", n)
-		}
-	})
-}
-
-// TestActiveRotsWhileAnotherWaits: the good one before runs, and what waits is
-// still what was proved.
-func TestActiveRotsWhileAnotherWaits(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		one, two := settled(t, d)
-		three := d.repo.publish(t, "caps", "3", "good")
-		d.end()
-		d.stations[0].Policy = Ask
-		d.start()
-		c := d.install("r", "3", three)
-		d.until(c, Waiting)
-		d.end()
-		d.rot(two)
-		d.start()
-		if d.runs() != one {
-			t.Errorf("runs %q", d.runs())
-		}
-		if err := d.u.Approve("one"); err != nil {
-			t.Fatal(err)
-		}
-		d.until(c, Committed)
-		if r := d.u.stations[0].rec.Load(); d.runs() != three || r.Good.Digest != three || r.Older.Digest != one {
-			t.Errorf("runs %q, on record %+v", d.runs(), r)
 		}
 	})
 }
@@ -287,7 +114,7 @@ func TestCommandDoesNotWaitForABackOff(t *testing.T) {
 		d.start()
 		full.Store(true)
 		d.install("r", "3", three)
-		time.Sleep(2 * time.Hour)
+		d.sleep(2 * time.Hour)
 		full.Store(false)
 		start := time.Now()
 		c := order(wire.Command_ACT_ROLLBACK, "back", "2", two)
@@ -306,7 +133,7 @@ func TestFleetAway(t *testing.T) {
 		d.start()
 		c := d.install("r", "1", one)
 		d.wait("the reason", func() bool { return d.next().Reason == FleetUnreachable })
-		time.Sleep(2 * time.Hour)
+		d.sleep(2 * time.Hour)
 		if !d.is(c, Assigned) {
 			t.Error("it isn't assigned any more")
 		}
@@ -382,7 +209,7 @@ func TestCancelledWhileFetched(t *testing.T) {
 		c := order(wire.Command_ACT_CANCEL, "r", "3", three)
 		d.u.Command(c)
 		d.until(c, Cancelled)
-		time.Sleep(time.Hour)
+		d.sleep(time.Hour)
 		if d.runs() != two || slices.Contains(d.contents(), three) {
 			t.Errorf("runs %q, on disk %v", d.runs(), d.contents())
 		}
@@ -419,7 +246,7 @@ func TestIdleStation(t *testing.T) {
 		four := d.repo.publish(t, "caps", "4", "good")
 		d.plant.set(func() { d.plant.idle = true })
 		c := d.install("r3", "3", three)
-		time.Sleep(3 * time.Hour)
+		d.sleep(3 * time.Hour)
 		if next := d.next(); next.Phase != Probation || next.Reason != Idle || d.runs() != three {
 			t.Errorf("status is %+v", next)
 		}
@@ -491,35 +318,6 @@ func TestRefusedPicturesAreBounded(t *testing.T) {
 	})
 }
 
-func TestDriverChanged(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		one := d.repo.publish(t, "caps", "1", "good")
-		two := d.repo.publish(t, "caps", "2", "delicate")
-		d.start()
-		d.until(d.install("r1", "1", one), Committed)
-		d.until(d.install("r2", "2", two), Committed)
-		d.end()
-		d.plant.fingerprint = "cpu 2"
-		d.open()
-		regate := func() bool {
-			dir, digest, _, _ := d.u.Active("one")
-			c := must(d.plant.Load(t.Context(), "one", dir, digest))(t)
-			ok := must(d.u.Regate(t.Context(), "one", c))(t)
-			return ok && c.Close() == nil
-		}
-		if regate() {
-			t.Error("a bundle that fails on the new driver serves")
-		}
-		if _, digest, _, ok := d.u.Active("one"); digest != one || !ok || d.failure() != GoldenGate {
-			t.Errorf("%q is active after %q", digest, d.failure())
-		}
-		n := d.plant.gates[one]
-		if !regate() || d.plant.gates[one] != n+1 || !regate() || d.plant.gates[one] != n+1 {
-			t.Error("the one before is to be proved once, and to serve")
-		}
-	})
-}
-
 func TestLocal(t *testing.T) {
 	in(t, func(t *testing.T, d *device) {
 		d.repo.publish(t, "caps", "1.9.0", "good")
@@ -547,42 +345,6 @@ func TestLocal(t *testing.T) {
 		}
 		if err := d.u.Approve("one"); err == nil {
 			t.Error("nothing waits, and it can be approved")
-		}
-	})
-}
-
-func TestStationFollowsAnotherBundle(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		settled(t, d)
-		lids := d.repo.publish(t, "lids", "1", "good")
-		d.end()
-		d.stations[0].Bundle = "lids"
-		d.start()
-		if d.runs() != "" {
-			t.Errorf("runs %q, which is of another bundle", d.runs())
-		}
-		c := order(wire.Command_ACT_INSTALL, "r", "1", lids)
-		c.Bundle, c.Target = "lids", bundle.TargetPath("lids", "1")
-		d.u.Command(c)
-		d.until(c, Committed)
-	})
-}
-
-// TestStationThatIsNotConfiguredNow: its bundles stay, for the configuration
-// may be a mistake.
-func TestStationThatIsNotConfiguredNow(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		one, two := settled(t, d)
-		d.end()
-		mine := d.stations
-		d.stations = nil
-		d.start().end()
-		if diff := cmp.Diff(sorted(one, two), d.contents()); diff != "" {
-			t.Error(diff)
-		}
-		d.stations = mine
-		if d.start(); d.runs() != two {
-			t.Errorf("runs %q", d.runs())
 		}
 	})
 }

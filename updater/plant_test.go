@@ -139,6 +139,9 @@ func (p *plant) Vitals(station string) Vitals {
 	if !p.idle {
 		v.Verdicts = uint64(ran / (500 * time.Millisecond))
 	}
+	if v.Verdicts < 64 && s.after > 0 { // by the bundle when it ran before, say
+		v.Seqs = append(v.Seqs, s.after)
+	}
 	for i := range min(v.Verdicts, 64) {
 		v.Seqs = append(v.Seqs, s.after+v.Verdicts-min(v.Verdicts, 64)+i+1)
 	}

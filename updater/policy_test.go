@@ -16,7 +16,7 @@ func TestWindowPolicy(t *testing.T) {
 		d.until(c, Waiting)
 		d.wait("the report", func() bool { return d.last().GetStations()[0].GetReason() == string(WaitsForWindow) })
 		for !d.is(c, Probation) && time.Now().Hour() < 21 {
-			time.Sleep(time.Minute)
+			d.sleep(time.Minute)
 		}
 		if now := time.Now().UTC(); now.Hour() != 20 || now.Minute() > 1 || !d.is(c, Probation) {
 			t.Errorf("it switched at %v", now)
@@ -34,7 +34,7 @@ func TestClockIsNotSet(t *testing.T) {
 		one := d.repo.publish(t, "caps", "1", "good")
 		d.start()
 		c := d.install("r", "1", one)
-		time.Sleep(24 * time.Hour)
+		d.sleep(24 * time.Hour)
 		if next := d.next(); next.Phase != Waiting || next.Reason != WaitsForWindow || next.Text == "" {
 			t.Errorf("status is %+v", next)
 		}
@@ -52,7 +52,7 @@ func TestAskAndDownload(t *testing.T) {
 			one := d.repo.publish(t, "caps", "1", "good")
 			d.start()
 			c := d.install("r", "1", one)
-			time.Sleep(time.Hour)
+			d.sleep(time.Hour)
 			if next := d.next(); next.Phase != Waiting || next.Reason != reason || !next.Approvable {
 				t.Errorf("status is %+v", next)
 			}

@@ -34,7 +34,7 @@ func TestBundleGoesAllTheWay(t *testing.T) {
 			t.Errorf("reported is %v", s)
 		}
 		d.restart()
-		time.Sleep(time.Minute)
+		d.sleep(time.Minute)
 		if got := d.runs(); got != three {
 			t.Errorf("after a restart runs %q", got)
 		}

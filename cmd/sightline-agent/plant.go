@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
 	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // gateLimit is how long the golden pictures of a bundle may take.
@@ -34,8 +34,8 @@ type plant struct {
 // planted is a station that follows a bundle.
 type planted struct {
 	config  *config.Station
-	camera  agent.StationConfig // what the station is but for its loadout
-	running *candidate          // nil before its first
+	mode    track.Mode
+	running *candidate // nil before its first
 }
 
 // shared is a worker that stations with the same bundle have in common.
@@ -50,8 +50,8 @@ func newPlant(made *assembly, threads int) *plant {
 }
 
 // add makes a station of the configuration that begins without a model.
-func (p *plant) add(s *config.Station, c agent.StationConfig) {
-	p.stations[s.ID] = &planted{config: s, camera: c}
+func (p *plant) add(s *config.Station, mode track.Mode) {
+	p.stations[s.ID] = &planted{config: s, mode: mode}
 }
 
 // Load implements updater.Plant.
@@ -65,7 +65,7 @@ func (p *plant) Load(ctx context.Context, station, dir, digest string) (updater.
 		return nil, unusable(err)
 	}
 	c.about.Bundle = digest
-	subject, err := p.made.subject(ctx, s.camera.Track.Mode, c, p.threads)
+	subject, err := p.made.subject(ctx, s.mode, c, p.threads)
 	if err != nil {
 		return nil, unusable(err)
 	}
@@ -144,24 +144,15 @@ func (p *plant) leave(w *shared) {
 
 // Vitals implements updater.Plant.
 func (p *plant) Vitals(station string) updater.Vitals {
-	s := p.stations[station]
 	v, err := p.agent.Vitals(station)
-	if s == nil || err != nil {
-		return updater.Vitals{Failure: fmt.Sprint(err)}
+	if err != nil {
+		return updater.Vitals{Failure: err.Error()}
 	}
-	out := updater.Vitals{
-		Verdicts: v.Verdicts, None: v.None, Late: v.Late, Restarts: v.Restarts, Seqs: v.Seqs, ModelP50: v.ModelP50, ModelP99: v.ModelP99,
-		AgeP99: v.AgeP99, Deadline: s.camera.Deadline, Celsius: v.Celsius, Failure: v.Failure,
+	return updater.Vitals{
+		Digest: v.Bundle, Epoch: v.Cut.Epoch, After: v.Cut.After, Verdicts: v.Verdicts, None: v.None, Late: v.Late, Restarts: v.Restarts,
+		Seqs: v.Seqs, ModelP50: v.ModelP50, ModelP99: v.ModelP99, AgeP99: v.AgeP99, Period: v.Period, Deadline: v.Deadline,
+		Celsius: v.Celsius, Failure: v.Failure,
 	}
-	if rate := s.camera.Camera.Stats().Rate; rate > 0 {
-		out.Period = time.Duration(float64(time.Second) / rate)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.running != nil {
-		out.Digest, out.Epoch, out.After = s.running.digest, s.running.cut.Epoch, s.running.cut.After
-	}
-	return out
 }
 
 // candidate is a bundle with a worker, beside what its station runs or as that.
@@ -174,7 +165,6 @@ type candidate struct {
 	dir, digest string
 	fingerprint string
 	loadout     agent.Loadout
-	cut         agent.Cut
 	active      bool
 }
 
@@ -199,7 +189,7 @@ func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err erro
 	}
 	c.plant.mu.Lock()
 	before := c.station.running
-	c.cut, c.active, c.station.running = cut, true, c
+	c.active, c.station.running = true, c
 	c.plant.mu.Unlock()
 	if before != nil {
 		c.plant.leave(before.shared)

@@ -192,7 +192,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	for i, s := range stations {
 		a.Add(s)
 		if s.Bundle != "" {
-			bundles.plant.add(&cfg.Stations[i], s)
+			bundles.plant.add(&cfg.Stations[i], s.Track.Mode)
 		}
 	}
 	bundles.plant.agent = a

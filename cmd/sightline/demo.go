@@ -150,7 +150,7 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		d.campaign = &campaign{demo: d, publisher: p, attempts: o.attempts}
+		d.campaign = &campaign{demo: d, publisher: p, attempts: o.attempts, proven: map[string]string{}}
 		if o.outage == 0 { // else lines come in between
 			d.campaign.screen = onTerminal(d.out)
 		}
@@ -257,6 +257,9 @@ func (d *demonstration) start(ctx, filmed context.Context, g *errgroup.Group) er
 	d.say("the fleet's page: http://%s  user %s, password %s", d.fleet.address, d.fleet.user, d.fleet.password)
 	for _, b := range d.belts {
 		d.say("device %d inspects drawn parts: http://%s", b.number, b.listen)
+	}
+	if d.campaign != nil {
+		d.say("at the fleet they are %s and %s", d.belts[0].device, d.belts[1].device)
 	}
 	d.say("Ctrl-C ends it and compares the verdicts with the truth, and the fleet with the devices")
 	return nil

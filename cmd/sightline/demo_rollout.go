@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +33,9 @@ const (
 	// settledLimit is how long a device may take, after a rollout's end, to
 	// tell what it runs.
 	settledLimit = 10 * time.Second
+	// maxRetries is how often a device may try a bundle again that it found too
+	// slow and that isn't: it shares its processor with who knows what.
+	maxRetries = 2
 	// slowPeriods is how long the slow bundle's model takes, in times between
 	// two pictures: too long by far, and short enough that no part gets by
 	// unseen.
@@ -93,8 +98,8 @@ type campaign struct {
 	demo      *demonstration
 	publisher *publisher
 	attempts  []attempt
-	screen    *os.File // to draw on, nil for lines
-	active    string   // version that was the last to succeed
+	screen    *os.File          // to draw on, nil for lines
+	proven    map[string]string // by device, the version that it has proved to run
 
 	// Valid once it is over.
 	results []rolloutSummary
@@ -220,28 +225,34 @@ func (c *campaign) try(ctx context.Context, a *attempt) (*rolloutSummary, error)
 	if err != nil {
 		return nil, err
 	}
+	c.demo.say("its page: http://%s/rollouts/%s", c.demo.fleet.address, id)
 	began := time.Now()
-	r, err := c.follow(ctx, id)
+	r, s, err := c.follow(ctx, id)
+	for n := 0; n < maxRetries && err == nil && s.State == "rolled_back" && a.state == "succeeded"; n++ {
+		c.demo.say("rolled back (%s): this machine is busy with something else; once more: sightline rollout resume %s --retry-failed", s.Reason, id)
+		if _, err = c.publisher.sightline("", "rollout", "resume", id, "--retry-failed"); err == nil {
+			r, s, err = c.follow(ctx, id)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := outcome(r)
 	s.digest, s.Seconds = digest, time.Since(began).Seconds()
-	if s.State == "succeeded" {
-		c.active = a.version
+	for _, d := range r.Devices {
+		if d.State == "proven" {
+			c.proven[d.Device] = a.version
+		}
 	}
 	if err := c.until(ctx, settledLimit, func() (string, bool) { return c.runs(ctx) }); err != nil {
 		return nil, fmt.Errorf("it ended as %s (%s), but %w", s.State, s.Reason, err)
 	}
 	s.right = s.State == a.state && s.Reason == a.reason
-	c.tell(r, &s)
-	return &s, nil
+	return s, c.tell(ctx, r, s)
 }
 
 // follow shows a rollout until its end.
-func (c *campaign) follow(ctx context.Context, id string) (*rolloutAnswer, error) {
+func (c *campaign) follow(ctx context.Context, id string) (*rolloutAnswer, *rolloutSummary, error) {
 	fleet := login{Fleet: "http://" + c.demo.fleet.address, Token: c.demo.fleet.token}
-	c.demo.say("its page: %s/rollouts/%s", fleet.Fleet, id)
 	var w watcher
 	for {
 		r, err := askRollout(ctx, &fleet, id)
@@ -250,16 +261,16 @@ func (c *campaign) follow(ctx context.Context, id string) (*rolloutAnswer, error
 				err = w.show(c.demo.out, c.screen, r)
 			}
 			if err != nil || r.ended() {
-				return r, err
+				return r, outcome(r), err
 			}
 			w.last = r
 		}
 		select {
 		case <-ctx.Done():
 			if w.last == nil {
-				return nil, fmt.Errorf("it isn't through: %w", err)
+				return nil, nil, fmt.Errorf("it isn't through: %w", err)
 			}
-			return nil, fmt.Errorf("it isn't through: %s: %s", w.last.State, w.last.Reason)
+			return nil, nil, fmt.Errorf("it isn't through: %s: %s", w.last.State, w.last.Reason)
 		case <-time.After(pollEvery):
 		}
 	}
@@ -267,8 +278,8 @@ func (c *campaign) follow(ctx context.Context, id string) (*rolloutAnswer, error
 
 // outcome says what became of a rollout: one that halted did so for what a
 // device said.
-func outcome(r *rolloutAnswer) rolloutSummary {
-	s := rolloutSummary{Bundle: r.Bundle + "@" + r.Version, State: r.State, Running: r.Proven, Text: r.Reason}
+func outcome(r *rolloutAnswer) *rolloutSummary {
+	s := &rolloutSummary{Bundle: r.Bundle + "@" + r.Version, State: r.State, Running: r.Proven, Text: r.Reason}
 	if r.State != "halted" {
 		return s
 	}
@@ -289,21 +300,32 @@ func outcome(r *rolloutAnswer) rolloutSummary {
 }
 
 // tell says how a rollout ended, and where to see why.
-func (c *campaign) tell(r *rolloutAnswer, s *rolloutSummary) {
+func (c *campaign) tell(ctx context.Context, r *rolloutAnswer, s *rolloutSummary) error {
 	state := strings.ReplaceAll(s.State, "_", " ")
 	if s.State == "succeeded" {
 		c.demo.say("%s after %.0f s: %d devices have proved that they run it", state, s.Seconds, s.Running)
-		return
+		return nil
 	}
-	c.demo.say("%s after %.0f s (%s): %s", state, s.Seconds, s.Reason, s.Text)
-	if c.active != "" {
-		c.demo.say("both devices run %s", c.active)
-	}
+	c.demo.say("%s after %.0f s: %s", state, s.Seconds, s.Reason)
 	for _, d := range r.Devices {
-		if b := c.belt(d.Device); d.State == "failed" && b != nil {
-			c.demo.say("device %d shows it: http://%s/stations/%s#update", b.number, b.listen, b.station())
+		b := c.belt(d.Device)
+		if d.State != "failed" || b == nil {
+			continue
 		}
+		c.demo.say("device %d still runs %s; its page: http://%s/stations/%s#update", b.number, cmp.Or(c.proven[d.Device], "what it had"), b.listen, b.station())
+		if s.Reason != "golden_gate" {
+			continue
+		}
+		seen, err := b.look(ctx)
+		if err != nil {
+			return err
+		}
+		if f := seen.Update.Failure; f == nil || f.Version != r.Version || len(f.Pictures) == 0 {
+			return fmt.Errorf("device %d has no pictures of what its gate refused", b.number)
+		}
+		c.demo.say("what was expected and what was found, drawn: http://%s/v1/updates/pictures/%s", b.listen, url.PathEscape(seen.Update.Failure.Pictures[0]))
 	}
+	return nil
 }
 
 func (c *campaign) belt(device string) *belt {
@@ -315,8 +337,8 @@ func (c *campaign) belt(device string) *belt {
 	return nil
 }
 
-// runs tells whether every station has only the version active that was the
-// last to succeed, and what is wrong if not.
+// runs tells whether every device has that version active that it was the last
+// to prove, and what is wrong if not.
 func (c *campaign) runs(ctx context.Context) (string, bool) {
 	for _, b := range c.demo.belts {
 		s, err := b.look(ctx)
@@ -327,8 +349,8 @@ func (c *campaign) runs(ctx context.Context) (string, bool) {
 		if s.Update.Active != nil {
 			is = s.Update.Active.Version
 		}
-		if is != c.active {
-			return fmt.Sprintf("device %d runs version %q, and the last that succeeded is %q", b.number, is, c.active), false
+		if want := c.proven[b.device]; is != want {
+			return fmt.Sprintf("device %d runs version %q, and the last that it proved is %q", b.number, is, want), false
 		}
 	}
 	return "", true

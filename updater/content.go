@@ -36,6 +36,14 @@ func (u *Updater) contentPath(digest string) string {
 	return filepath.Join(u.cfg.Dir, contentDir, digest)
 }
 
+// pathOf is the folder of a bundle, "" for what the configuration names.
+func (u *Updater) pathOf(p place) string {
+	if p.Factory {
+		return ""
+	}
+	return u.contentPath(p.Digest)
+}
+
 // verify reads all of an unpacked bundle and compares it with its sums.
 func (u *Updater) verify(digest string) error {
 	_, err := bundle.Verify(u.contentPath(digest))

@@ -306,3 +306,27 @@ func TestLostCommandsDoNotTryAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestActiveCanNotBeLoaded: the good one before runs if that can be, and else
+// nothing changes, for the machine is at fault.
+func TestActiveCanNotBeLoaded(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one, two := settled(t, d)
+		d.end()
+		d.open()
+		d.plant.busy = 100
+		if d.u.Unusable(t.Context(), "one", &Refused{"no runtime"}) {
+			t.Error("the one before can't be loaded either, and is to run")
+		}
+		if _, digest, _, ok := d.u.Active("one"); digest != two || !ok {
+			t.Errorf("%q is active", digest)
+		}
+		d.plant.busy = 0
+		if !d.u.Unusable(t.Context(), "one", &Refused{"no such operator"}) {
+			t.Error("nothing is left")
+		}
+		if _, digest, _, ok := d.u.Active("one"); digest != one || !ok || d.failure() != BadModel || d.plant.workers != 0 {
+			t.Errorf("%q is active after %q, with %d workers", digest, d.failure(), d.plant.workers)
+		}
+	})
+}

@@ -228,3 +228,38 @@ func (u *Updater) Regate(ctx context.Context, id string, c Candidate) (ok bool, 
 	})
 	return true, nil
 }
+
+// Unusable is for the start too: Load refuses what Active gave. If it takes
+// what ran before, that is now active. Without ok nothing is changed: the
+// machine may be at fault, and not the bundle.
+func (u *Updater) Unusable(ctx context.Context, id string, r *Refused) (ok bool) {
+	s := u.station(id)
+	if s == nil || s.rec.Load().active().Digest == "" {
+		return false
+	}
+	bad := s.rec.Load().active().Digest
+	loads := func(p place) error {
+		if err := u.sound(p); err != nil {
+			return err
+		}
+		c, err := u.cfg.Plant.Load(ctx, id, u.pathOf(p), p.Digest)
+		if err == nil {
+			u.giveBack(s, c)
+		}
+		return err
+	}
+	for _, p := range s.rec.Load().fallbacks() {
+		if loads(p) != nil {
+			continue
+		}
+		u.log.Error("the active bundle can't be loaded: an earlier one runs instead", "station", id, "bundle", bad, "err", r)
+		u.fallBack(s, BadModel, r.Text, func(q place) error {
+			if !q.same(p) {
+				return errNoGood
+			}
+			return nil
+		})
+		return true
+	}
+	return false
+}

@@ -177,13 +177,9 @@ func (u *Updater) serveAgain(ctx context.Context, s *station, p place) error {
 	if err := u.sound(p); err != nil {
 		return err
 	}
-	dir := ""
-	if !p.Factory {
-		dir = u.contentPath(p.Digest)
-	}
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
-	c, err := u.cfg.Plant.Load(ctx, s.ID, dir, p.Digest)
+	c, err := u.cfg.Plant.Load(ctx, s.ID, u.pathOf(p), p.Digest)
 	if err != nil {
 		return fmt.Errorf("load the bundle before: %w", err)
 	}

@@ -39,6 +39,7 @@ type updates struct {
 
 	mu      sync.Mutex // protects what follows
 	updater *updater.Updater
+	root    bool               // updater has one
 	id      *identity.Identity // nil before the device is enrolled
 	up      *uplink.Uplink
 }
@@ -71,8 +72,17 @@ func (u *updates) open() error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.updater = n
+	u.updater, u.root = n, root != nil
 	return nil
+}
+
+// complete says whether the updater of now has a root. It isn't opened a
+// second time for nothing: each time counts as a start of the program during a
+// probation.
+func (u *updates) complete() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.root
 }
 
 // stations are those that follow a bundle.
@@ -108,11 +118,16 @@ func (u *updates) run(ctx context.Context) error {
 // serve runs the updater until ctx ends, or a root was pinned where there was
 // none.
 func (u *updates) serve(ctx context.Context) error {
-	now := u.now()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var g errgroup.Group
-	if !rooted(u.cfg.Data) {
+	switch {
+	case u.complete():
+	case rooted(u.cfg.Data):
+		if err := u.open(); err != nil {
+			return err
+		}
+	default:
 		g.Go(func() error {
 			defer stop()
 			for !rooted(u.cfg.Data) {
@@ -124,11 +139,8 @@ func (u *updates) serve(ctx context.Context) error {
 			}
 			return nil
 		})
-	} else if err := u.open(); err != nil { // it may be new
-		return err
-	} else {
-		now = u.now()
 	}
+	now := u.now()
 	g.Go(func() error { return now.Run(ctx) })
 	return g.Wait()
 }
@@ -176,7 +188,10 @@ func (u *updates) bootStation(ctx context.Context, id string) error {
 			return nil // the station's status says why
 		}
 		c, err := u.plant.Load(ctx, id, dir, digest)
-		if err != nil {
+		var refused *updater.Refused
+		if errors.As(err, &refused) && u.now().Unusable(ctx, id, refused) {
+			continue
+		} else if err != nil {
 			return err
 		}
 		if ok, err = u.now().Regate(ctx, id, c); err == nil && ok {

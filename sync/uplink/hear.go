@@ -65,7 +65,7 @@ func (t *talk) answer(watermark uint64, now time.Time) error {
 	t.asked, t.located, t.answered, t.helloAt, t.u.silent = false, true, true, time.Time{}, false
 	t.hello.reset()
 	t.u.update(func(s *Stats) { s.Located, s.Refusal = true, "" })
-	t.u.serve(t.s.id)
+	t.u.serve(t.s)
 	if t.u.cfg.Greeted != nil {
 		t.u.cfg.Greeted()
 	}
@@ -148,7 +148,7 @@ func (t *talk) silence(why, text string, now time.Time) {
 		t.u.cfg.Log.Error(why, "text", text)
 	}
 	t.u.silent = true
-	t.u.serve(0)
+	t.u.serve(nil)
 	t.u.window.next = 0
 	t.u.update(func(s *Stats) { s.Refusal = words(why, text) })
 	t.lose(now.Add(jitter(refusedFor)))

@@ -61,6 +61,7 @@ type session struct {
 	room chan struct{} // a token: something left out
 
 	out    chan message
+	said   chan message // for others; what is in out goes first
 	ended  chan struct{}
 	sender sync.WaitGroup
 
@@ -82,7 +83,7 @@ func dial(ctx context.Context, device, broker string, secure *tls.Config, heard 
 	s := &session{
 		device: device, heard: heard, id: rand.Uint64() | 1, made: time.Now(), // 0 is no connection's name
 		in: make(chan message, queueIn), lost: make(chan error, 1), room: make(chan struct{}, 1),
-		out: make(chan message, queueOut), ended: make(chan struct{}),
+		out: make(chan message, queueOut), said: make(chan message, maxSaid), ended: make(chan struct{}),
 	}
 	will, err := wire.Marshal(&wire.Life{Connection: s.id})
 	if err != nil {
@@ -206,16 +207,42 @@ func (s *session) queue(m message) { s.out <- m }
 // Publish blocks while the link does.
 func (s *session) send() {
 	for {
-		select {
-		case <-s.ended:
+		m, ok := s.next()
+		if !ok {
 			return
-		case m := <-s.out:
-			select {
-			case s.room <- struct{}{}:
-			default: // a token is there already
-			}
-			s.publish(m)
 		}
+		s.publish(m)
+	}
+}
+
+// next waits for a message to send. There is none once the session has ended.
+func (s *session) next() (m message, ok bool) {
+	select {
+	case <-s.ended:
+		return m, false
+	default:
+	}
+	select {
+	case m = <-s.out:
+		s.roomy()
+		return m, true
+	default:
+	}
+	select {
+	case <-s.ended:
+		return m, false
+	case m = <-s.out:
+		s.roomy()
+	case m = <-s.said:
+	}
+	return m, true
+}
+
+// roomy tells that something has left out.
+func (s *session) roomy() {
+	select {
+	case s.room <- struct{}{}:
+	default: // a token is there already
 	}
 }
 
@@ -288,9 +315,10 @@ func (s *session) goodbye() {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	for len(s.out) > 0 {
+	for len(s.out)+len(s.said) > 0 {
 		select {
 		case <-s.out:
+		case <-s.said:
 		default:
 		}
 	}

@@ -71,7 +71,6 @@ func (t *talk) run(ctx context.Context) error {
 			}
 			t.stateAt = earlier(t.stateAt, t.stated.Add(changedGap))
 		case <-t.s.room:
-		case <-t.u.wake:
 		case <-t.wait.some:
 		case <-t.wait.full:
 		case <-timer.C:
@@ -100,15 +99,11 @@ func (t *talk) step(now time.Time) (next time.Time, err error) {
 	}
 	next = earlier(next, t.greet(now))
 	next = earlier(next, t.state(now))
-	if t.located {
-		at, err := t.send(now)
-		if err != nil {
-			return next, err
-		}
-		next = earlier(next, at)
+	if !t.located {
+		return next, nil
 	}
-	t.pass()
-	return next, nil
+	at, err := t.send(now)
+	return earlier(next, at), err
 }
 
 // earlier is the earlier of two times, of which a zero one is never.

@@ -43,7 +43,7 @@ func older(t testing.TB, records int) *journal.Journal {
 // over is another connection of that uplink.
 func over(t testing.TB, u *Uplink) *alone {
 	t.Helper()
-	s := &session{device: device, id: 7, made: time.Now(), in: make(chan message, 9), out: make(chan message, queueOut)}
+	s := &session{device: device, id: 7, made: time.Now(), in: make(chan message, 9), out: make(chan message, queueOut), said: make(chan message, maxSaid), ended: make(chan struct{}), room: make(chan struct{}, 1)}
 	a := &alone{talk: newTalk(u, s), t: t, j: u.cfg.Journal, now: s.made}
 	return a
 }

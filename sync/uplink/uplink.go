@@ -72,8 +72,6 @@ type Uplink struct {
 	begun  uint64 // the epoch that this process began; 0 if none
 	silent bool   // the fleet refuses this device
 
-	wake chan struct{} // a token: something to say for others
-
 	renewal   pause
 	renewNext time.Time
 
@@ -90,7 +88,7 @@ func New(cfg Config) *Uplink {
 	cfg.Spread = cmp.Or(cfg.Spread, defaultSpread)
 	u := &Uplink{
 		cfg: cfg, renewal: pause{least: time.Minute, most: time.Hour},
-		wake: make(chan struct{}, 1), others: others{turned: make(chan struct{})},
+		others: others{turned: make(chan struct{})},
 	}
 	s := cfg.Journal.Stats()
 	u.epoch = cfg.Journal.Epoch()
@@ -143,7 +141,7 @@ func (u *Uplink) connect(ctx context.Context) (answered bool, err error) {
 	u.connected(s.made)
 	t := newTalk(u, s)
 	err = t.run(ctx)
-	u.serve(0)
+	u.serve(nil)
 	s.close(err == nil)
 	u.disconnected(s)
 	return t.answered, err

@@ -148,7 +148,7 @@ func (p *plant) Vitals(station string) Vitals {
 	p.seq = max(p.seq, s.after+v.Verdicts)
 	switch s.behaviour {
 	case "slow":
-		v.ModelP99 = 80 * time.Millisecond
+		v.ModelP50, v.ModelP99 = 70*time.Millisecond, 80*time.Millisecond
 	case "crash":
 		if ran > 5*time.Second {
 			v.Restarts = 1

@@ -16,6 +16,7 @@ const (
 
 	crashTime  = time.Minute      // within which one crash is enough
 	settleTime = 10 * time.Second // before latencies and rates count: first pictures are slow
+	tailTime   = 30 * time.Second // before p99 alone counts: of few pictures it is the slowest one
 	slowFactor = 1.5              // of what the one before took
 	noneMore   = 0.05             // share of NONE above what the one before had
 	lateMore   = 0.01             // share of late verdicts above it
@@ -30,13 +31,14 @@ type baseline struct {
 	Verdicts uint64        `json:"verdicts"`
 	None     uint64        `json:"none"`
 	Late     uint64        `json:"late"`
+	ModelP50 time.Duration `json:"model_p50_ns"`
 	ModelP99 time.Duration `json:"model_p99_ns"`
 	AgeP99   time.Duration `json:"age_p99_ns"`
 	Celsius  *float64      `json:"celsius,omitempty"`
 }
 
 func newBaseline(v Vitals) baseline {
-	b := baseline{Verdicts: v.Verdicts, None: v.None, Late: v.Late, ModelP99: v.ModelP99, AgeP99: v.AgeP99}
+	b := baseline{Verdicts: v.Verdicts, None: v.None, Late: v.Late, ModelP50: v.ModelP50, ModelP99: v.ModelP99, AgeP99: v.AgeP99}
 	if !math.IsNaN(v.Celsius) {
 		b.Celsius = &v.Celsius
 	}
@@ -105,18 +107,27 @@ func (t trial) fault() (Reason, string) {
 
 // slow says how its latency is worse where that hurts: pictures come faster
 // than the model takes, or verdicts later than they are due. Where nobody
-// knows what is due, being slower is enough.
+// knows how often pictures come, being slower is enough. Until tailTime the
+// usual picture must be slower too, and not the slowest alone, which a machine
+// that is busy for a moment makes.
 func (t trial) slow() string {
 	v, b := t.now, t.before
-	longer := b.ModelP99 > 0 && float64(v.ModelP99) > slowFactor*float64(b.ModelP99)
-	if longer && v.ModelP99 > v.Period {
-		return fmt.Sprintf("the model takes up to %v (p99), before %v; a picture comes every %v", round(v.ModelP99), round(b.ModelP99), round(v.Period))
+	tail := t.since >= tailTime
+	if longer(v.ModelP99, b.ModelP99) && v.ModelP99 > v.Period && (tail || longer(v.ModelP50, b.ModelP50)) {
+		text := fmt.Sprintf("the model takes %v (p50) to %v (p99), before %v to %v", round(v.ModelP50), round(v.ModelP99), round(b.ModelP50), round(b.ModelP99))
+		if v.Period > 0 {
+			text += fmt.Sprintf("; a picture comes every %v", round(v.Period))
+		}
+		return text
 	}
-	older := b.AgeP99 > 0 && float64(v.AgeP99) > slowFactor*float64(b.AgeP99)
-	if older && v.Deadline > 0 && v.AgeP99 > v.Deadline {
+	if longer(v.AgeP99, b.AgeP99) && v.Deadline > 0 && v.AgeP99 > v.Deadline && tail {
 		return fmt.Sprintf("verdicts come up to %v after their picture (p99), before %v; they are due in %v", round(v.AgeP99), round(b.AgeP99), v.Deadline)
 	}
 	return ""
+}
+
+func longer(now, before time.Duration) bool {
+	return before > 0 && float64(now) > slowFactor*float64(before)
 }
 
 func (t trial) hot() bool {

@@ -128,7 +128,8 @@ var rules = fmt.Sprintf(`
   neither failed nor committed. It ends at once when the worker crashes in the first minute, or
   twice; when the device gets hotter than %d °C, or %d °C hotter than before; and, once %v have
   passed, when the model takes over %v times as long as the one before and longer than pictures are
-  apart, when verdicts come late, or when the share of NONE rises by more than %.0f points.
+  apart (until %v that must be so of the usual picture too), when verdicts come late, or when the
+  share of NONE rises by more than %.0f points.
 - **Windows** go by the local wall clock. A clock that shows less than the program's build isn't
   set, and the window is closed. An operator's OK switches at once, whatever the policy.
 - **After a change of runtime, driver or hardware** the active bundle must pass its gate again before
@@ -140,7 +141,7 @@ var rules = fmt.Sprintf(`
   do.
 - **On disk** are the active bundle, the last good one, the good one before it, and the one that is
   on its way. What nothing needs is removed.
-`, maxFailed, maxBegun, maxBoots, defaultProbation, defaultVerdicts, idleAfter, hotCelsius, hotterBy, settleTime, slowFactor, 100*noneMore)
+`, maxFailed, maxBegun, maxBoots, defaultProbation, defaultVerdicts, idleAfter, hotCelsius, hotterBy, settleTime, slowFactor, tailTime, 100*noneMore)
 
 func TestStatesReference(t *testing.T) {
 	const file = "../docs/update-states.md"

@@ -72,7 +72,7 @@ func (u *Updater) loadStation(s *station) {
 	s.rec.Store(r)
 	switch {
 	case err != nil:
-		u.log.Error("what a station ran isn't known: it needs a new command", "station", s.ID, "err", err)
+		u.log.Error("what a station ran isn't known: what was commanded last is done anew", "station", s.ID, "err", err)
 		u.fact(s, forget, func(r *record) {
 			*r = record{Station: s.ID, Bundle: s.Bundle, Phase: r.Phase, Active: nothing, Lost: true, Reason: StateLost, Text: clip(err.Error())}
 		})

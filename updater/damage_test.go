@@ -99,20 +99,19 @@ func TestDamagedStateFallsBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		d.start()
-		for range 2 { // also after another start it isn't the configuration's model
+		for range 2 { // also at another start it isn't the configuration's model
+			d.open()
 			if _, _, _, ok := d.u.Active("one"); ok {
 				t.Error("what ran isn't known, and something is to run")
 			}
 			if st := d.u.Status()[0]; !st.Active.None || st.Active.Reason != StateLost {
 				t.Errorf("status is %+v", st)
 			}
-			d.restart()
 		}
-		three := d.repo.publish(t, "caps", "3", "good")
-		d.until(d.install("cure", "3", three), Committed)
-		if d.runs() != three {
-			t.Errorf("runs %q", d.runs())
+		d.run() // the command is still known: the bundle is proved again, and serves
+		d.wait("the cure", func() bool { return d.next().Phase == Committed })
+		if n := d.plant.gates[two]; d.runs() != two || n != 2 {
+			t.Errorf("runs %q, which was proved %d times", d.runs(), n)
 		}
 	})
 }

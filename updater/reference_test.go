@@ -117,8 +117,10 @@ var rules = fmt.Sprintf(`
 
 - **What runs at the start.** All files of the active bundle are read and compared with their
   SHA-256. If one is damaged, the last good bundle runs, and if that is damaged too, the good one
-  before it. If none is left, the station has no model and says so: what the configuration names in
-  `+"`model:`"+` runs only until the first bundle is active, and again if that one is rolled back.
+  before it. If none is left, or both copies of the record are damaged, the station has no model and
+  says so: what the configuration names in `+"`model:`"+` runs only until the first bundle is active, and
+  again if that one is rolled back. After a lost record the newest command is done anew, gate and
+  probation included.
 - **A bundle that failed is not tried again by itself.** Another command may try it again; failures
   are counted on disk, and after %d of them it is refused for good on that station. A load that
   takes the program down, or that fails for no fault of the bundle, is tried %d times. A probation

@@ -8,19 +8,23 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/sync/wire"
 )
 
 // maxText is how much of what a device says in words is kept, bytes.
 const maxText = 500
 
-// maxStations is how many stations a device can have.
-const maxStations = 64
+// Bounds of a report.
+const (
+	maxStations = 64 // that a device can have
+	maxID       = 64 // bytes of a rollout's ID
+)
 
 // hear notes a report, if it is about what the device was told last.
 func (e *Engine) hear(ctx context.Context, l *live, id string, r *wire.Report, now time.Time) {
 	d := l.of[id]
-	if d == nil || d.Sent == 0 || !bytes.Equal(r.GetNonce(), d.Nonce[:]) || len(r.GetStations()) > maxStations {
+	if d == nil || d.Sent == 0 || d.presence == store.Revoked || !bytes.Equal(r.GetNonce(), d.Nonce[:]) {
 		return
 	}
 	if r.GetProof() == nil && d.Report.GetProof() != nil {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/sync/wire"
 )
@@ -27,9 +29,16 @@ var (
 // tickEvery is how often the engine looks at what is open.
 const tickEvery = time.Second
 
-// maxHeard is how many reports may wait for the engine: one for each device
-// and rollout, and more devices than a fleet has.
-const maxHeard = 100_000
+// restFor is how long the engine rests after a look, so that no device makes
+// it look, and write, without end by reporting without end.
+const restFor = 100 * time.Millisecond
+
+// Bounds of the reports that wait for the engine. What has no room is reported
+// again: devices are asked.
+const (
+	maxHeardOf    = 8        // of one device, each about another rollout
+	maxHeardBytes = 64 << 20 // of all, encoded
+)
 
 // Target is a bundle as the fleet's repository has it.
 type Target struct {
@@ -70,11 +79,10 @@ type Engine struct {
 	loaded bool       // open is as the store has it
 	looked time.Time  // when time was accounted for last
 
-	heardMu sync.Mutex // protects heard; never held for long
-	heard   map[heardKey]*wire.Report
+	heardMu    sync.Mutex                         // protects what follows; never held for long
+	heard      map[string]map[string]*wire.Report // by device and rollout
+	heardBytes int
 }
-
-type heardKey struct{ rollout, device string }
 
 // live is a rollout that hasn't ended.
 type live struct {
@@ -108,7 +116,7 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{cfg: cfg, kick: make(chan struct{}, 1), heard: map[heardKey]*wire.Report{}}
+	return &Engine{cfg: cfg, kick: make(chan struct{}, 1), heard: map[string]map[string]*wire.Report{}}
 }
 
 // Run works until the context ends.
@@ -125,6 +133,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-time.After(restFor):
+		}
+		select {
+		case <-ctx.Done():
+			return nil
 		case <-tick.C:
 		case <-e.kick:
 		}
@@ -134,14 +147,31 @@ func (e *Engine) Run(ctx context.Context) error {
 // Heard takes a device's report. It doesn't wait; of several reports of a
 // device about one rollout the newest is looked at.
 func (e *Engine) Heard(device string, r *wire.Report) {
-	e.heardMu.Lock()
-	key := heardKey{r.GetRollout(), device}
-	_, waits := e.heard[key]
-	if waits || len(e.heard) < maxHeard {
-		e.heard[key] = r
+	if len(r.GetStations()) > maxStations || len(r.GetRollout()) > maxID {
+		return
 	}
+	e.heardMu.Lock()
+	e.keepLocked(device, r)
 	e.heardMu.Unlock()
 	e.wake()
+}
+
+// keepLocked puts a report in the place of the one before about its rollout.
+func (e *Engine) keepLocked(device string, r *wire.Report) {
+	of := e.heard[device]
+	old, waits := of[r.GetRollout()]
+	bytes := e.heardBytes + proto.Size(r)
+	if waits {
+		bytes -= proto.Size(old)
+	}
+	if bytes > maxHeardBytes || !waits && len(of) >= maxHeardOf {
+		return
+	}
+	if of == nil {
+		of = map[string]*wire.Report{}
+		e.heard[device] = of
+	}
+	of[r.GetRollout()], e.heardBytes = r, bytes
 }
 
 func (e *Engine) wake() {
@@ -151,22 +181,24 @@ func (e *Engine) wake() {
 	}
 }
 
-// take is what was heard since the last time.
-func (e *Engine) take() map[heardKey]*wire.Report {
+// take is what was heard since the last time, by device and rollout.
+func (e *Engine) take() map[string]map[string]*wire.Report {
 	e.heardMu.Lock()
 	defer e.heardMu.Unlock()
 	heard := e.heard
-	e.heard = map[heardKey]*wire.Report{}
+	e.heard, e.heardBytes = map[string]map[string]*wire.Report{}, 0
 	return heard
 }
 
 // giveBack is for reports that couldn't be noted; newer ones stay.
-func (e *Engine) giveBack(heard map[heardKey]*wire.Report) {
+func (e *Engine) giveBack(heard map[string]map[string]*wire.Report) {
 	e.heardMu.Lock()
 	defer e.heardMu.Unlock()
-	for key, r := range heard {
-		if _, newer := e.heard[key]; !newer {
-			e.heard[key] = r
+	for device, of := range heard {
+		for id, r := range of {
+			if _, newer := e.heard[device][id]; !newer {
+				e.keepLocked(device, r)
+			}
 		}
 	}
 }

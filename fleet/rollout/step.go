@@ -61,7 +61,7 @@ func (e *Engine) step(ctx context.Context) (letters []letter, err error) {
 	}
 	for _, l := range e.open {
 		for id := range l.of {
-			if r := heard[heardKey{l.ID, id}]; r != nil {
+			if r := heard[id][l.ID]; r != nil {
 				e.hear(ctx, l, id, r, now)
 			}
 		}
@@ -188,6 +188,10 @@ func (l *live) next(now time.Time) bool {
 	switch {
 	case v == halt:
 		l.set(now, Halted, fmt.Sprintf("wave %d: %s%s", l.Wave+1, why, l.example()), byFleet)
+	case v == advance && l.Wave < last && wave.counted == 0:
+		l.refill(now)
+	case v == advance && l.Wave < last && wave.proven+wave.forgiven == 0:
+		l.set(now, Halted, fmt.Sprintf("wave %d: no device has proved that it runs %s%s", l.Wave+1, l.Bundle, l.example()), byFleet)
 	case v == advance && l.Wave == last && sofar.proven == 0:
 		l.set(now, Halted, "no device has proved that it runs "+l.Bundle+l.example(), byFleet)
 	case v == advance && l.Wave == last:
@@ -200,6 +204,35 @@ func (l *live) next(now time.Time) bool {
 		return true
 	}
 	return false
+}
+
+// refill gives the open wave, none of whose devices counts, as many of those
+// to come: a wave that nobody proved anything in opens no larger one.
+func (l *live) refill(now time.Time) {
+	sizes, err := Waves(l.Waves, len(l.devices))
+	want := 1
+	if err == nil && l.Wave < len(sizes) {
+		want = sizes[l.Wave]
+	}
+	taken, wave, was := 0, l.Wave, l.Wave
+	for _, d := range l.devices { // by wave
+		if d.Wave <= l.Wave {
+			continue
+		}
+		to := l.Wave
+		if taken < want {
+			taken++
+		} else {
+			if d.Wave != was {
+				wave, was = wave+1, d.Wave
+			}
+			to = wave
+		}
+		d.dirty = d.dirty || d.Wave != to
+		d.Wave = to
+	}
+	l.say(now, "", byFleet, fmt.Sprintf("wave %d goes on with %s of those to come: none of its own counts", l.Wave+1, devices(taken)))
+	l.assign(now)
 }
 
 // example is why the first device failed, for the rollout's reason.

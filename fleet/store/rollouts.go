@@ -69,7 +69,7 @@ const (
 		changed = excluded.changed, ended = excluded.ended`
 	sqlSetRolloutDevice = `INSERT INTO rollout_device (rollout, device, wave, state, reason, text, forgiven, act, nonce, sent, sent_at, heard, worked, report, proven, changed)
 		SELECT r.key, d.key, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 FROM rollout r, device d WHERE r.id = ?1 AND d.id = ?2
-		ON CONFLICT (rollout, device) DO UPDATE SET state = excluded.state, reason = excluded.reason, text = excluded.text, forgiven = excluded.forgiven,
+		ON CONFLICT (rollout, device) DO UPDATE SET wave = excluded.wave, state = excluded.state, reason = excluded.reason, text = excluded.text, forgiven = excluded.forgiven,
 		act = excluded.act, nonce = excluded.nonce, sent = excluded.sent, sent_at = excluded.sent_at, heard = excluded.heard, worked = excluded.worked,
 		report = excluded.report, proven = excluded.proven, changed = excluded.changed`
 	sqlAddRolloutEvent = `INSERT INTO rollout_event (rollout, at, device, what, who) SELECT key, ?2, ?3, ?4, ?5 FROM rollout WHERE id = ?1`

@@ -23,8 +23,12 @@ var bodies = map[string]int64{
 	"POST /v1/updates/metadata/targets": depot.MaxTargets,
 }
 
-// standstill is how long a transfer over HTTP may not move.
-const standstill = 30 * time.Second
+// standstill is how long a transfer over HTTP may not move, and longest how long
+// one that moves may take: few bundles may come at once.
+const (
+	standstill = 30 * time.Second
+	longest    = 2 * time.Hour
+)
 
 type bodyKey struct{}
 
@@ -76,7 +80,7 @@ func (u *upload) check() error {
 
 // reader reads the body for as long as it moves.
 func (u *upload) reader() io.Reader {
-	return &movingReader{u.from.Body, http.NewResponseController(u.to)}
+	return &movingReader{u.from.Body, http.NewResponseController(u.to), time.Now().Add(longest)}
 }
 
 // all is the whole body; check was called before.
@@ -89,10 +93,14 @@ func (u *upload) all() ([]byte, error) {
 type movingReader struct {
 	r     io.Reader
 	times *http.ResponseController
+	last  time.Time
 }
 
 func (m *movingReader) Read(b []byte) (int, error) {
 	end := time.Now().Add(standstill)
+	if end.After(m.last) {
+		end = m.last
+	}
 	_ = m.times.SetReadDeadline(end)                  // only tests' connections have none
 	_ = m.times.SetWriteDeadline(end.Add(standstill)) // of the answer after it
 	n, err := m.r.Read(b)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -227,7 +228,7 @@ func TestUpdatesRefused(t *testing.T) {
 	root, _ := aRoot(t, f.depot.Keys())
 	other, _ := aRoot(t, publish.OnlineKeys{Snapshot: f.depot.Keys().Timestamp, Timestamp: f.depot.Keys().Timestamp})
 	raw, digest := aBundle(t, 100)
-	none := strings.Repeat("0", 64)
+	none, junk := strings.Repeat("0", 64), strings.Repeat("x", 100_000)
 	for name, c := range map[string]struct {
 		role         auth.Role
 		method, path string
@@ -242,7 +243,8 @@ func TestUpdatesRefused(t *testing.T) {
 		"nothing":                   {auth.Admin, "POST", "/v1/updates/root", "", 422, "no body"},
 		"a large root":              {auth.Admin, "POST", "/v1/updates/root", strings.Repeat(" ", 600_000), 413, "512000"},
 		"another bundle":            {auth.Operator, "PUT", "/v1/updates/targets/" + none, string(raw), 422, "its SHA-256 is " + digest},
-		"no bundle":                 {auth.Operator, "PUT", "/v1/updates/targets/" + none, strings.Repeat("x", 100_000), 422, "its SHA-256 is"},
+		"no bundle":                 {auth.Operator, "PUT", "/v1/updates/targets/" + none, junk, 422, "its SHA-256 is"},
+		"a file that is no bundle":  {auth.Operator, "PUT", "/v1/updates/targets/" + fmt.Sprintf("%x", sha256.Sum256([]byte(junk))), junk, 422, "it is no bundle"},
 		"a viewer's bundle":         {auth.Viewer, "PUT", "/v1/updates/targets/" + digest, string(raw), 403, "role operator"},
 		"no digest":                 {auth.Operator, "PUT", "/v1/updates/targets/" + none[1:], string(raw), 422, "sha256"},
 		"upper case":                {auth.Operator, "PUT", "/v1/updates/targets/" + strings.Repeat("A", 64), string(raw), 422, "sha256"},
@@ -255,6 +257,9 @@ func TestUpdatesRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := f.ask(c.role, c.method, c.path, c.body)
 			p := body[struct{ Detail string }](t, w)
+			if strings.Contains(w.Body.String(), os.TempDir()) {
+				t.Errorf("it tells where the fleet keeps its files: %s", w.Body)
+			}
 			if w.Code != c.status || !strings.Contains(w.Body.String(), c.word) || w.Header().Get("Content-Type") != "application/problem+json" || p.Detail == "" {
 				t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 			}

@@ -2,6 +2,7 @@ package depot
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -256,6 +257,34 @@ func TestFilesStayOpenWhileRead(t *testing.T) {
 	h.give(held)
 	if _, err := held.piece(0); err == nil {
 		t.Error("it is open for ever")
+	}
+}
+
+// TestDamagedBundleIsPutAnew: pieces of a file that was damaged, removed and put
+// again are those of the new one, though the old one was open.
+func TestDamagedBundleIsPutAnew(t *testing.T) {
+	d := fresh(t)
+	running(t, d)
+	whole := archive(t, "1.0.0", 2*PieceSize)
+	b := put(t, d, whole)
+	path := d.bundlePath(b.Digest)
+	damaged := bytes.Clone(whole)
+	damaged[100] ^= 1
+	must(t, os.WriteFile(path, damaged, 0o600))
+	a := newAsker(t, d)
+	fetch := func() []byte {
+		return a.file(func(g *wire.Get) {
+			sum := sha256.Sum256(whole)
+			g.File = &wire.Get_Target{Target: sum[:]}
+		})
+	}
+	if !bytes.Equal(fetch(), damaged) {
+		t.Fatal("the file isn't damaged")
+	}
+	must(t, os.Remove(path))
+	put(t, d, whole)
+	if !bytes.Equal(fetch(), whole) {
+		t.Error("the damaged pieces come still")
 	}
 }
 

@@ -102,6 +102,7 @@ func (d *Depot) putBundle(ctx context.Context, digest string, size int64, r io.R
 		_ = os.Remove(w.Name()) // the next start does, if this can't
 		return nil, explain(err)
 	}
+	d.files.forget(d.bundlePath(digest), d.top.in(piecesFolder).file(digest)) // damaged ones that were removed
 	return b, nil
 }
 
@@ -121,6 +122,11 @@ func (d *Depot) room(size int64) error {
 // receive writes the archive into w and checks it, and keeps what is known
 // about it. Only the archive's last name is missing then.
 func (d *Depot) receive(ctx context.Context, w *os.File, digest string, size int64, r io.Reader) (*Bundle, error) {
+	// Two that come at once don't both count on the same room. Where a file
+	// system can't keep it, writing tells.
+	if err := unix.Fallocate(int(w.Fd()), 0, 0, size); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil, err
+	}
 	p := newPieceHash()
 	out := bufio.NewWriterSize(w, 1<<20)
 	n, err := io.Copy(io.MultiWriter(out, p), whileAlive{ctx, io.LimitReader(r, size+1)})
@@ -140,8 +146,11 @@ func (d *Depot) receive(ctx context.Context, w *os.File, digest string, size int
 		return nil, err
 	}
 	a, err := bundle.Open(w.Name())
-	if err != nil {
-		return nil, refused("%w", err)
+	switch {
+	case errors.Is(err, bundle.ErrInvalid):
+		return nil, refused("%w", errors.Unwrap(err)) // without the file's name here
+	case err != nil:
+		return nil, err
 	}
 	b := about(a.Manifest())
 	sum := sha256.Sum256(list)

@@ -145,13 +145,14 @@ func syncFolder(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// explain gives errors of the disk the depot's names.
+// explain gives errors of the disk the depot's names. Those are told to whoever
+// asked, so they don't say where on this machine the file lies.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return fmt.Errorf("%w: %w", ErrFull, err)
+		return ErrFull
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: %w", ErrMissing, err)
+		return ErrMissing
 	}
 	return err
 }

@@ -308,7 +308,7 @@ func (d *Depot) whole(digest string, b *Bundle) error {
 		return fmt.Errorf("read bundle %.12s: %w", digest, err)
 	}
 	if sum, _ := p.sum(); n != b.Size || hex.EncodeToString(sum) != digest {
-		return refused("%s is damaged on the fleet's disk: remove %s and send the bundle again", b.Target, f.Name())
+		return refused("%s is damaged on the fleet's disk: remove %s/%s/%s there and send the bundle again", b.Target, FolderName, targetsFolder, digest+bundleSuffix)
 	}
 	return nil
 }

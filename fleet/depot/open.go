@@ -86,6 +86,17 @@ func (h *handles) give(f *handle) {
 	}
 }
 
+// forget closes files that others are in the place of now.
+func (h *handles) forget(paths ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, path := range paths {
+		if f, ok := h.open[path]; ok {
+			h.dropLocked(f)
+		}
+	}
+}
+
 // close closes what nobody reads, and the rest once it is given back.
 func (h *handles) close() {
 	h.mu.Lock()

@@ -73,7 +73,9 @@ func TestLoudDevice(t *testing.T) {
 func TestRevokedDeviceReports(t *testing.T) {
 	p := newPlant(t)
 	all := p.add(2)
-	all[0].answer = says(wire.Phase_PHASE_TRANSFER, "")
+	for _, a := range all {
+		a.answer = says(wire.Phase_PHASE_TRANSFER, "")
+	}
 	id := p.start(func(s *Spec) { s.Waves = "all" })
 	p.step()
 	p.must(p.store.Revoke(t.Context(), all[0].id, p.store.Now()))

@@ -42,7 +42,7 @@ func findAgent(named string) (string, error) {
 func findFleet(agent string) (string, error) {
 	path := filepath.Join(filepath.Dir(agent), "sightline-fleet")
 	if _, err := os.Stat(path); err == nil {
-		return path, nil
+		return filepath.Abs(path) // a bare name would be looked for in PATH
 	}
 	path, err := exec.LookPath("sightline-fleet")
 	if err != nil {

@@ -50,7 +50,7 @@ func startDemo(t *testing.T, args ...string) *demo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	t.Cleanup(cancel)
 	d := &demo{cmd: exec.CommandContext(ctx, self)}
 	d.cmd.Args = append([]string{"sightline", "demo"}, args...)

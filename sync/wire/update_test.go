@@ -142,3 +142,38 @@ func FuzzUpdate(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnmarshalBlock: it takes all that Marshal writes, and makes of it what
+// Unmarshal does. They differ in which unknown fields are too odd to pass over.
+func FuzzUnmarshalBlock(f *testing.F) {
+	for _, m := range []*Block{
+		{Tid: 1, Index: 763, Size: 50_000_000, Data: []byte("a piece")}, {Tid: 1 << 31, Fault: Block_FAULT_BUSY, Text: "later"},
+		{Size: 1<<64 - 1, Index: 1<<32 - 1, Fault: -7}, {},
+	} {
+		raw, err := Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+		f.Add(append(raw, raw...))
+	}
+	f.Add([]byte{0x22, 0, 0x32, 1, 0xff, 0x0b, 0x0c, 0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		want := new(Block)
+		if err := Unmarshal(raw, want); err != nil {
+			_, _ = UnmarshalBlock(raw)
+			return
+		}
+		want.ProtoReflect().SetUnknown(nil)
+		plain, err := Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := UnmarshalBlock(raw); err == nil && !proto.Equal(want, got) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if got, err := UnmarshalBlock(plain); err != nil || !proto.Equal(want, got) {
+			t.Errorf("plainly: %v, %v, want %v", got, err, want)
+		}
+	})
+}

@@ -28,7 +28,6 @@ const (
 	sumBytes      = sha256.Size
 	metadataTries = 3
 	listTries     = 3
-	mends         = 3 // times that pieces are fetched again that went bad on the disk
 )
 
 func (w *Want) check() error {
@@ -60,10 +59,13 @@ type supplier interface {
 	supply(ctx context.Context, pt *part) error
 }
 
-// Fetch gets a bundle and returns the path of its file, whose SHA-256 it has
-// checked. What an earlier Fetch got stays, so that only the rest is asked for;
-// without a connection it waits for one until ctx ends. progress, which may be
-// nil, is called as pieces come, with bytes, and must not block.
+// Fetch gets a bundle and returns the path of its file, each piece of which is
+// the signed one. Whoever reads it checks its SHA-256 meanwhile: the list of
+// pieces is signed beside it, and may have been made of another file.
+//
+// What an earlier Fetch got stays, so that only the rest is asked for; without
+// a connection it waits for one until ctx ends. progress, which may be nil, is
+// called as pieces come, with bytes, and must not block.
 // The errors are *NoRoom, ErrMissing, ErrWrong, ErrRefused, ctx's, and the
 // disk's.
 func (p *Puller) Fetch(ctx context.Context, w Want, progress func(done, total int64)) (path string, err error) {
@@ -88,27 +90,17 @@ func (p *Puller) Fetch(ctx context.Context, w Want, progress func(done, total in
 	if progress != nil {
 		pt.progress = progress
 	}
-	for range mends {
-		s, err := p.supplier(ctx)
-		if err != nil {
-			return "", err
-		}
-		if err := pt.learn(ctx, s); err != nil {
-			return "", err
-		}
-		if err := pt.verify(ctx); err != nil {
-			return "", err
-		}
-		if err := s.supply(ctx, pt); err != nil {
-			return "", err
-		}
-		same, err := pt.whole(ctx)
-		if same || err != nil {
-			return pt.path(), err
-		}
-		p.cfg.Log.Warn("pieces of a bundle changed on the disk, they are fetched again", "bundle", w.name())
+	s, err := p.supplier(ctx)
+	if err != nil {
+		return "", err
 	}
-	return "", fmt.Errorf("%w: each is what is signed, and the bundle isn't, or the disk doesn't keep what is written", ErrWrong)
+	if err := pt.learn(ctx, s); err != nil {
+		return "", err
+	}
+	if err := pt.verify(ctx); err != nil {
+		return "", err
+	}
+	return pt.path(), s.supply(ctx, pt)
 }
 
 // alone waits until no other Fetch of that bundle is under way.

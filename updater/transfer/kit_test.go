@@ -137,9 +137,9 @@ func (d *depot) answer(body []byte) (out [][]byte) {
 	return out
 }
 
-// near is a link within this process, for what a network can't be told to do:
+// network is a link within this process, for what a network can't be told to do:
 // each answer takes a while.
-type near struct {
+type network struct {
 	d     *depot
 	p     *Puller
 	delay time.Duration // of an answer
@@ -154,20 +154,20 @@ type near struct {
 	most    int64     // that ever were
 }
 
-func newNear(d *depot, p *Puller, delay time.Duration, rate int) *near {
-	n := &near{d: d, p: p, delay: delay, rate: rate, id: 1, changed: make(chan struct{})}
+func connected(d *depot, p *Puller, delay time.Duration, rate int) *network {
+	n := &network{d: d, p: p, delay: delay, rate: rate, id: 1, changed: make(chan struct{})}
 	p.Over(n)
 	return n
 }
 
-func (n *near) Session() (uint64, <-chan struct{}) {
+func (n *network) Session() (uint64, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.id, n.changed
 }
 
 // connect makes it another connection; 0 is none.
-func (n *near) connect(id uint64) {
+func (n *network) connect(id uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.id = id
@@ -175,7 +175,7 @@ func (n *near) connect(id uint64) {
 	n.changed = make(chan struct{})
 }
 
-func (n *near) Say(_ wire.Kind, _ byte, payload []byte) bool {
+func (n *network) Say(_ wire.Kind, _ byte, payload []byte) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.id == 0 || n.deaf {

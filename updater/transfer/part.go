@@ -193,20 +193,3 @@ func (pt *part) mark(i int) error {
 	}
 	return nil
 }
-
-// whole reports whether the file is the bundle.
-func (pt *part) whole(ctx context.Context) (bool, error) {
-	h, buf := sha256.New(), make([]byte, 1<<20)
-	for at := int64(0); at < pt.want.Length; {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		b := buf[:min(int64(len(buf)), pt.want.Length-at)]
-		if _, err := pt.data.ReadAt(b, at); err != nil {
-			return false, fmt.Errorf("read the bundle back: %w", err)
-		}
-		h.Write(b)
-		at += int64(len(b))
-	}
-	return bytes.Equal(h.Sum(nil), pt.want.Digest[:]), nil
-}

@@ -22,6 +22,7 @@ const (
 	// The window grows while answers come sooner than quick, and shrinks when
 	// they come later than late: acknowledgements of results wait behind them.
 	quick = 500 * time.Millisecond
+	near  = 20 * time.Millisecond // sooner than that, two are asked for at once
 	late  = time.Second
 
 	firstPatience = 5 * time.Second // before any answer told how long one takes
@@ -50,6 +51,7 @@ type request struct {
 
 	tid     uint32
 	session uint64
+	inHand  int        // the piece that has come and isn't put yet; -1 for none
 	asked   []question // under way, in this order
 	given   []question // given up, and not come since
 
@@ -78,7 +80,7 @@ type question struct {
 func (r *request) run(ctx context.Context) error {
 	tid, in, done := r.p.listen()
 	defer done()
-	r.tid, r.window, r.doubt = tid, 1, map[int]time.Duration{}
+	r.tid, r.window, r.inHand, r.doubt = tid, 1, -1, map[int]time.Duration{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !r.whole() {
@@ -96,7 +98,12 @@ func (r *request) run(ctx context.Context) error {
 			return ctx.Err()
 		case <-changed:
 		case b := <-in:
-			if err := r.take(b, time.Now()); err != nil {
+			piece, err := r.take(b, time.Now())
+			if piece != nil {
+				r.step(link, time.Now()) // the next one comes meanwhile
+				err = r.keep(piece)
+			}
+			if err != nil {
 				return fmt.Errorf("fetch %s: %w", r.what, err)
 			}
 		case <-timer.C:
@@ -122,7 +129,7 @@ func (r *request) step(link Link, now time.Time) (next time.Time) {
 			r.backoff++
 		}
 	}
-	for len(r.asked) < r.window {
+	for r.window-len(r.asked) >= r.atOnce() {
 		get, indexes := r.question()
 		if get == nil {
 			break
@@ -149,6 +156,15 @@ func (r *request) step(link Link, now time.Time) (next time.Time) {
 	return r.deadline()
 }
 
+// atOnce is for how many pieces there has to be room before the next question.
+// Where answers come at once, questions cost more than what they wait for.
+func (r *request) atOnce() int {
+	if r.window == mostWindow && r.rtt > 0 && r.rtt < near {
+		return 2
+	}
+	return 1
+}
+
 // question is about the next pieces that are missing and not under way, as many as the
 // window has room for and one message can name; nil if there are none.
 func (r *request) question() (*wire.Get, []int) {
@@ -157,7 +173,7 @@ func (r *request) question() (*wire.Get, []int) {
 	r.name(get)
 	var indexes []int
 	for i := r.have.missing(0, r.pieces()); i >= 0 && len(indexes) < free; i = r.have.missing(i+1, r.pieces()) {
-		if r.under(i) >= 0 {
+		if i == r.inHand || r.under(i) >= 0 {
 			continue
 		}
 		if len(indexes) == 0 {
@@ -206,35 +222,36 @@ func (r *request) patience() time.Duration {
 
 func (r *request) deadline() time.Time { return r.moved.Add(r.patience()) }
 
-// take takes an answer, which may be anything.
-func (r *request) take(payload []byte, now time.Time) error {
-	b := new(wire.Block)
-	if wire.Unmarshal(payload, b) != nil {
-		return r.unwanted(0)
+// take takes an answer, which may be anything, and gives the piece that it is,
+// nil if it is none that is wanted.
+func (r *request) take(payload []byte, now time.Time) (piece *wire.Block, err error) {
+	b, err := wire.UnmarshalBlock(payload)
+	if err != nil {
+		return nil, r.unwanted(0)
 	}
 	switch b.GetFault() {
 	case wire.Block_FAULT_UNSPECIFIED:
 	case wire.Block_FAULT_MISSING:
-		return fmt.Errorf("%w%s", ErrMissing, quoted(b.GetText()))
+		return nil, fmt.Errorf("%w%s", ErrMissing, quoted(b.GetText()))
 	case wire.Block_FAULT_REQUEST:
-		return fmt.Errorf("%w%s", ErrRefused, quoted(b.GetText()))
+		return nil, fmt.Errorf("%w%s", ErrRefused, quoted(b.GetText()))
 	default: // busy, or what a newer fleet may say: later
 		r.asked, r.given = nil, nil
 		r.pause = now.Add(jitter(min(leastPatience<<r.busy, mostPatience)))
 		r.busy = min(r.busy+1, 5)
-		return nil
+		return nil, nil
 	}
 	index := int(b.GetIndex())
 	if size := int64(min(b.GetSize(), 1<<62)); r.size == 0 {
 		if size == 0 || size > r.most {
-			return fmt.Errorf("%w: it has %d bytes, 1 to %d will do", ErrWrong, size, r.most)
+			return nil, fmt.Errorf("%w: it has %d bytes, 1 to %d will do", ErrWrong, size, r.most)
 		}
 		r.size = size
 	} else if size != r.size {
-		return r.bad(index, fmt.Errorf("it has %d bytes now, expected %d", size, r.size))
+		return nil, r.bad(index, fmt.Errorf("it has %d bytes now, expected %d", size, r.size))
 	}
 	if index >= r.pieces() {
-		return r.unwanted(len(b.GetData()))
+		return nil, r.unwanted(len(b.GetData()))
 	}
 	if r.have.has(index) {
 		r.moved = now
@@ -242,17 +259,27 @@ func (r *request) take(payload []byte, now time.Time) error {
 			r.rtt = max(r.rtt, min(rtt, mostPatience))
 			delete(r.doubt, index)
 		}
-		return r.unwanted(len(b.GetData()))
+		return nil, r.unwanted(len(b.GetData()))
 	}
 	if len(b.GetData()) != r.length(index) {
-		return r.bad(index, fmt.Errorf("piece %d has %d bytes, expected %d", index, len(b.GetData()), r.length(index)))
-	}
-	if err := r.put(index, b.GetData()); errors.Is(err, errWrong) {
-		return r.bad(index, err)
-	} else if err != nil {
-		return err
+		return nil, r.bad(index, fmt.Errorf("piece %d has %d bytes, expected %d", index, len(b.GetData()), r.length(index)))
 	}
 	r.arrived(index, now)
+	r.inHand = index
+	return b, nil
+}
+
+// keep puts the piece in hand where it belongs.
+func (r *request) keep(b *wire.Block) error {
+	err := r.put(r.inHand, b.GetData())
+	index := r.inHand
+	r.inHand = -1
+	switch {
+	case errors.Is(err, errWrong):
+		return r.bad(index, err)
+	case err != nil:
+		return err
+	}
 	r.p.count(func(s *Stats) { s.Bytes += uint64(len(b.GetData())) })
 	return nil
 }

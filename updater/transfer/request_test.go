@@ -22,7 +22,7 @@ func TestFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, w := made(t, 3*mega+12345)
 		d, p := newDepot(t, b), newPuller(t.TempDir())
-		n := newNear(d, p, 40*time.Millisecond, 2e6)
+		n := connected(d, p, 40*time.Millisecond, 2e6)
 		var last, times int64
 		began := time.Now()
 		path, err := p.Fetch(t.Context(), w, func(done, total int64) {
@@ -62,7 +62,7 @@ func TestSizes(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, w := made(t, size)
 			d, p := newDepot(t, b), newPuller(t.TempDir())
-			newNear(d, p, time.Millisecond, 0)
+			connected(d, p, time.Millisecond, 0)
 			fetched(t, t.Context(), p, w, b)
 		})
 	}
@@ -72,7 +72,7 @@ func TestSizes(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, p := newDepot(t), newPuller(t.TempDir())
-		newNear(d, p, time.Millisecond, 0)
+		connected(d, p, time.Millisecond, 0)
 		long, _ := made(t, 3*PieceSize+7)
 		d.metadata["timestamp.json"], d.metadata["7.targets.json"] = []byte("{}"), long
 		for name, want := range d.metadata {
@@ -93,7 +93,7 @@ func TestMetadata(t *testing.T) {
 func TestMetadataIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, p := newDepot(t), newPuller(t.TempDir())
-		newNear(d, p, time.Millisecond, 0)
+		connected(d, p, time.Millisecond, 0)
 		before, _ := made(t, 3*PieceSize)
 		after, _ := made(t, PieceSize/2)
 		d.metadata["timestamp.json"] = before
@@ -113,7 +113,7 @@ func TestLostPieces(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, w := made(t, 8*mega)
 			d, p := newDepot(t, b), newPuller(t.TempDir())
-			newNear(d, p, 20*time.Millisecond, 0)
+			connected(d, p, 20*time.Millisecond, 0)
 			lost := 0
 			d.twist = func(g *wire.Get, b *wire.Block) []*wire.Block {
 				if rand.N(share) == 0 {
@@ -142,7 +142,7 @@ func TestSlowLink(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, w := made(t, 2*mega)
 			d, p := newDepot(t, b), newPuller(t.TempDir())
-			n := newNear(d, p, 300*time.Millisecond, rate)
+			n := connected(d, p, 300*time.Millisecond, rate)
 			began := time.Now()
 			fetched(t, t.Context(), p, w, b)
 			took := time.Since(began).Seconds()
@@ -163,7 +163,7 @@ func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, w := made(t, mega)
 		d, p := newDepot(t, b), newPuller(t.TempDir())
-		n := newNear(d, p, time.Millisecond, 0)
+		n := connected(d, p, time.Millisecond, 0)
 		answers := 0
 		d.twist = func(_ *wire.Get, b *wire.Block) []*wire.Block {
 			if answers++; answers > 8 {
@@ -197,7 +197,7 @@ func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, w := made(t, mega)
 		d, p := newDepot(t, b), newPuller(t.TempDir())
-		newNear(d, p, time.Millisecond, 0)
+		connected(d, p, time.Millisecond, 0)
 		began := time.Now()
 		d.twist = func(g *wire.Get, b *wire.Block) []*wire.Block {
 			if time.Since(began) < time.Minute {
@@ -218,7 +218,7 @@ func TestRefusals(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, w := made(t, mega)
 			d, p := newDepot(t, b), newPuller(t.TempDir())
-			newNear(d, p, time.Millisecond, 0)
+			connected(d, p, time.Millisecond, 0)
 			d.twist = func(g *wire.Get, b *wire.Block) []*wire.Block {
 				if g.GetTarget() != nil && b.GetIndex() > 5 {
 					b = &wire.Block{Tid: g.GetTid(), Fault: fault, Text: "gone\xff since noon"}
@@ -258,7 +258,7 @@ func TestNoConnection(t *testing.T) {
 		}
 		go func() { _, err := p.Fetch(t.Context(), w, nil); done <- err }()
 		synctest.Wait()
-		n := newNear(d, p, time.Millisecond, 0)
+		n := connected(d, p, time.Millisecond, 0)
 		n.connect(0)
 		time.Sleep(time.Hour)
 		n.mu.Lock()
@@ -282,7 +282,7 @@ func TestTwoAtOnce(t *testing.T) {
 		b, w := made(t, 4*mega)
 		d, p := newDepot(t, b), newPuller(t.TempDir())
 		d.metadata["timestamp.json"] = []byte("{}")
-		newNear(d, p, 40*time.Millisecond, 2e6)
+		connected(d, p, 40*time.Millisecond, 2e6)
 		done := make(chan error, 2)
 		for range 2 {
 			go func() { _, err := p.Fetch(t.Context(), w, nil); done <- err }()

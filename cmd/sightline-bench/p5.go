@@ -151,9 +151,14 @@ func object(seq uint64, r *wire.Result) ([]byte, error) {
 // client is a plain MQTT client of the rig's broker, over the meter, with a
 // certificate of its own.
 func (r *rig) client(ctx context.Context, name string) (mqtt.Client, error) {
+	return r.clientAt(ctx, name, r.meter.addr())
+}
+
+// clientAt is client at an address of the broker.
+func (r *rig) clientAt(ctx context.Context, name, addr string) (mqtt.Client, error) {
 	conf := r.ca.ClientTLS("bench", r.store.Now)
 	conf.ServerName = "127.0.0.1"
-	o := mqtt.NewClientOptions().AddBroker("ssl://" + r.meter.addr()).SetClientID("bench-" + name).SetTLSConfig(conf).
+	o := mqtt.NewClientOptions().AddBroker("ssl://" + addr).SetClientID("bench-" + name).SetTLSConfig(conf).
 		SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetKeepAlive(time.Minute)
 	client := mqtt.NewClient(o)
 	if err := answered(ctx, client.Connect()); err != nil {

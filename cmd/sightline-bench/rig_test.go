@@ -22,16 +22,15 @@ import (
 )
 
 // one is a device that has inspected one part.
-type one struct{ result rest.Result }
+type one struct {
+	api.Source // what is asked of it here is below
+	result     rest.Result
+}
 
 func (o one) Now() api.Now { return api.Now{} }
 func (o one) Results(context.Context, api.Query) ([]api.Result, bool, error) {
 	return []api.Result{o.result}, false, nil
 }
-func (o one) Since(context.Context, uint64, int) ([]api.Result, error) { return nil, nil }
-func (o one) Subscribe(context.Context) <-chan api.Result              { return nil }
-func (o one) Live(context.Context, string, uint64) (*api.Shot, error)  { return nil, api.ErrNoStation }
-func (o one) Picture(string) ([]byte, bool)                            { return nil, true }
 
 // TestObject: what P5's bare side sends is, byte for byte, what the device's
 // interface says of the same result.
@@ -43,7 +42,7 @@ func TestObject(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := api.New(api.Config{Source: one{rest.FromWire(seq+1, r)}, Log: slog.New(slog.DiscardHandler)})
+		s, err := api.New(api.Config{Source: one{result: rest.FromWire(seq+1, r)}, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

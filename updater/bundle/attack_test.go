@@ -176,7 +176,7 @@ func TestHalfABundle(t *testing.T) {
 	}{
 		"no manifest":      {func(f fstest.MapFS) { delete(f, ManifestFile) }, "has no manifest.yaml"},
 		"bad manifest":     {func(f fstest.MapFS) { f[ManifestFile].Data = []byte("manifest: 9") }, "manifest: 9 is not a version"},
-		"huge manifest":    {func(f fstest.MapFS) { f[ManifestFile].Data = make([]byte, maxManifest+1) }, "at most 1048576 are possible"},
+		"huge manifest":    {func(f fstest.MapFS) { f[ManifestFile].Data = make([]byte, maxManifest+1) }, "at most 262144 are possible"},
 		"no model":         {func(f fstest.MapFS) { delete(f, "model.onnx") }, "model.file: model.onnx is not in the bundle"},
 		"no card":          {func(f fstest.MapFS) { delete(f, "MODEL_CARD.md") }, "card: MODEL_CARD.md is not in the bundle"},
 		"no golden":        {func(f fstest.MapFS) { delete(f, GoldenFile) }, "golden: golden/expected.json is not in the bundle"},

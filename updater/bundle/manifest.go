@@ -30,7 +30,7 @@ var (
 )
 
 // maxManifest bounds what is read, in bytes; a manifest is a page of text.
-const maxManifest = 1 << 20
+const maxManifest = 256 << 10
 
 // Manifest describes a bundle. Unknown keys are refused: a device must not
 // ignore what a newer tool meant.
@@ -129,10 +129,16 @@ func Parse(b []byte) (*Manifest, error) {
 // ParseFaulty decodes a manifest and gives all that is wrong with it, for
 // those who tell an author. The manifest is nil if it can't be decoded.
 func ParseFaulty(b []byte) (*Manifest, []error) {
+	if len(b) > maxManifest {
+		return nil, []error{fmt.Errorf("it has %d bytes, at most %d are read", len(b), maxManifest)}
+	}
+	if err := checkText(string(b)); err != nil {
+		return nil, []error{err}
+	}
 	var m Manifest
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField())
 	if err := dec.Decode(&m); err != nil {
-		return nil, []error{err}
+		return nil, []error{plainFault(err)}
 	}
 	return &m, m.check()
 }

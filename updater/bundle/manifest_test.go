@@ -1,9 +1,11 @@
 package bundle
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -72,7 +74,7 @@ func TestBadManifests(t *testing.T) {
 		"golden elsewhere":   {"card:", "golden: expected.json\ncard:", "must be golden/expected.json"},
 		"hidden file":        {"file: model.onnx", "file: .model.onnx", "begins with '.'"},
 		"hash in capitals":   {"9f2c", "9F2C", "lower case"},
-		"wrong type":         {"nms: 0.7", "nms: high", "nms"},
+		"wrong type":         {"nms: 0.7", "nms: high", "line 12, column 8: "},
 		"not YAML":           {good, "{{{{", ManifestFile},
 		"empty":              {good, "", ManifestFile},
 	} {
@@ -88,11 +90,54 @@ func TestBadManifests(t *testing.T) {
 func TestMissingAndHugeManifest(t *testing.T) {
 	for name, fsys := range map[string]fstest.MapFS{
 		"has no manifest.yaml": {},
-		"at most 1048576":      {ManifestFile: {Data: make([]byte, maxManifest+1)}},
+		"at most 262144":      {ManifestFile: {Data: make([]byte, maxManifest+1)}},
 	} {
 		if _, err := Read(fsys); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error is %v, want one with %q", err, name)
 		}
+	}
+}
+
+// TestManifestsThatCostTime: small texts that are made to be costly to read, or
+// to be told what is wrong with, are refused at once.
+func TestManifestsThatCostTime(t *testing.T) {
+	doubling := "rule: &a0 {standard: x}\nmodel:\n"
+	for i := range 40 {
+		doubling += fmt.Sprintf("  k%d: &a%d {<<: [*a%d, *a%d]}\n", i+1, i+1, i, i)
+	}
+	keys, deep := "", "name:"
+	for i := range 20_000 {
+		keys += fmt.Sprintf("k%d: 1\n", i)
+	}
+	for i := range 400 {
+		deep += "\n" + strings.Repeat(" ", i+1) + "name:"
+	}
+	for name, text := range map[string]string{
+		"aliases of aliases": doubling, "many keys": keys, "deep": deep, "brackets": "name: " + strings.Repeat("[", 20_000),
+		"braces": "name: " + strings.Repeat("{a: ", 20_000), "dashes": "name: " + strings.Repeat("- ", 20_000),
+		"anchors": "name: " + strings.Repeat("&a ", 20_000), "question marks": strings.Repeat("? ", 20_000),
+		"an alias of itself": "name: &a [*a]", "many words": "labels: [" + strings.Repeat("a, ", 40_000) + "]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			_, err := Parse([]byte(text))
+			if err == nil {
+				t.Fatal("it is read")
+			}
+			if text := err.Error(); len(text) > 300 || strings.Contains(text, "\n") {
+				t.Errorf("it says %.1000q", text)
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("that took %v", took)
+			}
+		})
+	}
+	many := good
+	for i := range 3000 {
+		many = strings.Replace(many, "labels: [", fmt.Sprintf("labels: [{name: label %d, role: ignored}, ", i), 1)
+	}
+	if _, err := Parse([]byte(many)); err != nil {
+		t.Errorf("many labels: %v", err)
 	}
 }
 

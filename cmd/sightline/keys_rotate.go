@@ -149,6 +149,12 @@ func (o *keysOptions) complete(ctx context.Context, d *keyDir, r repository, roo
 		if err := replaceFile(out, signed); err != nil {
 			return err
 		}
+		if o.json {
+			return asJSON(o.prompt.out, struct {
+				Root       int64  `json:"root"`
+				Unfinished string `json:"unfinished"`
+			}{v, out})
+		}
 		fmt.Fprintf(o.prompt.out, "root %d: %s; have their holder run: sightline keys sign %s\n", v, left, out)
 		return nil
 	}
@@ -175,6 +181,9 @@ func (o *keysOptions) complete(ctx context.Context, d *keyDir, r repository, roo
 	return o.tell(signed, r)
 }
 
+// renewLater is said where the new targets key isn't used at once.
+const renewLater = "whoever holds the new targets key must now run: sightline publish renew"
+
 // resign signs the targets with the key that the next root gives the role, if
 // it gives it a new one and that key is here; nil if not.
 func (o *keysOptions) resign(ctx context.Context, d *keyDir, r repository, root, next []byte) ([]byte, error) {
@@ -192,7 +201,7 @@ func (o *keysOptions) resign(ctx context.Context, d *keyDir, r repository, root,
 	file := d.file(targetsName + nextSuffix)
 	k, err := publish.ReadKeyFile(file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && k.ID != publish.ID(b.Targets) {
-		fmt.Fprintln(o.prompt.out, "whoever holds the new targets key must now run: sightline publish renew")
+		fmt.Fprintln(o.prompt.err, renewLater)
 		return nil, nil
 	}
 	if err != nil {
@@ -203,6 +212,10 @@ func (o *keysOptions) resign(ctx context.Context, d *keyDir, r repository, root,
 		return nil, err
 	}
 	key, err := d.pass.open(ctx, file)
+	if errors.Is(err, errSkipped) {
+		fmt.Fprintln(o.prompt.err, renewLater)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -251,8 +264,15 @@ func (o *keysOptions) sign(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	if has, err := publish.VersionOf(root); err != nil || has+1 != v {
-		return fmt.Errorf("sign %s: it is root %d, and root %d is valid now: begin anew from that one: %w", file, v, has, errors.Join(err))
+	has, err := publish.VersionOf(root)
+	if err != nil {
+		return fmt.Errorf("sign %s: %w", file, err)
+	}
+	if has+1 != v {
+		return fmt.Errorf("sign %s: it is root %d, and root %d is valid now: begin anew from that one, with sightline keys rotate or renew", file, v, has)
+	}
+	if err := publish.CheckRules(root, next); err != nil {
+		return fmt.Errorf("sign %s: %w: don't sign it, and ask whoever sent it what it is for", file, err)
 	}
 	if err := o.tellChanges(root, next); err != nil {
 		return err
@@ -270,6 +290,10 @@ func (o *keysOptions) tellChanges(root, next []byte) error {
 	if err != nil {
 		return err
 	}
+	out := o.prompt.out
+	if o.json {
+		out = o.prompt.err
+	}
 	for _, k := range []struct {
 		role     string
 		old, new []*publish.PublicKey
@@ -279,10 +303,10 @@ func (o *keysOptions) tellChanges(root, next []byte) error {
 		{"timestamp", []*publish.PublicKey{a.Online.Timestamp}, []*publish.PublicKey{b.Online.Timestamp}},
 	} {
 		for _, gone := range without(k.old, k.new) {
-			fmt.Fprintf(o.prompt.out, "%s: the key %.16s… goes\n", k.role, gone)
+			fmt.Fprintf(out, "%s: the key %.16s… goes\n", k.role, gone)
 		}
 		for _, come := range without(k.new, k.old) {
-			fmt.Fprintf(o.prompt.out, "%s: the key %.16s… comes\n", k.role, come)
+			fmt.Fprintf(out, "%s: the key %.16s… comes\n", k.role, come)
 		}
 	}
 	return nil

@@ -29,6 +29,7 @@ import (
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
 	"github.com/sightline-edge/sightline/updater/bundle"
+	"github.com/sightline-edge/sightline/updater/publish"
 )
 
 // The ceremonies of docs/how-updates-work.md, played through with the commands
@@ -42,7 +43,7 @@ func TestKeyScripts(t *testing.T) {
 	fleet, ca := updateFleet(t)
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/keys",
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"forge": forge},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"forge": forge, "bend": bend},
 		Setup: func(e *testscript.Env) error {
 			for name, v := range map[string]string{
 				"GOCOVERDIR": os.Getenv("GOCOVERDIR"), "XDG_CONFIG_HOME": filepath.Join(e.WorkDir, "config"), "HOME": e.WorkDir, "FLEET": fleet,
@@ -104,6 +105,21 @@ func forge(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = m.Sign(signer)
 	ts.Check(err)
 	ts.Check(m.ToFile(file, false))
+}
+
+// bend does what somebody does who wants a signature under more than they tell:
+// bend ROOT adds a second targets key to a root that was begun.
+func bend(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: bend root")
+	}
+	m, err := metadata.Root().FromFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	k, err := publish.NewKey()
+	ts.Check(err)
+	ts.Check(m.Signed.AddKey(k.Public(), "targets"))
+	m.ClearSignatures()
+	ts.Check(m.ToFile(ts.MkAbs(args[0]), false))
 }
 
 // updateFleet is a real fleet with a depot, and an administrator named anna.

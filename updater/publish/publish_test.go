@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/sightline-edge/sightline/updater/trust"
 )
 
@@ -223,6 +225,34 @@ func TestRotationNeedsBothThresholds(t *testing.T) {
 	}
 	if _, err := NextRoot(o.root, time.Now(), Change{"root", o.roots[0].ID(), o.roots[1].Public()}); err == nil {
 		t.Error("a key came that is there")
+	}
+}
+
+// What a person is asked to sign gives nobody a say beside those who had it.
+func TestRootThatGivesAThiefASay(t *testing.T) {
+	o, thief := newOwner(t), must(NewKey())(t)
+	next := must(NextRoot(o.root, time.Now().Add(RootLife)))(t)
+	renewed := must(NextRoot(o.root, time.Now().Add(RootLife), Change{"targets", o.targets.ID(), thief.Public()}))(t)
+	for _, fine := range [][]byte{next, renewed} {
+		if err := CheckRules(o.root, fine); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, bend := range map[string]func(*metadata.RootType){
+		"a second targets key": func(r *metadata.RootType) { _ = r.AddKey(thief.Public(), "targets") },
+		"a fourth root key":    func(r *metadata.RootType) { _ = r.AddKey(thief.Public(), "root") },
+		"one root key will do": func(r *metadata.RootType) { r.Roles["root"].Threshold = 1 },
+		"files under one name": func(r *metadata.RootType) { r.ConsistentSnapshot = false },
+		"no targets":           func(r *metadata.RootType) { delete(r.Roles, "targets") },
+	} {
+		m := must(metadata.Root().FromBytes(next))(t)
+		bend(&m.Signed)
+		bent := must(m.ToBytes(false))(t)
+		if err := CheckRules(o.root, bent); err == nil {
+			t.Errorf("%s: nothing is said against it", name)
+		} else {
+			t.Log(err)
+		}
 	}
 }
 

@@ -168,6 +168,36 @@ func CheckRoot(current, next []byte) error {
 	return nil
 }
 
+// CheckRules says whether a root changes nothing but keys for keys and its date
+// against the one before. A second key for a role, or a lower threshold, gives
+// somebody a say that nobody had; no command here makes such a root, so one that
+// is put before a person to be signed isn't what they are told.
+func CheckRules(current, next []byte) error {
+	a, err := metadata.Root().FromBytes(current)
+	if err != nil {
+		return fmt.Errorf("look at the root: %w", err)
+	}
+	b, err := metadata.Root().FromBytes(next)
+	if err != nil {
+		return fmt.Errorf("look at the next root: %w", err)
+	}
+	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+		was, is := a.Signed.Roles[role], b.Signed.Roles[role]
+		switch {
+		case was == nil || is == nil:
+			return fmt.Errorf("look at the next root: it has no role %s", role)
+		case was.Threshold != is.Threshold:
+			return fmt.Errorf("look at the next root: for the role %s %d must sign, and it says %d", role, was.Threshold, is.Threshold)
+		case len(was.KeyIDs) != len(is.KeyIDs):
+			return fmt.Errorf("look at the next root: the role %s has %d keys, and it names %d", role, len(was.KeyIDs), len(is.KeyIDs))
+		}
+	}
+	if a.Signed.ConsistentSnapshot != b.Signed.ConsistentSnapshot {
+		return fmt.Errorf("look at the next root: its consistent_snapshot is %v", b.Signed.ConsistentSnapshot)
+	}
+	return nil
+}
+
 // RolesOf are the keys that a root names.
 func RolesOf(root []byte) (Roles, error) {
 	m, err := metadata.Root().FromBytes(root)

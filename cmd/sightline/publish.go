@@ -150,6 +150,9 @@ func (o *keysOptions) change(ctx context.Context, said string, next func(now, ro
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: say with --keys where the targets key is", err)
 	}
+	if errors.Is(err, errSkipped) {
+		return errors.New("the targets key was left out: nothing was signed or sent")
+	}
 	if err != nil {
 		return err
 	}
@@ -226,6 +229,8 @@ func currentTargets(ctx context.Context, d *keyDir, r repository, root []byte) (
 	return seen, nil
 }
 
+// list needs no keys. Where the folder of keys has a root, what the repository
+// says is verified by it.
 func (o *keysOptions) list(ctx context.Context) error {
 	d := o.keys()
 	r, err := o.repository()
@@ -233,6 +238,15 @@ func (o *keysOptions) list(ctx context.Context) error {
 		return err
 	}
 	root, err := d.follow(ctx, r)
+	if errors.Is(err, fs.ErrNotExist) {
+		root, err = r.Metadata(ctx, "1."+trust.RootFile, trust.MaxRoot)
+		if errors.Is(err, mirror.ErrMissing) {
+			return fmt.Errorf("nothing is published at %s: there are no keys yet; sightline keys init makes them", r.name())
+		}
+		if err == nil {
+			fmt.Fprintf(o.prompt.err, "there is no root in %s: this is what %s says of itself\n", d.path, r.name())
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func TestBadManifests(t *testing.T) {
 func TestMissingAndHugeManifest(t *testing.T) {
 	for name, fsys := range map[string]fstest.MapFS{
 		"has no manifest.yaml": {},
-		"at most 262144":      {ManifestFile: {Data: make([]byte, maxManifest+1)}},
+		"at most 262144":       {ManifestFile: {Data: make([]byte, maxManifest+1)}},
 	} {
 		if _, err := Read(fsys); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error is %v, want one with %q", err, name)

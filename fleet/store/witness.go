@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,9 +49,7 @@ func (s *Store) witness(ctx context.Context, device string, epoch uint64, statio
 	if err != nil {
 		return w, err
 	}
-	lowest := seqs[0]
 	for _, seq := range seqs {
-		lowest = min(lowest, seq)
 		switch {
 		case right[seq]:
 			w.Right++
@@ -61,16 +60,27 @@ func (s *Store) witness(ctx context.Context, device string, epoch uint64, statio
 	if w.Right < len(seqs) { // a lie may make the next query long
 		return w, nil
 	}
-	var body []byte
-	err = s.reader.QueryRowContext(ctx, `SELECT body FROM result WHERE epoch = ? AND seq >= ? AND station = ? ORDER BY seq DESC LIMIT 1`,
-		key, int64(lowest), station).Scan(&body)
-	if err == nil {
-		var r *wire.Record
-		if r, err = wire.Decode(body); err == nil {
-			w.Newest = r.GetResult().GetBundleDigest()
-		}
-	}
+	w.Newest, err = s.newest(ctx, key, station, slices.Max(seqs), bundle)
 	return w, err
+}
+
+// maxPassed is how many records of other stations are passed over on the way to
+// a station's newest.
+const maxPassed = 50_000
+
+// newest is by which bundle the station's newest result is, of those behind the
+// record last, which is by the bundle given.
+func (s *Store) newest(ctx context.Context, epoch int64, station string, last uint64, bundle string) (string, error) {
+	var body []byte
+	err := s.reader.QueryRowContext(ctx, `SELECT body FROM result WHERE epoch = ?1 AND seq > max(?2, (SELECT max(seq) FROM result WHERE epoch = ?1) - ?3)
+		AND +station = ?4 ORDER BY seq DESC LIMIT 1`, epoch, int64(last), maxPassed, station).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return bundle, nil
+	} else if err != nil {
+		return "", err
+	}
+	r, err := wire.Decode(body)
+	return r.GetResult().GetBundleDigest(), err
 }
 
 // by are the records that are there, and of them those that are the station's

@@ -30,7 +30,7 @@ func (f *Fleet) openRollouts() {
 func (f *Fleet) reported(device string, body []byte) {
 	r := new(wire.Report)
 	if err := wire.Unmarshal(body, r); err != nil {
-		f.cfg.Log.Warn("a device's report can't be read", "device", device, "err", err)
+		f.cfg.Log.Debug("a device's report can't be read", "device", device, "err", err) // it may send them without end
 		return
 	}
 	f.rollouts.Heard(device, r)

@@ -91,6 +91,29 @@ func TestRevokedDeviceReports(t *testing.T) {
 	}
 }
 
+// TestHistoryIsBounded: a device that changes its mind without end doesn't fill
+// the fleet's disk with that.
+func TestHistoryIsBounded(t *testing.T) {
+	p := newPlant(t)
+	a := p.add(1)[0]
+	a.answer = says(wire.Phase_PHASE_TRANSFER, "")
+	id := p.start()
+	p.step()
+	c := &wire.Command{Rollout: id, Nonce: a.last.GetNonce()}
+	for i := range maxLines + 50 {
+		a.say(c, wire.Phase_PHASE_STAGED, fmt.Sprint("reason ", i))
+		p.must(p.engine.Step(t.Context()))
+	}
+	a.say(c, wire.Phase_PHASE_REFUSED, "golden_gate")
+	p.must(p.engine.Step(t.Context()))
+	events, err := p.engine.Events(t.Context(), id, 10*maxLines)
+	p.must(err)
+	if len(events) > maxLines+5 || len(events) < maxLines || !strings.HasPrefix(events[0].What, Halted) {
+		t.Errorf("%d lines, the last is %q", len(events), events[0].What)
+	}
+	p.want(id, Halted, "golden_gate")
+}
+
 // TestWaveOfNobody: a first wave whose devices follow another bundle doesn't
 // open the second: as many others take its place.
 func TestWaveOfNobody(t *testing.T) {

@@ -19,6 +19,9 @@ const maxText = 500
 const (
 	maxStations = 64 // that a device can have
 	maxID       = 64 // bytes of a rollout's ID
+	// maxLines is how much of what one device says goes into a rollout's history,
+	// which is never made shorter.
+	maxLines = 200
 )
 
 // hear notes a report, if it is about what the device was told last.
@@ -151,6 +154,13 @@ func (l *live) put(d *device, now time.Time, state, reason, text string) {
 	who := d.Device
 	if state == Assigned || state == Silent || state == Gone || state == Lying || state == Proven || reason == ReasonTimeout || reason == ReasonUnproven {
 		who = byFleet
+	}
+	if who == d.Device {
+		if d.lines++; d.lines == maxLines {
+			what = "it has said so much that no more of it is written down"
+		} else if d.lines > maxLines {
+			return
+		}
 	}
 	l.say(now, d.Device, who, what)
 }

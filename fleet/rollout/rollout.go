@@ -102,6 +102,7 @@ type device struct {
 	seen     time.Time   // the newest message of any kind
 	signed   *wire.Proof // of which the signature was found good
 	recheck  time.Time   // when to look for the results again
+	lines    int         // of the history that are its own, since the engine read it
 	dirty    bool
 }
 

@@ -40,7 +40,11 @@ func p10() Figure {
 				return nil, err
 			}
 			defer func() { err = errors.Join(err, c.slow.end()) }()
-			return c.measure(ctx, env)
+			if rows, err = c.measure(ctx, env); err != nil {
+				return rows, err
+			}
+			more, err := switchRows(ctx, env)
+			return append(rows, more...), err
 		},
 	}
 }

@@ -24,7 +24,8 @@ const (
 
 // Answer serves a Get of a device: the wanted pieces are sent as Blocks, or a
 // Block says why not. It returns at once; send is called by Run's own
-// goroutines, one at a time for each device, and may hold them up. Devices
+// goroutines, one at a time for each device, and may hold them up; the data is
+// the next Block's once it has returned. Devices
 // take turns. What has no room is dropped, and the device told so once.
 func (d *Depot) Answer(device string, body []byte, send func(*wire.Block)) {
 	a := ask{send: send}
@@ -107,6 +108,7 @@ func (q *asks) done(device string) {
 
 // answer serves Gets until ctx ends.
 func (d *Depot) answer(ctx context.Context) error {
+	buf := make([]byte, PieceSize)
 	for {
 		select {
 		case <-ctx.Done():
@@ -114,12 +116,12 @@ func (d *Depot) answer(ctx context.Context) error {
 		case <-d.asks.ready:
 		}
 		device, a := d.asks.next()
-		d.serve(device, a)
+		d.serve(device, a, buf)
 		d.asks.done(device)
 	}
 }
 
-func (d *Depot) serve(device string, a ask) {
+func (d *Depot) serve(device string, a ask, buf []byte) {
 	tid := a.get.GetTid()
 	fault := func(f wire.Block_Fault, text string) {
 		a.send(&wire.Block{Tid: tid, Index: a.get.GetFirst(), Fault: f, Text: text})
@@ -133,7 +135,7 @@ func (d *Depot) serve(device string, a ask) {
 	}
 	f, err := d.asked(a.get)
 	if err == nil {
-		err = pieces(f, a.get, a.send)
+		err = pieces(f, a.get, buf, a.send)
 		f.close()
 	}
 	switch {
@@ -200,8 +202,9 @@ func (d *Depot) asked(g *wire.Get) (reading, error) {
 
 var errRange = errors.New("the file has no such piece")
 
-// pieces sends the wanted pieces that there are, the first maxPieces of them.
-func pieces(f reading, g *wire.Get, send func(*wire.Block)) error {
+// pieces sends the wanted pieces that there are, the first maxPieces of them,
+// by way of buf.
+func pieces(f reading, g *wire.Get, buf []byte, send func(*wire.Block)) error {
 	if f.size > maxFileBytes {
 		return fmt.Errorf("%s has %d bytes", f.path, f.size)
 	}
@@ -213,7 +216,7 @@ func pieces(f reading, g *wire.Get, send func(*wire.Block)) error {
 			if index >= count {
 				break
 			}
-			data, err := f.piece(index)
+			data, err := f.piece(index, buf)
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/sightline-edge/sightline/sync/wire"
 )
 
@@ -30,7 +32,7 @@ func (a *asker) ask(g *wire.Get) {
 	}
 	b, err := wire.Marshal(g)
 	must(a, err)
-	a.Answer("dev-a", b, func(b *wire.Block) { a.blocks <- b })
+	a.Answer("dev-a", b, func(b *wire.Block) { a.blocks <- proto.Clone(b).(*wire.Block) })
 }
 
 func (a *asker) block() *wire.Block {
@@ -151,7 +153,7 @@ func TestHostileGets(t *testing.T) {
 			}
 		})
 	}
-	a.Answer("dev-a", []byte("\xff\xff\xff"), func(b *wire.Block) { a.blocks <- b })
+	a.Answer("dev-a", []byte("\xff\xff\xff"), func(b *wire.Block) { a.blocks <- proto.Clone(b).(*wire.Block) })
 	if b := a.block(); b.GetFault() != wire.Block_FAULT_REQUEST {
 		t.Errorf("%v", b)
 	}
@@ -247,15 +249,15 @@ func TestFilesStayOpenWhileRead(t *testing.T) {
 		must(t, err)
 		h.give(f)
 	}
-	if b, err := held.piece(0); err != nil || !bytes.Equal(b, []byte{0}) || len(h.open) != maxOpen || len(h.used) != maxOpen {
+	if b, err := held.piece(0, make([]byte, PieceSize)); err != nil || !bytes.Equal(b, []byte{0}) || len(h.open) != maxOpen || len(h.used) != maxOpen {
 		t.Errorf("%v %v, %d are open", b, err, len(h.open))
 	}
 	h.close()
-	if _, err := held.piece(0); err != nil {
+	if _, err := held.piece(0, make([]byte, PieceSize)); err != nil {
 		t.Error(err)
 	}
 	h.give(held)
-	if _, err := held.piece(0); err == nil {
+	if _, err := held.piece(0, make([]byte, PieceSize)); err == nil {
 		t.Error("it is open for ever")
 	}
 }
@@ -312,7 +314,7 @@ func FuzzGet(f *testing.F) {
 		})
 		<-d.asks.ready
 		device, a := d.asks.next()
-		d.serve(device, a)
+		d.serve(device, a, make([]byte, PieceSize))
 		d.asks.done(device)
 	})
 }

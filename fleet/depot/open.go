@@ -106,10 +106,11 @@ func (h *handles) close() {
 	}
 }
 
-// piece reads the piece with that index, which may be the short last one.
-func (f *handle) piece(index int64) ([]byte, error) {
+// piece reads the piece with that index, which may be the short last one, into
+// buf.
+func (f *handle) piece(index int64, buf []byte) ([]byte, error) {
 	at := index * PieceSize
-	b := make([]byte, min(PieceSize, f.size-at))
+	b := buf[:min(PieceSize, f.size-at)]
 	if _, err := f.file.ReadAt(b, at); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read piece %d of %s: %w", index, filepath.Base(f.path), err)
 	}

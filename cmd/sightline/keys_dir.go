@@ -43,10 +43,19 @@ type keyDir struct {
 
 func (d *keyDir) file(name string) string { return filepath.Join(d.path, name) }
 
+// noRoot is the folder that has no root; it is an fs.ErrNotExist.
+type noRoot string
+
+func (dir noRoot) Error() string {
+	return fmt.Sprintf("open %s: there is no root (1.root.json): make keys with sightline keys init, or copy the file from where they were made", string(dir))
+}
+
+func (noRoot) Unwrap() error { return fs.ErrNotExist }
+
 // newestRoot is the newest root in the folder.
 func (d *keyDir) newestRoot() ([]byte, error) {
 	entries, err := os.ReadDir(d.path)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open the keys: %w", err)
 	}
 	newest := 0
@@ -57,7 +66,7 @@ func (d *keyDir) newestRoot() ([]byte, error) {
 		}
 	}
 	if newest == 0 {
-		return nil, fmt.Errorf("open %s: there is no root (1.root.json): make keys with sightline keys init, or copy the file from where they were made: %w", d.path, fs.ErrNotExist)
+		return nil, noRoot(d.path)
 	}
 	root, err := os.ReadFile(d.file(fmt.Sprintf("%d.root.json", newest)))
 	if err != nil {

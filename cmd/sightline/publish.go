@@ -58,7 +58,12 @@ the keys of snapshot and timestamp lie in the folder of keys, under online.`,
 		},
 	}, &cobra.Command{
 		Use: "remove NAME VERSION", Short: "take a bundle back: no device installs it from then on",
-		Args: cobra.ExactArgs(2),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return cli.Usage("takes a name and a version, as in: sightline publish remove caps 1.2.0")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.prompt = newPrompt(cmd)
 			path := bundle.TargetPath(args[0], args[1])

@@ -133,7 +133,7 @@ func newRolloutStatus() *cobra.Command {
 		Long: `status shows the waves as bars, and each device's state with its reason.
 Exit codes: 0, or 1 where the rollout is halted, aborted or rolled back.`,
 		Example: "  sightline rollout status --watch\n  sightline rollout status rk3x7q2ab --json | jq '.devices[] | select(.state == \"failed\")'",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMostOneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, out := cmd.Context(), cmd.OutOrStdout()
 			l, id, err := rolloutNamed(ctx, args)
@@ -156,6 +156,13 @@ Exit codes: 0, or 1 where the rollout is halted, aborted or rolled back.`,
 	cmd.Flags().BoolVar(&watch, "watch", false, "until its end")
 	cmd.Flags().BoolVar(&asText, "json", false, "tell it as the REST interface does; with --watch at its end")
 	return cmd
+}
+
+func atMostOneID(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return cli.Usage("takes one ID, got %q too", args[1])
+	}
+	return nil
 }
 
 // rolloutNamed is the login and the ID that is given, or the newest rollout's.
@@ -219,7 +226,7 @@ func newRolloutAct(act, short string) *cobra.Command {
 	var asText, retry bool
 	var why string
 	cmd := &cobra.Command{
-		Use: act + " ID", Short: short, Args: cobra.MaximumNArgs(1),
+		Use: act + " ID", Short: short, Args: atMostOneID,
 		Example: "  sightline rollout " + act + " rk3x7q2ab",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

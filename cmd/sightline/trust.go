@@ -55,7 +55,7 @@ it is the one that you give, and nothing is remembered.`,
 	f.BoolVar(&o.json, "json", false, "print the versions for programs")
 	cmd.AddCommand(&cobra.Command{
 		Use: "init ROOT", Short: "pin a root: everything is believed by it from then on",
-		Args: cobra.ExactArgs(1),
+		Args: bundleArg("ROOT", "sightline trust --metadata-dir m init 1.root.json"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.init(args[0]) },
 	}, &cobra.Command{
 		Use: "show", Short: "show which root is pinned",
@@ -134,6 +134,9 @@ func (o *trustOptions) refreshed(ctx context.Context) (*mirror.Mirror, mirror.So
 		return nil, nil, err
 	}
 	m, err := mirror.Open(o.metadataDir)
+	if errors.Is(err, mirror.ErrNoRoot) {
+		return nil, nil, fmt.Errorf("there is no root in %s: pin one with sightline trust init", o.metadataDir)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

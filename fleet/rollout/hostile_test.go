@@ -108,7 +108,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	p.must(p.engine.Step(t.Context()))
 	events, err := p.engine.Events(t.Context(), id, 10*maxLines)
 	p.must(err)
-	if len(events) > maxLines+5 || len(events) < maxLines || !strings.HasPrefix(events[0].What, Halted) {
+	if len(events) > maxLines+5 || len(events) < maxLines || !strings.HasSuffix(events[0].What, ": dev-001 golden_gate") {
 		t.Errorf("%d lines, the last is %q", len(events), events[0].What)
 	}
 	p.want(id, Halted, "golden_gate")

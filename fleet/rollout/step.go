@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/fleet/store"
@@ -239,7 +240,7 @@ func (l *live) refill(now time.Time) {
 func (l *live) example() string {
 	for _, d := range l.devices {
 		if failed(d.State) && !d.Forgiven {
-			return fmt.Sprintf(": %s %s: %s", d.Device, d.Reason, d.Text)
+			return strings.TrimSuffix(fmt.Sprintf(": %s %s: %s", d.Device, d.Reason, d.Text), ": ")
 		}
 	}
 	for _, d := range l.devices {

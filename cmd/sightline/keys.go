@@ -291,9 +291,13 @@ func (o *keysOptions) show(out io.Writer) error {
 	return nil
 }
 
-// follow brings the root to the newest that the repository has.
+// follow brings the root to the newest that the repository has, and completes
+// what a rotation that was cut has left.
 func (d *keyDir) follow(ctx context.Context, src mirror.Source) ([]byte, error) {
 	root, err := d.newestRoot()
+	if err == nil {
+		err = d.promote(root)
+	}
 	for err == nil && src != nil {
 		var v int64
 		if v, err = publish.VersionOf(root); err != nil {

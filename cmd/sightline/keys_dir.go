@@ -252,5 +252,12 @@ func replaceFile(path string, data []byte) error {
 		_ = os.Remove(f.Name()) // the fault is told already
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
 	return nil
 }

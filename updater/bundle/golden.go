@@ -28,6 +28,7 @@ const (
 	MaxRawValues  = 65536    // of one output's sample
 	maxGoldenText = 256      // bytes of any text
 	maxPixel      = 1 << 20  // any coordinate of a box
+	maxObjects    = 300_000  // vectors, parts, detections and outputs together: an empty one takes fifty times its text in memory
 )
 
 // Golden is what a bundle's model and rule say about known pictures, and how
@@ -99,6 +100,9 @@ func ReadGolden(fsys fs.FS) (*Golden, error) {
 
 // ParseGolden decodes a golden file strictly and checks it.
 func ParseGolden(b []byte) (*Golden, error) {
+	if n := bytes.Count(b, []byte("{")); n > maxObjects {
+		return nil, refuse("read %s: it has %d objects, at most %d are read", GoldenFile, n, maxObjects)
+	}
 	var g Golden
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()

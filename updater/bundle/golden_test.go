@@ -70,6 +70,7 @@ func TestBadGolden(t *testing.T) {
 		"sample":            {`"every":4`, `"every":2`, "values: 2, want 3 for every value number 2"},
 		"shape of 0":        {"[1,3,2]", "[1,0,2]", "is no tensor"},
 		"huge shape":        {"[1,3,2]", "[65536,65536,2]", "is no tensor"},
+		"empty vectors":     {"\n ]\n", strings.Repeat(",{}", 1<<20) + "\n ]\n", "objects, at most 300000 are read"},
 		"no vectors":        {goodGolden[strings.Index(goodGolden, "  {"):strings.Index(goodGolden, "\n ]")], "", "0 pictures, 1 to 256"},
 	} {
 		t.Run(name, func(t *testing.T) {

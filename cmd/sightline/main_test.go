@@ -10,7 +10,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sightline": main})
+	testscript.Main(m, map[string]func(){"sightline": func() {
+		plainKeys = os.Getenv("SIGHTLINE_TEST_PLAIN_KEYS") != ""
+		main()
+	}})
 }
 
 func TestScripts(t *testing.T) {

@@ -46,9 +46,13 @@ func (e *Engine) List(ctx context.Context, most int) ([]View, error) {
 	if err != nil {
 		return nil, err
 	}
+	present, err := e.cfg.Store.Present(ctx, "")
+	if err != nil {
+		return nil, err
+	}
 	var views []View
 	for _, r := range all {
-		v, err := e.view(ctx, r)
+		v, err := e.view(ctx, r, present)
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +68,11 @@ func (e *Engine) Get(ctx context.Context, id string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.view(ctx, *r)
+	present, err := e.cfg.Store.Present(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return e.view(ctx, *r, present)
 }
 
 // Events are the newest lines of a rollout's history first, at most so many.
@@ -72,12 +80,8 @@ func (e *Engine) Events(ctx context.Context, id string, most int) ([]store.Rollo
 	return e.cfg.Store.RolloutEvents(ctx, id, most)
 }
 
-func (e *Engine) view(ctx context.Context, r store.Rollout) (*View, error) {
+func (e *Engine) view(ctx context.Context, r store.Rollout, present []store.Device) (*View, error) {
 	l, err := e.read(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	present, err := e.cfg.Store.Present(ctx, "")
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,8 @@ func newKeysSign(o *keysOptions) *cobra.Command {
 		Use:   "sign FILE",
 		Short: "add your signature to a root that somebody else began",
 		Long: `sign shows what the root in the file changes, signs it with the root keys in the
-folder, and sends it to the fleet when enough have signed. The folder also needs
+folder, and sends it to the fleet when enough have signed. A root that changes more
+than keys for keys, such as how many must sign, is refused. The folder also needs
 the root that is valid now, as 1.root.json, unless the fleet is asked.`,
 		Args: bundleArg("FILE", "sightline keys sign 2.root.json"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -243,7 +243,19 @@ func TestRootThatGivesAThiefASay(t *testing.T) {
 		"a fourth root key":    func(r *metadata.RootType) { _ = r.AddKey(thief.Public(), "root") },
 		"one root key will do": func(r *metadata.RootType) { r.Roles["root"].Threshold = 1 },
 		"files under one name": func(r *metadata.RootType) { r.ConsistentSnapshot = false },
-		"no targets":           func(r *metadata.RootType) { delete(r.Roles, "targets") },
+		"a key with two names": func(r *metadata.RootType) {
+			ids := r.Roles["root"].KeyIDs
+			r.Keys["another"] = r.Keys[ids[0]]
+			r.Roles["root"].KeyIDs = []string{ids[0], ids[1], "another"}
+		},
+		"a key with something more": func(r *metadata.RootType) {
+			ids, k := r.Roles["root"].KeyIDs, *r.Keys[r.Roles["root"].KeyIDs[0]]
+			k.UnrecognizedFields = map[string]any{"x": "y"}
+			again := metadata.Key{Type: k.Type, Scheme: k.Scheme, Value: k.Value, UnrecognizedFields: k.UnrecognizedFields}
+			r.Keys[ID(&again)] = &again
+			r.Roles["root"].KeyIDs = []string{ids[0], ids[1], ID(&again)}
+		},
+		"no targets": func(r *metadata.RootType) { delete(r.Roles, "targets") },
 	} {
 		m := must(metadata.Root().FromBytes(next))(t)
 		bend(&m.Signed)

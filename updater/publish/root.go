@@ -191,6 +191,14 @@ func CheckRules(current, next []byte) error {
 		case len(was.KeyIDs) != len(is.KeyIDs):
 			return fmt.Errorf("look at the next root: the role %s has %d keys, and it names %d", role, len(was.KeyIDs), len(is.KeyIDs))
 		}
+		seen := map[string]bool{}
+		for _, id := range is.KeyIDs { // a key under two names takes the place of somebody else's
+			k := b.Signed.Keys[id]
+			if k == nil || ID(k) != id || seen[k.Value.PublicKey] {
+				return fmt.Errorf("look at the next root: the key %.16s of the role %s isn't what its name says, or stands there twice", id, role)
+			}
+			seen[k.Value.PublicKey] = true
+		}
 	}
 	if a.Signed.ConsistentSnapshot != b.Signed.ConsistentSnapshot {
 		return fmt.Errorf("look at the next root: its consistent_snapshot is %v", b.Signed.ConsistentSnapshot)

@@ -46,10 +46,10 @@ func (u *updates) enrolled(t *testing.T, f *follower, group string) *follower {
 	f.https, f.mqtt = lay(t), lay(t)
 	f.https.To(u.https.Addr())
 	f.mqtt.To(u.mqtt.Addr())
-	u.there.RLock()
-	token := u.command("token", "--group", group)
-	printed(t, f.agent, "enroll", "--fleet", "https://"+f.https.Addr(), "--token", token, "--config", f.config)
-	u.there.RUnlock()
+	u.while(func() {
+		token := u.command("token", "--group", group)
+		printed(t, f.agent, "enroll", "--fleet", "https://"+f.https.Addr(), "--token", token, "--config", f.config)
+	})
 	about := filepath.Join(f.data, identity.FolderName, "fleet.json")
 	text, err := os.ReadFile(about)
 	if err != nil {
@@ -77,10 +77,9 @@ func (u *updates) follower(t *testing.T, group, more string, stations ...string)
 
 func (u *updates) online(f *follower) {
 	f.t.Helper()
-	slowly(f.t, "the device's connection", func() bool {
-		u.there.RLock()
-		defer u.there.RUnlock()
-		return u.presence(f.id) == "online"
+	slowly(f.t, "the device's connection", func() (is bool) {
+		u.while(func() { is = u.presence(f.id) == "online" })
+		return is
 	})
 }
 

@@ -123,6 +123,13 @@ func (u *updates) away(do func()) {
 	do()
 }
 
+// while does what needs the fleet, which stays meanwhile.
+func (u *updates) while(do func()) {
+	u.there.RLock()
+	defer u.there.RUnlock()
+	do()
+}
+
 // depot is where the fleet keeps a file of its repository.
 func (u *updates) depot(path ...string) string {
 	return filepath.Join(append([]string{u.dir, "updates"}, path...)...)

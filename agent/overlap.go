@@ -115,13 +115,18 @@ func (s *Station) followNew(ctx context.Context, o *overlap, f *flight, r *run) 
 }
 
 // acquaint notes which of the new lane's parts are the same as which of the old
-// one's. The first acquaintance stands.
+// one's. An acquaintance stands while the old lane counts the part, or once its
+// verdict is told; one that came to nothing gives way to a better one.
 func (o *overlap) acquaint(seq uint64) {
 	for id, former := range o.old.tracker.Pair(o.new.tracker, seq) {
 		switch {
+		case o.new.claims[id].settled():
+		case o.owned[former] != nil && !o.follows(o.own[id]):
+			if c := o.owned[former]; c.confirmed || o.new.claims[id] == nil {
+				delete(o.own, id)
+				o.new.claims[id] = c
+			}
 		case o.new.claims[id] != nil || o.own[id] != nil:
-		case o.owned[former] != nil:
-			o.new.claims[id] = o.owned[former]
 		case o.mates[former] != nil:
 			o.own[id] = o.mates[former]
 		default:
@@ -129,6 +134,20 @@ func (o *overlap) acquaint(seq uint64) {
 			o.own[id], o.mates[former] = c, c
 		}
 	}
+}
+
+// follows tells whether the old lane follows the part of a later claim, and
+// counts it.
+func (o *overlap) follows(c *claim) bool {
+	if c == nil {
+		return false
+	}
+	for former, mate := range o.mates {
+		if confirmed, open := o.old.tracker.Confirmed(former); mate == c && confirmed && open {
+			return true
+		}
+	}
+	return false
 }
 
 // waits tells whether parts that were in view at the cut still are.

@@ -251,6 +251,11 @@ func (s *Station) begin(o *overlap) {
 		confirmed, _ := o.old.tracker.Confirmed(id)
 		o.owned[id] = &claim{confirmed: confirmed}
 	}
+	if s.stream() {
+		for id, mine := range o.new.tracker.Adopt(o.old.tracker) {
+			o.new.claims[mine] = o.owned[id]
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.new.tally.cut = o.cut

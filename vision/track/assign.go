@@ -20,7 +20,7 @@ func sameThing(a, b vision.Box) bool {
 // seen once has no velocity yet: it may stand, or move as the belt does.
 func (t *track) cost(d vision.Detection, belt velocity) float64 {
 	c := boxCost(t.box(), d.Box)
-	if t.hits == 1 {
+	if t.moves() == 1 {
 		moved := t.box()
 		moved.X += belt.x * t.dt
 		moved.Y += belt.y * t.dt

@@ -22,7 +22,7 @@ func (t *Tracker) jump(parts []vision.Detection) {
 	var open []*track
 	var expected, shown []vision.Box
 	for _, tr := range t.tracks {
-		if tr.hits < t.cfg.Confirm || !tr.fresh() {
+		if tr.moves() < t.cfg.Confirm || !tr.fresh() {
 			continue
 		}
 		expected = append(expected, tr.box())

@@ -20,6 +20,7 @@ type track struct {
 	seen    uint64  // Seq of the last frame that showed it
 	shown   vision.Box
 	hits    int
+	lent    int // hits of the track that this one was adopted from
 	missing time.Duration
 
 	name      string
@@ -54,6 +55,9 @@ func (t *track) box() vision.Box {
 	return vision.Box{X: t.cx - t.w/2, Y: t.cy - t.h/2, W: t.w, H: t.h}
 }
 
+// moves is how many views its position and velocity rest on.
+func (t *track) moves() int { return t.hits + t.lent }
+
 // fresh reports whether the prediction is still near the truth.
 func (t *track) fresh() bool { return t.missing < 500*time.Millisecond }
 
@@ -69,7 +73,7 @@ const (
 func (t *track) update(f Frame, d vision.Detection) {
 	x, y := d.Box.Center()
 	switch {
-	case t.hits == 0:
+	case t.moves() == 0:
 		t.cx, t.cy, t.w, t.h = x, y, d.Box.W, d.Box.H
 	default:
 		t.correct(x, y)
@@ -94,7 +98,7 @@ func (t *track) correct(x, y float32) {
 	ex, ey := x-t.cx, y-t.cy
 	if t.dt > 0 {
 		g := float32(gainVelocity)
-		if t.hits == 1 {
+		if t.moves() == 1 {
 			g = 1
 		}
 		t.v.x += g * ex / t.dt
@@ -124,7 +128,7 @@ func (t *track) ended(f Frame, cfg Config) bool {
 	if t.missing >= cfg.Hold {
 		return true
 	}
-	if t.hits < cfg.Confirm {
+	if t.moves() < cfg.Confirm {
 		return t.missing >= 300*time.Millisecond
 	}
 	visible := t.box().Intersect(vision.Box{W: float32(f.Width), H: float32(f.Height)}).Area()

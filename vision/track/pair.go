@@ -22,6 +22,29 @@ func (t *Tracker) Confirmed(id string) (confirmed, open bool) {
 	return n >= 0 && t.tracks[n].hits >= t.cfg.Confirm, n >= 0
 }
 
+// Adopt makes a new tracker follow what another one follows, from the next frame
+// on, and gives the ID here of each track there. How the parts move is taken
+// over, what was seen of them isn't: an adopted part counts once enough frames
+// have shown it here.
+func (t *Tracker) Adopt(other *Tracker) map[string]string {
+	ids := map[string]string{}
+	t.last, t.began, t.belt = other.last, other.began, other.belt
+	for _, tr := range other.tracks {
+		t.next++
+		n := &track{
+			id: t.name(t.next), cx: tr.cx, cy: tr.cy, w: tr.w, h: tr.h, v: tr.v, dt: tr.dt,
+			seen: tr.seen, shown: tr.shown, lent: tr.moves(), missing: tr.missing,
+			name: tr.name, first: tr.first, firstTime: tr.firstTime, lastTime: tr.lastTime, labels: map[string]float32{},
+		}
+		for l := range tr.labels {
+			n.labels[l] = 0
+		}
+		t.tracks = append(t.tracks, n)
+		ids[tr.id] = n.id
+	}
+	return ids
+}
+
 // Pair finds which tracks of another tracker over the same frames follow the
 // same parts as this one's: for each track that the other saw in the frame with
 // this Seq, the track here, both by ID. Each track is in one pair at most.

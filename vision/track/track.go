@@ -173,9 +173,12 @@ func (t *Tracker) associate(f Frame, tracks []*track, dets []vision.Detection, l
 	return rest
 }
 
+// name is the ID of the n-th track.
+func (t *Tracker) name(n int) string { return t.prefix + "-" + strconv.Itoa(n) }
+
 func (t *Tracker) start(f Frame, d vision.Detection) {
 	t.next++
-	tr := newTrack(t.prefix+"-"+strconv.Itoa(t.next), f)
+	tr := newTrack(t.name(t.next), f)
 	tr.update(f, d)
 	t.tracks = append(t.tracks, tr)
 }
@@ -229,7 +232,7 @@ func (t *Tracker) reap(f Frame, dt time.Duration) []vision.Part {
 func (t *Tracker) updateBelt() {
 	var xs, ys []float32
 	for _, tr := range t.tracks {
-		if tr.hits >= t.cfg.Confirm && tr.missing == 0 {
+		if tr.moves() >= t.cfg.Confirm && tr.missing == 0 {
 			xs, ys = append(xs, tr.v.x), append(ys, tr.v.y)
 		}
 	}
@@ -244,7 +247,7 @@ func (t *Tracker) updateBelt() {
 func (t *Tracker) picture(f Frame, dets []vision.Detection) []vision.Part {
 	t.next++
 	whole := vision.Box{W: float32(f.Width), H: float32(f.Height)}
-	tr := newTrack(t.prefix+"-"+strconv.Itoa(t.next), f)
+	tr := newTrack(t.name(t.next), f)
 	tr.update(f, vision.Detection{Label: "part", Score: 1, Box: whole})
 	for _, d := range dets {
 		if t.cfg.Roles[d.Label] == vision.DefectRole {

@@ -297,3 +297,47 @@ func TestTwoAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestCutIsNoticed: what was under way is asked for again at once, not when
+// patience ends.
+func TestCutIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, w := made(t, 4*mega)
+		d, p := newDepot(t, b), newPuller(t.TempDir())
+		n := connected(d, p, 10*time.Millisecond, 0)
+		cuts := uint64(0)
+		began := time.Now()
+		_, err := p.Fetch(t.Context(), w, func(done, _ int64) {
+			if done > 0 && done/(mega/2) > int64(cuts) {
+				cuts++
+				n.connect(0)
+				n.connect(1 + cuts)
+			}
+		})
+		if took := time.Since(began); err != nil || cuts < 6 || took > time.Second {
+			t.Errorf("%v after %d cuts, in %s", err, cuts, took)
+		}
+	})
+}
+
+// TestLinkGetsSlow: less is under way then.
+func TestLinkGetsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, w := made(t, 4*mega)
+		d, p := newDepot(t, b), newPuller(t.TempDir())
+		n := connected(d, p, 40*time.Millisecond, 2e6)
+		settled := false
+		if _, err := p.Fetch(t.Context(), w, func(done, total int64) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			switch {
+			case n.rate == 2e6 && done > total/4:
+				n.rate = 50e3
+			case done > total/2 && !settled:
+				settled, n.most = true, 0
+			}
+		}); err != nil || !settled || n.most > 2*(PieceSize+100) {
+			t.Errorf("%v, %d bytes were under way", err, n.most)
+		}
+	})
+}

@@ -332,7 +332,7 @@ func TestLinkGetsSlow(t *testing.T) {
 			defer n.mu.Unlock()
 			switch {
 			case n.rate == 2e6 && done > total/4:
-				n.rate = 50e3
+				n.rate = 150e3
 			case done > total/2 && !settled:
 				settled, n.most = true, 0
 			}

@@ -98,11 +98,12 @@ func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, tokens ch
 
 // depart notes which lanes see the frame. It is one step with the sending, so
 // that a switch finds each frame either not begun or among the flights; they
-// have room for as many as there are tokens. Without a model there is no flight.
+// have room for as many as there are tokens. Without a model that works there is
+// no flight.
 func (s *Station) depart(f *flight, flights chan<- *flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane.Model == nil {
+	if s.lane.Model == nil || s.lane.dead != nil && s.next == nil {
 		return false
 	}
 	f.runs = []*run{{lane: s.lane}}

@@ -25,7 +25,7 @@ type lane struct {
 	pool    *shm.Pool         // that the last frame came in; judge's own, retained
 	claims  map[string]*claim // of open parts that another lane saw too, by ID; judge's own
 
-	dead  error // why its worker is given up while the next lane is there; protected by Station.mu
+	dead  error // why its worker is given up; protected by Station.mu
 	tally tally // protected by Station.mu
 }
 

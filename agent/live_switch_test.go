@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"slices"
@@ -13,10 +14,12 @@ import (
 	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/scene"
 	"github.com/sightline-edge/sightline/vision/scene/ipcam"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // running is an agent over drawn cameras until the test's end.
@@ -217,5 +220,59 @@ func TestSwitchToAModelThatCannotLoad(t *testing.T) {
 	r.eventually("verdicts as before", func() bool { return r.judged("one", "first") > before })
 	if s := r.named("one"); s.State != api.Inspecting || s.Model.Restarts != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestModelGivenUpWhereABundleIsFollowed: the station says why it inspects
+// nothing, tells what was in view as NONE, and goes on with the next model that
+// comes: what ran before must be able to run again.
+func TestModelGivenUpWhereABundleIsFollowed(t *testing.T) {
+	first, second := shipped(t, "first", 0.1), shipped(t, "second", 0.1)
+	r := plant(t, nil, StationConfig{ID: "one", Bundle: "caps"})
+	r.StartWorker(first.Model)
+	if _, err := r.Switch(t.Context(), "one", first); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("verdicts of the first bundle", func() bool { return r.judged("one", "first") > 1 })
+	if !r.stations[0].lost(first.Model, errors.New("given up")) {
+		t.Error("nobody rests on the only model")
+	}
+	r.eventually("the failure", func() bool { return r.named("one").State == api.Failed && r.named("one").StateText == "given up" })
+	if v, err := r.Vitals("one"); err != nil || v.Failure != "given up" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	r.StartWorker(second.Model)
+	if _, err := r.Switch(t.Context(), "one", second); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("verdicts of the second bundle", func() bool { return r.judged("one", "second") > 1 })
+	if v, err := r.Vitals("one"); err != nil || v.Failure != "" || r.named("one").State != api.Inspecting {
+		t.Errorf("%+v, %v, %+v", v, err, r.named("one"))
+	}
+	if !r.StopWorker(first.Model) {
+		t.Error("the model that was given up still is needed")
+	}
+}
+
+// TestModelGivenUpDuringASwitchToIt: other rules on the same model were coming.
+func TestModelGivenUpDuringASwitchToIt(t *testing.T) {
+	first := seeing(t, "first")
+	b := newBelt(t, first, track.Stream)
+	b.station.cfg.Bundle = "caps"
+	for range 50 {
+		b.step()
+	}
+	other := first
+	other.About.Name = "other"
+	wait := b.change(t.Context(), other)
+	b.station.lost(first.Model, errors.New("given up"))
+	b.mind()
+	b.mind()
+	if _, err := wait(); err == nil || err.Error() != "given up" {
+		t.Errorf("the switch says %v", err)
+	}
+	all := b.finish()
+	if len(all) == 0 || all[len(all)-1].Told.Reason != vision.ReasonModelFailed {
+		t.Error("what was in view wasn't told")
 	}
 }

@@ -97,9 +97,7 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		lane: newLane(Loadout{Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track}, cfg.Track.Mode),
 		turn: make(chan struct{}, 1), poked: make(chan struct{}, 1), armed: make(chan struct{}),
 	}
-	if cfg.Model != nil {
-		close(s.armed)
-	}
+	s.armLocked() // nobody else has it yet
 	return s
 }
 

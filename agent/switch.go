@@ -158,8 +158,8 @@ func (s *Station) uses(w *infer.Worker) bool {
 	return s.lane.Model == w || s.next != nil && s.next.new.Model == w
 }
 
-// lost hears that a worker is given up. It tells whether the station fails by
-// that: a switch to another worker is completed at once, one to the lost worker
+// lost hears that a worker is given up. It tells whether the station rests on it
+// alone: a switch to another worker is completed at once, one to the lost worker
 // is given up.
 func (s *Station) lost(w *infer.Worker, err error) bool {
 	s.mu.Lock()
@@ -167,7 +167,10 @@ func (s *Station) lost(w *infer.Worker, err error) bool {
 	o := s.next
 	switch {
 	case s.lane.Model == w && (o == nil || o.new.Model == w):
-		s.failLocked(err)
+		if o != nil {
+			o.withdrawn = err
+		}
+		s.dieLocked(err)
 		return true
 	case s.lane.Model == w:
 		s.lane.dead = err
@@ -177,6 +180,34 @@ func (s *Station) lost(w *infer.Worker, err error) bool {
 		s.poke()
 	}
 	return false
+}
+
+// dieLocked is for a station whose only model is given up. It can't inspect any
+// more; one that follows a bundle waits for another model to be switched to.
+func (s *Station) dieLocked(err error) {
+	s.lane.dead = err
+	if s.cfg.Bundle == "" {
+		s.failLocked(err)
+		return
+	}
+	s.failure = err
+	s.armLocked()
+	s.poke()
+}
+
+// armLocked lets frames come while there is a model to look at them.
+func (s *Station) armLocked() {
+	able := s.lane.Model != nil && s.lane.dead == nil
+	select {
+	case <-s.armed:
+		if !able {
+			s.armed = make(chan struct{})
+		}
+	default:
+		if able {
+			close(s.armed)
+		}
+	}
 }
 
 // end notes that the station inspects nothing any more; a switch that hasn't
@@ -201,6 +232,8 @@ func (s *Station) mind(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	switch {
+	case o == nil && dead != nil:
+		s.decideAll(ctx)
 	case o == nil:
 	case withdrawn != nil:
 		s.giveUp(ctx, o, withdrawn)
@@ -278,12 +311,10 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 	}
 	s.mu.Lock()
 	s.lane, s.next = o.new, nil
-	switch {
-	case o.old.Model == nil && o.new.Model != nil:
-		close(s.armed)
-	case o.old.Model != nil && o.new.Model == nil:
-		s.armed = make(chan struct{})
+	if o.old.dead != nil {
+		s.failure = nil
 	}
+	s.armLocked()
 	s.mu.Unlock()
 	o.old.leave(o.new)
 	s.log.Info("station switched", "model", o.new.About.Name, "version", o.new.About.Version, "after", o.cut.After)
@@ -305,7 +336,7 @@ func (s *Station) giveUp(ctx context.Context, o *overlap, why error) {
 	s.mu.Lock()
 	s.next, o.err = nil, why
 	if o.old.dead != nil {
-		s.failLocked(o.old.dead)
+		s.dieLocked(o.old.dead)
 	}
 	s.mu.Unlock()
 	o.new.leave(o.old)

@@ -333,10 +333,10 @@ func TestLinkGetsSlow(t *testing.T) {
 			switch {
 			case n.rate == 2e6 && done > total/4:
 				n.rate = 150e3
-			case done > total/2 && !settled:
+			case done > total*3/4 && !settled:
 				settled, n.most = true, 0
 			}
-		}); err != nil || !settled || n.most > 2*(PieceSize+100) {
+		}); err != nil || !settled || n.most > 3*(PieceSize+100) {
 			t.Errorf("%v, %d bytes were under way", err, n.most)
 		}
 	})

@@ -71,7 +71,11 @@ func TestCommandOfAStolenFleet(t *testing.T) {
 		c = order(wire.Command_ACT_INSTALL, "another's path", "1", bottles)
 		c.Target = bundle.TargetPath("bottles", "1")
 		d.u.Command(c)
-		d.wait("an answer", func() bool { return d.told(`isn't of the bundle "caps"`) })
+		d.wait("an answer", func() bool { return d.told("isn't that of caps 1") })
+		c = order(wire.Command_ACT_INSTALL, "an old one as new", "1", one)
+		c.Version = "9.9.9"
+		d.u.Command(c)
+		d.wait("an answer", func() bool { return d.told("isn't that of caps 9.9.9") })
 		for name, change := range map[string]func(*wire.Command){
 			"digest":     func(c *wire.Command) { c.Digest = c.Digest[1:] },
 			"nonce":      func(c *wire.Command) { c.Nonce = nil },
@@ -90,14 +94,16 @@ func TestCommandOfAStolenFleet(t *testing.T) {
 	})
 }
 
-// TestBundleUnderAnothersName: it is signed under a name that it doesn't call
-// itself.
+// TestBundleUnderAnothersName: it is signed under a name or a version that it
+// doesn't call itself.
 func TestBundleUnderAnothersName(t *testing.T) {
-	in(t, func(t *testing.T, d *device) {
-		one := d.repo.publishFile(t, "caps", "1", bundleFS("bottles", "1", "good"))
-		d.start()
-		d.refusedFor(order(wire.Command_ACT_INSTALL, "r", "1", one), Damaged)
-	})
+	for _, is := range [][2]string{{"bottles", "1"}, {"caps", "2"}} {
+		in(t, func(t *testing.T, d *device) {
+			one := d.repo.publishFile(t, "caps", "1", bundleFS(is[0], is[1], "good"))
+			d.start()
+			d.refusedFor(order(wire.Command_ACT_INSTALL, "r", "1", one), Damaged)
+		})
+	}
 }
 
 func TestSignedRubbish(t *testing.T) {

@@ -202,7 +202,7 @@ func (u *Updater) fetchOne(ctx context.Context, c *command) error {
 	if err := u.found(c); err != nil {
 		return err
 	}
-	if err := u.verify(c.Digest); err != nil {
+	if err := u.whole(c); err != nil {
 		path, err := u.cfg.Fetch(ctx, *t, u.progressOf(c.Digest))
 		if err != nil {
 			return err
@@ -222,7 +222,7 @@ func (u *Updater) fetchOne(ctx context.Context, c *command) error {
 
 // fetchedBefore stages what Local has verified and unpacked already.
 func (u *Updater) fetchedBefore(c *command) error {
-	if err := u.verify(c.Digest); err != nil {
+	if err := u.whole(c); err != nil {
 		return fmt.Errorf("what was copied from the folder is damaged, give it again: %w", err)
 	}
 	if err := u.found(c); err != nil {

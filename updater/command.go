@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/updater/bundle"
 )
 
 // maxInbox bounds what waits to be taken, one for each bundle's name.
@@ -147,8 +147,8 @@ func readCommand(w *wire.Command) (*command, error) {
 		return c, nil
 	case !isDigest(c.Digest):
 		return nil, fmt.Errorf("the command's digest has %d bytes, want 32", len(w.GetDigest()))
-	case c.Act == install && !strings.HasPrefix(c.Target, "bundles/"+c.Bundle+"/"):
-		return nil, fmt.Errorf("the command's target %q isn't of the bundle %q", c.Target, c.Bundle)
+	case c.Act == install && c.Target != bundle.TargetPath(c.Bundle, c.Version):
+		return nil, fmt.Errorf("the command's target %q isn't that of %s %s", c.Target, c.Bundle, c.Version)
 	}
 	return c, nil
 }

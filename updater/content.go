@@ -50,6 +50,24 @@ func (u *Updater) verify(digest string) error {
 	return err
 }
 
+// whole checks the bundle that the command names, as it lies on disk.
+func (u *Updater) whole(c *command) error {
+	m, err := bundle.Verify(u.contentPath(c.Digest))
+	if err != nil {
+		return err
+	}
+	return called(m, c)
+}
+
+// called checks that a bundle says of itself what the command says of it: a
+// signed archive under another's name or version would be shown as what it isn't.
+func called(m *bundle.Manifest, c *command) error {
+	if m.Name != c.Bundle || m.Version != c.Version {
+		return fmt.Errorf("verify the archive: %w: it calls itself %s %s, the command is about %s %s", bundle.ErrInvalid, m.Name, m.Version, c.Bundle, c.Version)
+	}
+	return nil
+}
+
 // sound says whether p can be run: what the configuration names always can.
 func (u *Updater) sound(p place) error {
 	if p.Factory {
@@ -88,8 +106,8 @@ func (u *Updater) unpack(path string, c *command) error {
 	if err != nil {
 		return err
 	}
-	if m.Name != c.Bundle {
-		return errors.Join(fmt.Errorf("verify the archive: %w: it calls itself %q, the target is of %q", bundle.ErrInvalid, m.Name, c.Bundle), os.RemoveAll(fresh))
+	if err := called(m, c); err != nil {
+		return errors.Join(err, os.RemoveAll(fresh))
 	}
 	if err := u.disk.remove("a damaged bundle", u.contentPath(c.Digest)); err != nil {
 		return err

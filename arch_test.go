@@ -44,15 +44,15 @@ var packages = map[string]rule{
 
 	"sync/wire":      {imports: []string{"vision"}},
 	"sync/wire/rest": {imports: []string{"vision", "sync/wire"}},
-	"sync/journal":   {imports: []string{"vision", "sync/wire", "internal/health"}},
-	"sync/identity":  {imports: []string{"sync/wire"}},
+	"sync/journal":   {imports: []string{"vision", "sync/wire", "internal/health", "internal/whole"}},
+	"sync/identity":  {imports: []string{"sync/wire", "internal/whole"}},
 	"sync/uplink":    {imports: []string{"sync/wire", "sync/journal", "sync/identity"}},
 
 	"updater":          {imports: []string{"updater/*", "sync/wire", "vision"}},
-	"updater/bundle":   {imports: []string{"vision"}},
+	"updater/bundle":   {imports: []string{"vision", "internal/whole"}},
 	"updater/trust":    {leaf: "it decides by what it is given, and knows neither disk nor network"},
-	"updater/mirror":   {imports: []string{"updater/trust"}},
-	"updater/publish":  {imports: []string{"updater/trust", "updater/bundle"}},
+	"updater/mirror":   {imports: []string{"updater/trust", "internal/whole"}},
+	"updater/publish":  {imports: []string{"updater/trust", "updater/bundle", "internal/whole"}},
 	"updater/transfer": {imports: []string{"sync/wire"}},
 	"updater/gate":     {imports: []string{"vision", "vision/*", "updater/bundle"}},
 
@@ -60,17 +60,18 @@ var packages = map[string]rule{
 	"systemd": {leaf: "it talks to the service manager alone"},
 
 	"fleet":         {imports: []string{"fleet/*", "sync/wire", "internal/*"}},
-	"fleet/store":   {imports: []string{"vision", "sync/wire", "internal/auth"}},
-	"fleet/enroll":  {imports: []string{"fleet/store", "sync/wire"}},
+	"fleet/store":   {imports: []string{"vision", "sync/wire", "internal/auth", "internal/whole"}},
+	"fleet/enroll":  {imports: []string{"fleet/store", "sync/wire", "internal/whole"}},
 	"fleet/broker":  {imports: []string{"sync/wire"}},
 	"fleet/ingest":  {imports: []string{"fleet/store", "sync/wire"}},
-	"fleet/depot":   {imports: []string{"fleet/store", "sync/wire", "updater/bundle", "updater/publish", "updater/trust"}},
+	"fleet/depot":   {imports: []string{"fleet/store", "sync/wire", "updater/bundle", "updater/publish", "updater/trust", "internal/whole"}},
 	"fleet/rollout": {imports: []string{"fleet/store", "fleet/depot", "sync/wire"}},
 	"fleet/api":     {imports: []string{"vision", "fleet/store", "fleet/enroll", "fleet/depot", "fleet/rollout", "sync/wire", "sync/wire/rest", "internal/*"}},
 
 	"internal/auth":   {leaf: "internal packages are leaves"},
 	"internal/health": {leaf: "internal packages are leaves"},
 	"internal/web":    {leaf: "internal packages are leaves"},
+	"internal/whole":  {leaf: "internal packages are leaves"},
 
 	"cmd/sightline-agent":   {imports: []string{"*"}, program: true},
 	"cmd/sightline-capture": {imports: []string{"*"}, program: true},

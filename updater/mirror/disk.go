@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,82 +8,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/trust"
 )
 
 // floorFile has no extension, so that no role's file can take its name.
 const floorFile = "floor"
 
-// tempPrefix marks files that were being written when the power went.
-const tempPrefix = ".part-"
-
 // before is called before each step of a write; the tests let it fail, or kill
 // the program.
-var before = func() error { return nil }
+var before whole.Steps
 
 // write puts a file into the folder, whole or not at all, and durably.
-func write(dir, name string, data []byte) (err error) {
-	if err := before(); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, tempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the fault is told already; Open clears it too
-		}
-	}()
-	err = steps(
-		func() error { _, err := f.Write(data); return err },
-		func() error { return f.Chmod(0o644) },
-		f.Sync,
-	)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return steps(
-		func() error { return os.Rename(f.Name(), filepath.Join(dir, name)) },
-		func() error { return syncDir(dir) },
-	)
-}
-
-// steps does one after the other until one fails.
-func steps(all ...func() error) error {
-	for _, step := range all {
-		if err := before(); err != nil {
-			return err
-		}
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// clean removes what a write that was cut has left.
-func clean(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), tempPrefix) {
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+func write(dir, name string, data []byte) error {
+	return before.Write(filepath.Join(dir, name), data, 0o644)
 }
 
 // floor is the time of the last refresh that succeeded; zero where it isn't

@@ -38,7 +38,7 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	before = func() error {
+	before = func(string) error {
 		if left--; left > 0 {
 			return nil
 		}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/trust"
 )
 
@@ -75,7 +76,7 @@ func Open(dir string) (*Mirror, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("open the update metadata: %w", err)
 	}
-	if err := clean(dir); err != nil {
+	if err := whole.Sweep(dir); err != nil {
 		return nil, fmt.Errorf("open the update metadata: %w", err)
 	}
 	return &Mirror{dir: dir}, nil

@@ -108,12 +108,12 @@ func (t trial) fault() (Reason, string) {
 // slow says how its latency is worse where that hurts: pictures come faster
 // than the model takes, or verdicts later than they are due. Where nobody
 // knows how often pictures come, being slower is enough. Until tailTime the
-// usual picture must be slower too, and not the slowest alone, which a machine
-// that is busy for a moment makes.
+// usual picture must take longer than the slowest did before, and not the
+// slowest alone: a machine that is busy for a moment makes that.
 func (t trial) slow() string {
 	v, b := t.now, t.before
 	tail := t.since >= tailTime
-	if longer(v.ModelP99, b.ModelP99) && v.ModelP99 > v.Period && (tail || longer(v.ModelP50, b.ModelP50)) {
+	if longer(v.ModelP99, b.ModelP99) && v.ModelP99 > v.Period && (tail || v.ModelP50 > b.ModelP99) {
 		text := fmt.Sprintf("the model takes %v (p50) to %v (p99), before %v to %v", round(v.ModelP50), round(v.ModelP99), round(b.ModelP50), round(b.ModelP99))
 		if v.Period > 0 {
 			text += fmt.Sprintf("; a picture comes every %v", round(v.Period))

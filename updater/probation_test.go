@@ -53,6 +53,9 @@ func TestJudge(t *testing.T) {
 		"a short probation still looks": {func(t *trial) {
 			t.lasts, t.since, t.now.ModelP50, t.now.ModelP99 = 4*time.Second, 2*time.Second, 30*ms, 40*ms
 		}, finding{reason: Slow}},
+		"a busy second at the start": {func(t *trial) { // the usual picture is slower, too
+			t.lasts, t.since, t.before.ModelP99, t.now.ModelP50, t.now.ModelP99 = 8*time.Second, 4*time.Second, 60*ms, 32*ms, 230*ms
+		}, finding{waits: true}},
 		"a busy moment at the start": {func(t *trial) { t.since, t.now.ModelP99, t.now.AgeP99 = 20*time.Second, 200*ms, 400*ms }, finding{waits: true}},
 	} {
 		t.Run(name, func(t *testing.T) {

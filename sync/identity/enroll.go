@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/sync/wire"
 )
 
@@ -24,7 +25,7 @@ type Config struct {
 	StationLabel string // for people; may be empty
 	Hostname     string // for people; may be empty
 
-	step func(string) error // see folder
+	step whole.Steps
 }
 
 // unfinished is where the identity is made. Its key stays there when an answer
@@ -74,7 +75,7 @@ func enroll(ctx context.Context, c Config) (*Identity, error) {
 		return nil, err
 	}
 	// The key must be found again after a power cut that costs the answer.
-	if err := errors.Join(busy, syncDir(c.Dir)); err != nil {
+	if err := errors.Join(busy, whole.SyncDir(c.Dir)); err != nil {
 		return nil, err
 	}
 	key, err := work.key()
@@ -113,7 +114,7 @@ func enroll(ctx context.Context, c Config) (*Identity, error) {
 		err = work.save(a, cert)
 	}
 	if err == nil {
-		err = work.rename(last)
+		err = work.step.Rename(work.path, last)
 	}
 	if err != nil {
 		return nil, err

@@ -22,6 +22,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 // Files of a CA in its folder. The key is what makes a CA: it is written last.
@@ -89,11 +91,11 @@ func initAt(dir string, names []string, now time.Time) (*CA, error) {
 		return fail(err)
 	}
 	err = errors.Join(
-		writeNew(filepath.Join(dir, NamesFile), []byte(strings.Join(names, "\n")+"\n"), 0o644),
-		writeNew(filepath.Join(dir, CertFile), encode("CERTIFICATE", der), 0o644),
+		whole.Create(filepath.Join(dir, NamesFile), []byte(strings.Join(names, "\n")+"\n"), 0o644),
+		whole.Create(filepath.Join(dir, CertFile), encode("CERTIFICATE", der), 0o644),
 	)
 	if err == nil {
-		err = writeNew(filepath.Join(dir, KeyFile), encode("PRIVATE KEY", keyDER), 0o600)
+		err = whole.Create(filepath.Join(dir, KeyFile), encode("PRIVATE KEY", keyDER), 0o600)
 	}
 	if err != nil {
 		return fail(err)
@@ -240,30 +242,4 @@ func readPEM(path, kind string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: it isn't one PEM block %q", filepath.Base(path), kind)
 	}
 	return block.Bytes, nil
-}
-
-// writeNew makes a file that isn't there yet, whole or not at all. Linking
-// refuses where a rename would overwrite.
-func writeNew(path string, text []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 var names = []string{"fleet.example", "127.0.0.1", "::1"}
@@ -84,7 +86,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 		}
 	}
 	_, dir := newTestCA(t)
-	if err := writeNew(filepath.Join(dir, KeyFile), []byte("mine"), 0o600); err == nil {
+	if err := whole.Create(filepath.Join(dir, KeyFile), []byte("mine"), 0o600); err == nil {
 		t.Error("of two that make a CA at once the second overwrote the key")
 	}
 }

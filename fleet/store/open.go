@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 //go:embed migrations/*.sql
@@ -103,11 +105,7 @@ func makeFile(path string) error {
 	} else if err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return errors.Join(d.Sync(), d.Close(), f.Close())
+	return errors.Join(f.Close(), whole.SyncDir(dir))
 }
 
 func database(path string, connections int, pragmas ...string) (*sql.DB, error) {

@@ -102,7 +102,7 @@ func TestDiskFullAtTheLimit(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		s := j.Stats()
-		items := whole(t, j, 0, 500, 1<<20)
+		items := allOf(t, j, 0, 500, 1<<20)
 		if s.Last != appended || items[len(items)-1].Last != appended || s.Dropped != s.First-1 || s.Bad != 0 {
 			t.Errorf("%s: %d were appended, stats %+v", when, appended, s)
 		}

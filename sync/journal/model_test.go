@@ -275,7 +275,7 @@ func modelRun(t *testing.T, rnd *rand.Rand, steps int) {
 		}
 		m.compare(t, j, rnd)
 	}
-	whole(t, j, 0, 100, 1<<20)
+	allOf(t, j, 0, 100, 1<<20)
 	t.Logf("%d records, %d amendments, %d dropped, %d of them acknowledged, first %d", m.last(), len(m.amends), m.dropped+m.droppedAcked, m.droppedAcked, m.first)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

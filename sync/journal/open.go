@@ -13,6 +13,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 // Buckets and keys of the file. Programs that know nothing of bucketState's
@@ -204,10 +206,7 @@ func create(path string) error {
 	if err := errors.Join(err, db.Sync(), db.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(made, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return whole.Rename(made, path)
 }
 
 func noSpace(err error) error {
@@ -227,16 +226,5 @@ func quarantine(path string) (string, error) {
 		}
 		to = fmt.Sprintf("%s-%d", stamp, n)
 	}
-	if err := os.Rename(path, to); err != nil {
-		return "", err
-	}
-	return to, syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return to, whole.Rename(path, to)
 }

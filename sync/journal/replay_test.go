@@ -54,9 +54,9 @@ func replayed(t testing.TB, j *Journal, after uint64, limit, bytes int) []string
 	return told(t, items)
 }
 
-// whole replays all in small pieces, as the uplink does, and checks that what
+// allOf replays all in small pieces, as the uplink does, and checks that what
 // comes fits together and can be sent.
-func whole(t testing.TB, j *Journal, after uint64, limit, bytes int) []wire.Item {
+func allOf(t testing.TB, j *Journal, after uint64, limit, bytes int) []wire.Item {
 	t.Helper()
 	var all []wire.Item
 	for {
@@ -186,7 +186,7 @@ func TestReplayDamage(t *testing.T) {
 			want = append(want, fmt.Sprintf("%d <record %06d>", seq, seq))
 		}
 	}
-	if diff := cmp.Diff(want, told(t, whole(t, j, 0, wire.MaxBatchItems, 1<<20))); diff != "" {
+	if diff := cmp.Diff(want, told(t, allOf(t, j, 0, wire.MaxBatchItems, 1<<20))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"1000-2099 damaged 0/0/0/0"}, replayed(t, j, 999, 1, 1)); diff != "" {

@@ -102,7 +102,7 @@ func TestKillWithRetention(t *testing.T) {
 		if s.Last < last || s.Acknowledged > acked || s.Dropped+s.DroppedAcked != s.First-1 || s.Bad != 0 {
 			t.Errorf("stats %+v; the child had %d and acknowledged %d", s, last, acked)
 		}
-		holes += checkRetained(t, whole(t, j, 0, wire.MaxBatchItems, 1<<20), s)
+		holes += checkRetained(t, allOf(t, j, 0, wire.MaxBatchItems, 1<<20), s)
 		dropped = s.Dropped + s.DroppedAcked
 		if err := j.Close(); err != nil || t.Failed() {
 			t.Fatal(err)

@@ -72,7 +72,7 @@ func TestRetention(t *testing.T) {
 	}
 	check := func() {
 		t.Helper()
-		items := whole(t, j, 0, 100, 1<<20)
+		items := allOf(t, j, 0, 100, 1<<20)
 		if uint64(len(items)) != 20000-s.First+2 {
 			t.Errorf("%d items", len(items))
 		}
@@ -190,7 +190,7 @@ func TestRetentionOfEverything(t *testing.T) {
 		if s := j.Stats(); s.First != 0 || s.Last != 300 || s.Dropped != 200 || s.DroppedAcked != 100 {
 			t.Errorf("stats %+v", s)
 		}
-		if diff := cmp.Diff([]string{"1-100 gone 0/0/0/0", holeOf(101, 300)}, told(t, whole(t, j, 0, 10, 1000))); diff != "" {
+		if diff := cmp.Diff([]string{"1-100 gone 0/0/0/0", holeOf(101, 300)}, told(t, allOf(t, j, 0, 10, 1000))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		rows, more, err := j.Query(0, 10, all)
@@ -280,7 +280,7 @@ func TestHoleAcrossEpochs(t *testing.T) {
 	if len(got) < 2 || got[0] != holeOf(1, first-1) {
 		t.Errorf("behind it comes %.3q", got)
 	}
-	if items := whole(t, j, 0, 100, 1<<20); items[len(items)-1].Last != 600 {
+	if items := allOf(t, j, 0, 100, 1<<20); items[len(items)-1].Last != 600 {
 		t.Errorf("it ends with %d", items[len(items)-1].Last)
 	}
 	if err := j.Close(); err != nil {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 // unpacking begins the names of folders that are being written.
@@ -59,7 +61,7 @@ func unpack(archive io.Reader, dir string, limit Limits) (m *Manifest, err error
 	if err := os.Rename(temp, dir); err != nil {
 		return nil, err
 	}
-	if err := syncDir(parent); err != nil {
+	if err := whole.SyncDir(parent); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return c.manifest, nil
@@ -94,7 +96,7 @@ func fill(archive io.Reader, dir string, limit Limits) (*contents, error) {
 		}
 	}, deepest)
 	for _, f := range all {
-		if err := syncDir(filepath.Join(dir, filepath.FromSlash(f))); err != nil {
+		if err := whole.SyncDir(filepath.Join(dir, filepath.FromSlash(f))); err != nil {
 			return nil, err
 		}
 	}
@@ -124,14 +126,6 @@ func writeFile(root *os.Root, name string, r io.Reader) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Sweep removes from a folder what Unpack had begun there before the program

@@ -13,12 +13,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 // PublicKey is a public key as it stands in metadata.
@@ -101,7 +102,11 @@ func (k *Key) WriteFile(path string, passphrase []byte) error {
 	if err != nil {
 		return fmt.Errorf("write the key: %w", err)
 	}
-	return writeNew(path, append(text, '\n'), 0o600)
+	err = whole.Create(path, append(text, '\n'), 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("write %s: it is there already, and isn't overwritten", path)
+	}
+	return err
 }
 
 // ReadKey opens a key's file; ErrPassphrase where the passphrase is wrong.
@@ -159,28 +164,4 @@ func readEnvelope(path string) (*envelope, error) {
 		return nil, fmt.Errorf("open the key %s: it is of type %q, ed25519 is known", path, e.KeyType)
 	}
 	return &e, nil
-}
-
-// writeNew writes a file that isn't there yet, durably.
-func writeNew(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("write %s: it is there already, and isn't overwritten", path)
-	}
-	if err != nil {
-		return fmt.Errorf("write the file: %w", err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(path) // half a key is none
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }

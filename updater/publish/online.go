@@ -12,6 +12,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/trust"
 )
 
@@ -52,7 +53,7 @@ func OpenOnline(dir string) (*Online, error) {
 func RenewOnline(dir string) (*Online, error) {
 	for _, name := range []string{"snapshot.key", "timestamp.key"} {
 		path := filepath.Join(dir, name)
-		if err := os.Rename(path, path+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := whole.Rename(path, path+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("renew the online keys: %w", err)
 		}
 	}

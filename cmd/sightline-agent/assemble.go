@@ -127,8 +127,11 @@ func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (ag
 // that its configuration names; without one c is nil.
 func (a *assembly) following(ctx context.Context, o stationOptions, bundle string, c *choice) (agent.StationConfig, error) {
 	camera, mode, err := a.camera(o)
-	if err == nil && c != nil {
-		_, err = a.fits(ctx, mode, c) // for the plant to load
+	if err == nil && c != nil { // for the plant to load
+		var rule *rules.Rule
+		if rule, err = a.fits(ctx, mode, c); rule != nil {
+			err = errors.Join(err, rule.Close(ctx))
+		}
 	}
 	return agent.StationConfig{
 		ID: o.id, Line: o.line, Camera: camera, Source: capture.Redact(o.source), Bundle: bundle, Track: track.Config{Mode: mode},

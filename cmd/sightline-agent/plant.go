@@ -35,7 +35,18 @@ type plant struct {
 type planted struct {
 	config  *config.Station
 	mode    track.Mode
-	running *candidate // nil before its first
+	turn    chan struct{} // held by who changes what runs
+	running *candidate    // nil before its first
+}
+
+// take waits for the turn to change what the station runs.
+func (s *planted) take(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // shared is a worker that stations with the same bundle have in common.
@@ -51,11 +62,19 @@ func newPlant(made *assembly, threads int) *plant {
 
 // add makes a station of the configuration that begins without a model.
 func (p *plant) add(s *config.Station, mode track.Mode) {
-	p.stations[s.ID] = &planted{config: s, mode: mode}
+	p.stations[s.ID] = &planted{config: s, mode: mode, turn: make(chan struct{}, 1)}
 }
 
 // Load implements updater.Plant.
 func (p *plant) Load(ctx context.Context, station, dir, digest string) (updater.Candidate, error) {
+	c, err := p.load(ctx, station, dir, digest)
+	if err != nil {
+		return nil, err // not a candidate that is nil
+	}
+	return c, nil
+}
+
+func (p *plant) load(ctx context.Context, station, dir, digest string) (*candidate, error) {
 	s := p.stations[station]
 	if s == nil {
 		return nil, &updater.Refused{Text: "the station isn't configured any more"}
@@ -114,12 +133,13 @@ func unusable(err error) error {
 	return &updater.Refused{Text: err.Error()}
 }
 
-// hire gives the worker of that key, which is started if there is none.
+// hire gives the worker of that key, which is started if there is none that can
+// work. Who has one that was given up keeps it until they leave.
 func (p *plant) hire(key string, fresh *infer.Worker) *shared {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.workers[key]
-	if w == nil {
+	if w == nil || ended(w.worker) {
 		w = &shared{key: key, worker: fresh}
 		p.workers[key] = w
 		p.agent.StartWorker(fresh)
@@ -134,12 +154,37 @@ func (p *plant) leave(w *shared) {
 	w.users--
 	last := w.users == 0
 	if last {
-		delete(p.workers, w.key)
+		if p.workers[w.key] == w {
+			delete(p.workers, w.key)
+		}
 	}
 	p.mu.Unlock()
-	if last {
-		p.agent.StopWorker(w.worker)
+	if last && !p.agent.StopWorker(w.worker) {
+		p.made.log.Error("BUG: a worker that nobody uses any more is in use", "bundle", w.key)
 	}
+}
+
+// ended says whether a worker was given up or stopped: it won't work again.
+func ended(w *infer.Worker) bool {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := w.Ready(now)
+	return err != nil && !errors.Is(err, context.Canceled)
+}
+
+// had says whether the station had a model in this run of the program.
+func (p *plant) had(station string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stations[station].running != nil
+}
+
+// lacks says whether the station has no model, or one that was given up.
+func (p *plant) lacks(station string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.stations[station].running
+	return c == nil || ended(c.shared.worker)
 }
 
 // Vitals implements updater.Plant.
@@ -183,6 +228,16 @@ func (c *candidate) Gate(ctx context.Context, draw func(string, []byte)) (*gate.
 
 // Activate implements updater.Candidate.
 func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err error) {
+	done, err := c.station.take(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer done()
+	return c.activate(ctx)
+}
+
+// activate is Activate for who has the station's turn.
+func (c *candidate) activate(ctx context.Context) (after, epoch uint64, err error) {
 	cut, err := c.plant.agent.Switch(ctx, c.station.config.ID, c.loadout)
 	if err != nil {
 		return 0, 0, err
@@ -192,15 +247,26 @@ func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err erro
 	c.active, c.station.running = true, c
 	c.plant.mu.Unlock()
 	if before != nil {
-		c.plant.leave(before.shared)
+		if err := before.free(); err != nil {
+			c.plant.made.log.Warn("a rule that was replaced doesn't end well", "station", c.station.config.ID, "err", err)
+		}
 	}
 	return cut.After, cut.Epoch, nil
 }
 
 // Close implements updater.Candidate.
 func (c *candidate) Close() error {
-	if !c.active {
-		c.plant.leave(c.shared)
+	if c.active {
+		return nil
 	}
-	return nil
+	return c.free()
+}
+
+// free gives back what only a candidate that doesn't run any more holds.
+func (c *candidate) free() error {
+	c.plant.leave(c.shared)
+	if c.subject.Rule == nil {
+		return nil
+	}
+	return c.subject.Rule.Close(context.Background())
 }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/sync/identity"
 	"github.com/sightline-edge/sightline/sync/uplink"
@@ -53,11 +54,11 @@ func newUpdates(cfg *config.Config, p *plant, log *slog.Logger) *updates {
 // since, before which nothing could be installed.
 func (u *updates) open() error {
 	root, err := mirror.Open(metadataDir(u.cfg.Data))
-	if errors.Is(err, mirror.ErrNoRoot) {
-		root, err = nil, nil
-	}
 	if err != nil {
-		return err
+		root = nil // what is on the device runs all the same
+		if !errors.Is(err, mirror.ErrNoRoot) {
+			u.log.Error("no bundle can be installed for now", "err", err)
+		}
 	}
 	boot, err := bootID()
 	if err != nil {
@@ -97,10 +98,19 @@ func (u *updates) stations() []updater.Station {
 	return list
 }
 
-// run loads what the stations begin with, then carries commands out until ctx
-// ends.
+// bootPatience is how long commands wait for what the stations begin with: a
+// device that can't load that must be able to get something else.
+const bootPatience = time.Minute
+
+// reviveAfter is how long a model is left given up: what goes back from it by
+// itself has done so by then.
+const reviveAfter = 10 * time.Second
+
+// run keeps what is active running, and carries commands out, until ctx ends.
 func (u *updates) run(ctx context.Context) error {
-	u.boot(ctx)
+	var g errgroup.Group
+	defer g.Wait() // none of them has an error
+	u.boot(ctx, &g)
 	for ctx.Err() == nil {
 		err := u.serve(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -145,8 +155,9 @@ func (u *updates) serve(ctx context.Context) error {
 	return g.Wait()
 }
 
+// rooted says whether a root is pinned, and can be read.
 func rooted(data string) bool {
-	_, err := os.Stat(filepath.Join(metadataDir(data), trust.RootFile))
+	_, err := mirror.Open(metadataDir(data))
 	return err == nil
 }
 
@@ -157,37 +168,83 @@ func (u *updates) now() *updater.Updater {
 	return u.updater
 }
 
-// boot gives each station what it has to run, all of them at once.
-func (u *updates) boot(ctx context.Context) {
-	var g errgroup.Group
+// boot begins to keep each station's model running, all of them at once, and
+// returns when each was tried, or after bootPatience.
+func (u *updates) boot(ctx context.Context, g *errgroup.Group) {
+	var tried sync.WaitGroup
 	for _, s := range u.stations() {
+		tried.Add(1)
 		g.Go(func() error {
-			for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, againEvery) {
-				err := u.bootStation(ctx, s.ID)
-				if err == nil || ctx.Err() != nil {
-					return nil
-				}
-				u.log.Error("a station has no model yet", "station", s.ID, "err", err)
-				select {
-				case <-ctx.Done():
-				case <-time.After(wait):
-				}
-			}
+			u.keep(ctx, s.ID, sync.OnceFunc(tried.Done))
 			return nil
 		})
 	}
-	_ = g.Wait() // each error was logged, and tried again
+	all := make(chan struct{})
+	go func() {
+		tried.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+	case <-time.After(bootPatience):
+	case <-ctx.Done():
+	}
+}
+
+// keep gives a station its model, and gives it anew when that was given up,
+// until ctx ends or the station has. A bundle on probation is the updater's to
+// replace, which comes first.
+func (u *updates) keep(ctx context.Context, id string, tried func()) {
+	defer tried()
+	var lacks time.Time // since when; zero while it has one
+	said, wait := "", lookEvery
+	for pause := time.Duration(0); ctx.Err() == nil; pause = wait {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		switch {
+		case !u.plant.lacks(id):
+			lacks, said, wait = time.Time{}, "", lookEvery
+			tried()
+			continue
+		case lacks.IsZero():
+			lacks = time.Now()
+		}
+		if u.plant.had(id) && time.Since(lacks) < reviveAfter {
+			continue
+		}
+		err := u.bootStation(ctx, id)
+		tried()
+		if errors.Is(err, agent.ErrStationEnded) {
+			return
+		}
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if wait = min(2*wait, againEvery); err.Error() != said {
+			said = err.Error()
+			u.log.Error("a station has no model", "station", id, "err", err)
+		}
+	}
 }
 
 // bootStation loads what is active, lets it pass its gate where the device has
-// changed, and gives it to the station.
+// changed, and gives it to the station, if that lacks a model. Meanwhile the
+// updater changes nothing there.
 func (u *updates) bootStation(ctx context.Context, id string) error {
-	for {
+	done, err := u.plant.stations[id].take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for u.plant.lacks(id) {
 		dir, digest, _, ok := u.now().Active(id)
 		if !ok || dir == "" && u.plant.stations[id].config.Model == "" {
 			return nil // the station's status says why
 		}
-		c, err := u.plant.Load(ctx, id, dir, digest)
+		c, err := u.plant.load(ctx, id, dir, digest)
 		var refused *updater.Refused
 		if errors.As(err, &refused) && u.now().Unusable(ctx, id, refused) {
 			continue
@@ -195,7 +252,7 @@ func (u *updates) bootStation(ctx context.Context, id string) error {
 			return err
 		}
 		if ok, err = u.now().Regate(ctx, id, c); err == nil && ok {
-			if _, _, err = c.Activate(ctx); err == nil {
+			if _, _, err = c.activate(ctx); err == nil {
 				return nil
 			}
 		}
@@ -203,6 +260,7 @@ func (u *updates) bootStation(ctx context.Context, id string) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // enrolled hears of the device's identity and its connection.

@@ -124,6 +124,7 @@ func (w *Worker) run(ctx context.Context) error {
 		return err
 	}
 	defer model.Close()
+	w.cfg.Model.Data = nil // the file has it; whoever keeps the Worker needn't
 	digest := ""
 	for try, dead := 1, 0; shm.Backoff(ctx, try) == nil; try++ {
 		if try > 1 || digest != "" {

@@ -38,6 +38,10 @@ func (r *Rule) Name() string { return r.name }
 // Digest is its module's, see Module.Digest.
 func (r *Rule) Digest() string { return r.module.digest }
 
+// Close frees what Engine.Load made for the rule: its module, which has no other
+// rules. It fails from then on; its name, digest and counts stay.
+func (r *Rule) Close(ctx context.Context) error { return r.module.Close(ctx) }
+
 // Stats is a copy of the counts so far.
 func (r *Rule) Stats() Stats {
 	r.mu.Lock()

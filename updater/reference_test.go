@@ -130,8 +130,8 @@ var rules = fmt.Sprintf(`
   neither failed nor committed. It ends at once when the worker crashes in the first minute, or
   twice; when the device gets hotter than %d °C, or %d °C hotter than before; and, once %v have
   passed, when the model takes over %v times as long as the one before and longer than pictures are
-  apart (until %v that must be so of the usual picture too), when verdicts come late, or when the
-  share of NONE rises by more than %.0f points.
+  apart (until %v the usual picture must take longer than the slowest did before), when verdicts come
+  late, or when the share of NONE rises by more than %.0f points.
 - **Windows** go by the local wall clock. A clock that shows less than the program's build isn't
   set, and the window is closed. An operator's OK switches at once, whatever the policy.
 - **After a change of runtime, driver or hardware** the active bundle must pass its gate again before

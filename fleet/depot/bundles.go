@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/bundle"
 )
 
@@ -86,20 +87,16 @@ func (d *Depot) putBundle(ctx context.Context, digest string, size int64, r io.R
 	if err := d.room(size); err != nil {
 		return nil, err
 	}
-	targets := d.top.in(targetsFolder)
-	if err := targets.before("begin " + bundleSuffix); err != nil {
-		return nil, err
-	}
-	w, err := os.CreateTemp(targets.path, unfinished)
+	w, err := d.top.step.New(d.bundlePath(digest), 0o640)
 	if err != nil {
 		return nil, explain(err)
 	}
+	defer w.Close()
 	b, err := d.receive(ctx, w, digest, size, r)
-	if err = errors.Join(err, w.Close()); err == nil {
-		err = targets.rename(w.Name(), digest+bundleSuffix)
+	if err == nil {
+		err = w.Commit()
 	}
 	if err != nil {
-		_ = os.Remove(w.Name()) // the next start does, if this can't
 		return nil, explain(err)
 	}
 	d.files.forget(d.bundlePath(digest), d.top.in(piecesFolder).file(digest)) // damaged ones that were removed
@@ -121,7 +118,7 @@ func (d *Depot) room(size int64) error {
 
 // receive writes the archive into w and checks it, and keeps what is known
 // about it. Only the archive's last name is missing then.
-func (d *Depot) receive(ctx context.Context, w *os.File, digest string, size int64, r io.Reader) (*Bundle, error) {
+func (d *Depot) receive(ctx context.Context, w *whole.File, digest string, size int64, r io.Reader) (*Bundle, error) {
 	// Two that come at once don't both count on the same room. Where a file
 	// system can't keep it, writing tells.
 	if err := unix.Fallocate(int(w.Fd()), 0, 0, size); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
@@ -142,7 +139,7 @@ func (d *Depot) receive(ctx context.Context, w *os.File, digest string, size int
 	case hex.EncodeToString(whole) != digest:
 		return nil, refused("its SHA-256 is %x", whole)
 	}
-	if err := errors.Join(out.Flush(), w.Chmod(0o640), w.Sync()); err != nil {
+	if err := out.Flush(); err != nil {
 		return nil, err
 	}
 	a, err := bundle.Open(w.Name())

@@ -10,16 +10,17 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
-// Folders of a depot, and what marks a file that isn't whole yet.
+// Folders of a depot.
 const (
 	metadataFolder = "metadata" // as clients ask for it: 1.root.json, 3.targets.json, 7.snapshot.json, timestamp.json
 	targetsFolder  = "targets"  // <sha256>.slb
 	piecesFolder   = "pieces"   // <sha256>: the SHA-256 of each piece, one after the other
 	aboutFolder    = "about"    // <sha256>.json: a Bundle
 	keysFolder     = "keys"     // of the online roles, 0600
-	unfinished     = ".new-"    // begins the name
 	bundleSuffix   = ".slb"
 )
 
@@ -28,14 +29,7 @@ var metadataName = regexp.MustCompile(`^([0-9]{1,9}\.)?[A-Za-z0-9_-]{1,64}\.json
 // folder is where files are kept that are there whole or not at all.
 type folder struct {
 	path string
-	step func(what string) error // before each change on disk, for tests that stop there; nil otherwise
-}
-
-func (f folder) before(what string) error {
-	if f.step == nil {
-		return nil
-	}
-	return f.step(what)
+	step whole.Steps
 }
 
 // in is a folder below.
@@ -55,56 +49,20 @@ func (f folder) make() error {
 		if err := os.MkdirAll(sub.path, mode); err != nil {
 			return err
 		}
-		left, err := filepath.Glob(sub.file(unfinished + "*"))
-		if err != nil {
+		if err := whole.Sweep(sub.path); err != nil {
 			return err
 		}
-		for _, path := range left {
-			if err := os.Remove(path); err != nil {
-				return err
-			}
-		}
 	}
-	return syncFolder(f.path)
+	return whole.SyncDir(f.path)
 }
 
 // write makes a file of these bytes, or puts it in the place of one. It is on
 // disk for good when write returns.
 func (f folder) write(name string, text []byte, mode fs.FileMode) error {
-	what := filepath.Base(f.path) + "/" + name
-	if err := f.before("write " + what); err != nil {
-		return err
-	}
-	w, err := os.CreateTemp(f.path, unfinished)
-	if err != nil {
-		return explain(err)
-	}
-	err = w.Chmod(mode)
-	if err == nil {
-		_, err = w.Write(text)
-	}
-	if err == nil {
-		err = w.Sync()
-	}
-	if err = errors.Join(err, w.Close()); err == nil {
-		err = f.rename(w.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(w.Name()) // the next start does, if this can't
-		return fmt.Errorf("write %s: %w", what, explain(err))
+	if err := f.step.Write(f.file(name), text, mode); err != nil {
+		return fmt.Errorf("write %s/%s: %w", filepath.Base(f.path), name, explain(err))
 	}
 	return nil
-}
-
-// rename gives a whole file its name.
-func (f folder) rename(from, name string) error {
-	if err := f.before("rename " + filepath.Base(f.path) + "/" + name); err != nil {
-		return err
-	}
-	if err := os.Rename(from, f.file(name)); err != nil {
-		return err
-	}
-	return syncFolder(f.path)
 }
 
 // read is a file's bytes; ErrMissing where there is none.
@@ -136,14 +94,6 @@ func version(text string) (n int64, ok bool) {
 }
 
 func numbered(n int64, role string) string { return fmt.Sprintf("%d.%s.json", n, role) }
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // explain gives errors of the disk the depot's names. Those are told to whoever
 // asked, so they don't say where on this machine the file lies.

@@ -87,24 +87,12 @@ func (d *Depot) readKey(name string) (*publish.Key, error) {
 
 // makeKey makes a key that is on disk whole or not at all.
 func (d *Depot) makeKey(name string) (*publish.Key, error) {
-	folder := d.top.in(keysFolder)
 	key, err := publish.NewKey()
 	if err != nil {
 		return nil, err
 	}
-	if err := folder.before("write " + keysFolder + "/" + name); err != nil {
-		return nil, err
-	}
-	made := folder.file(unfinished + name)
-	if err := os.Remove(made); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("make the key %s: %w", name, err)
-	}
-	err = key.WriteFile(made, nil)
-	if err == nil {
-		err = folder.rename(made, name+keySuffix)
-	}
-	if err != nil {
-		_ = os.Remove(made) // the next start does, if this can't
+	path := d.top.in(keysFolder).file(name + keySuffix)
+	if err := d.top.step.Do("make", path, func() error { return key.WriteFile(path, nil) }); err != nil {
 		return nil, fmt.Errorf("make the key %s: %w", name, explain(err))
 	}
 	return key, nil
@@ -140,7 +128,7 @@ func (d *Depot) useLocked(next map[string]bool) error {
 		if !next[role] {
 			continue
 		}
-		if err := folder.rename(folder.file(nextPrefix+role+keySuffix), role+keySuffix); err != nil {
+		if err := folder.step.Rename(folder.file(nextPrefix+role+keySuffix), folder.file(role+keySuffix)); err != nil {
 			return fmt.Errorf("take the next key for %s into use: %w", role, err)
 		}
 		d.online.use[role] = d.online.next[role]

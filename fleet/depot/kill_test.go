@@ -154,7 +154,7 @@ func TestKilledBetweenWrites(t *testing.T) {
 	for _, version := range []string{"1.0.0", "1.1.0", "1.2.0"} {
 		must(t, os.WriteFile(filepath.Join(dir, version), archive(t, version, 1000), 0o600))
 	}
-	every := 4
+	every := 9
 	if os.Getenv("SIGHTLINE_FAULTS") == "full" {
 		every = 1
 	}

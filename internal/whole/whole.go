@@ -39,7 +39,8 @@ const Unfinished = ".new-"
 // Tests stop or kill themselves in it.
 type Steps func(step string) error
 
-func (s Steps) do(step, path string, change func() error) error {
+// Do makes one more change on disk, of the caller's own, as a step.
+func (s Steps) Do(step, path string, change func() error) error {
 	if s != nil {
 		if err := s(step + " " + filepath.Base(path)); err != nil {
 			return err
@@ -71,7 +72,7 @@ func (s Steps) put(path string, data []byte, mode fs.FileMode, commit func(*File
 		return err
 	}
 	defer f.Close()
-	if err := s.do("write", path, func() error { _, err := f.Write(data); return err }); err != nil {
+	if err := s.Do("write", path, func() error { _, err := f.Write(data); return err }); err != nil {
 		return fault(path, err)
 	}
 	return commit(f)
@@ -94,7 +95,7 @@ func New(path string, mode fs.FileMode) (*File, error) { return Steps(nil).New(p
 // New is the function of that name, step by step.
 func (s Steps) New(path string, mode fs.FileMode) (*File, error) {
 	f := &File{path: path, mode: mode, steps: s}
-	err := s.do("make", path, func() (err error) {
+	err := s.Do("make", path, func() (err error) {
 		dir, prefix := filepath.Dir(path), Unfinished+filepath.Base(path)+"."
 		_ = sweep(dir, func(name string) bool { // what can't be removed is in nobody's way
 			number, ok := strings.CutPrefix(name, prefix)
@@ -133,13 +134,13 @@ func (f *File) Commit() error { return f.commit(os.Rename) }
 func (f *File) CommitNew() error { return f.commit(renameNew) }
 
 func (f *File) commit(rename func(from, to string) error) error {
-	err := f.steps.do("sync", f.path, func() error { return errors.Join(f.Chmod(f.mode), f.Sync()) })
+	err := f.steps.Do("sync", f.path, func() error { return errors.Join(f.Chmod(f.mode), f.Sync()) })
 	if err == nil {
-		err = f.steps.do("rename", f.path, func() error { return rename(f.Name(), f.path) })
+		err = f.steps.Do("rename", f.path, func() error { return rename(f.Name(), f.path) })
 		f.ended = err == nil
 	}
 	if err == nil {
-		err = f.steps.do("sync folder of", f.path, func() error { return SyncDir(filepath.Dir(f.path)) })
+		err = f.steps.Do("sync folder of", f.path, func() error { return SyncDir(filepath.Dir(f.path)) })
 	}
 	return fault(f.path, errors.Join(err, f.Close()))
 }
@@ -170,10 +171,10 @@ func Rename(from, to string) error { return Steps(nil).Rename(from, to) }
 
 // Rename is the function of that name, step by step.
 func (s Steps) Rename(from, to string) error {
-	if err := s.do("rename", to, func() error { return os.Rename(from, to) }); err != nil {
+	if err := s.Do("rename", to, func() error { return os.Rename(from, to) }); err != nil {
 		return err
 	}
-	return s.do("sync folder of", to, func() error { return SyncDir(filepath.Dir(to)) })
+	return s.Do("sync folder of", to, func() error { return SyncDir(filepath.Dir(to)) })
 }
 
 // SyncDir waits until the names in a folder are on disk.

@@ -27,7 +27,7 @@ func (u *Updater) allowed(s *station) leave {
 		switch {
 		case wall.Before(u.cfg.Build):
 			return leave{reason: WaitsForWindow, text: "the clock isn't set, it shows " + wall.Format(time.DateTime)}
-		case !s.Window.Open(wall):
+		case s.Window == nil || !s.Window.Open(wall):
 			return leave{reason: WaitsForWindow}
 		}
 		return leave{now: true}

@@ -56,8 +56,11 @@ type Station struct {
 	ID     string
 	Bundle string // its name
 	Policy Policy // zero for Auto
-	Window Window // of the policy InWindow
+	Window Window // of the policy InWindow; nil never opens
 }
+
+// Window says when a station may switch, by the clock of the time's own zone.
+type Window interface{ Open(at time.Time) bool }
 
 // Policy says when a station may switch to a bundle that has passed its gate.
 type Policy string

@@ -32,6 +32,8 @@ func TestWindow(t *testing.T) {
 		{"sat-mon 10:00-11:00", 9, "10:30", true}, {"Saturday-Mon 10:00-11:00", 10, "10:30", false},
 		{"Mon-Fri", 6, "00:00", true}, {"Mon-Fri", 7, "00:00", false},
 		{"00:00-24:00", 6, "23:59", true}, {"20:00-24:00", 7, "00:00", false},
+		{"12:00-12:30,Sun 15:00-16:00", 8, "15:30", true}, {"Fri-Mon 12:00-13:00", 10, "12:30", false},
+		{"Fri-Mon 12:00-13:00", 8, "12:30", true},
 		{"25:00-26:00", 6, "12:00", false}, // can't be read
 	} {
 		if got := c.window.Open(at(c.day, c.clock)); got != c.open {
@@ -44,6 +46,37 @@ func TestWindow(t *testing.T) {
 	} {
 		if spans, err := bad.spans(); err == nil {
 			t.Errorf("%q is read as %v", bad, spans)
+		}
+	}
+}
+
+// TestWindowOverDaylightSaving: it goes by the clock on the wall, so that an hour
+// that comes twice counts twice, and one that is left out not at all. Berlin's in
+// 2027, without the machine's database of zones.
+func TestWindowOverDaylightSaving(t *testing.T) {
+	for _, c := range []struct {
+		window Window
+		utc    string
+		summer bool
+		open   bool
+	}{
+		{"02:00-03:00", "2027-03-28 00:30", false, false}, // 01:30; the hour from 2 to 3 doesn't exist
+		{"02:00-03:00", "2027-03-28 01:00", true, false},  // 03:00
+		{"01:00-04:00", "2027-03-28 01:30", true, true},   // 03:30
+		{"02:00-03:00", "2027-10-31 00:30", true, true},   // 02:30, the first time
+		{"02:00-03:00", "2027-10-31 01:30", false, true},  // 02:30, the second
+		{"02:00-03:00", "2027-10-31 02:00", false, false}, // 03:00
+	} {
+		at, err := time.Parse("2006-01-02 15:04", c.utc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zone := time.FixedZone("CET", 3600)
+		if c.summer {
+			zone = time.FixedZone("CEST", 2*3600)
+		}
+		if got := c.window.Open(at.In(zone)); got != c.open {
+			t.Errorf("%s at %v: open is %t", c.window, at.In(zone), got)
 		}
 	}
 }

@@ -353,3 +353,15 @@ func TestManySwitchesCostNothing(t *testing.T) {
 		t.Errorf("%d workers run", n)
 	}
 }
+
+// TestWindowOfTheConfiguration is the one that the updater goes by.
+func TestWindowOfTheConfiguration(t *testing.T) {
+	u := &updates{cfg: &config.Config{Stations: []config.Station{
+		{ID: "one", Bundle: "caps", Updates: "window", Window: "Sat 22:00-04:00, Sun"}, {ID: "two"},
+	}}}
+	list := u.stations()
+	sunday := time.Date(2026, 3, 8, 15, 0, 0, 0, time.UTC)
+	if len(list) != 1 || list[0].Policy != updater.InWindow || !list[0].Window.Open(sunday) || list[0].Window.Open(sunday.AddDate(0, 0, 1)) {
+		t.Errorf("the updater is told %+v", list)
+	}
+}

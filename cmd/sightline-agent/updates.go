@@ -91,8 +91,7 @@ func (u *updates) stations() []updater.Station {
 	var list []updater.Station
 	for _, s := range u.cfg.Stations {
 		if s.Bundle != "" {
-			w, _ := updater.ParseWindow(string(s.Window))
-			list = append(list, updater.Station{ID: s.ID, Bundle: s.Bundle, Policy: updater.Policy(s.Updates), Window: w})
+			list = append(list, updater.Station{ID: s.ID, Bundle: s.Bundle, Policy: updater.Policy(s.Updates), Window: s.Window})
 		}
 	}
 	return list

@@ -2,12 +2,15 @@ package updater
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,6 +208,49 @@ func TestProofWaitsForAllStations(t *testing.T) {
 			t.Error(err)
 		}
 		d.wait("a proof", func() bool { return d.last().GetProof() != nil })
+	})
+}
+
+// TestPipesAndDevicesOnAStick: what never ends, or never begins, is refused at
+// once, and keeps nothing else from being installed.
+func TestPipesAndDevicesOnAStick(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		archive := filepath.Join(d.repo.dir, "targets", "bundles", "caps", one+".1.slb")
+		stamp := filepath.Join(d.repo.dir, "metadata", "timestamp.json")
+		for _, c := range []struct {
+			file, want string
+			replace    func() error
+		}{
+			{archive, "is no file", func() error { return syscall.Mkfifo(archive, 0o644) }},
+			{archive, "is no file", func() error { return os.Symlink("/dev/zero", archive) }},
+			{archive, "signed are", func() error { return os.Symlink("/proc/self/exe", archive) }},
+			{stamp, "is no file", func() error { return syscall.Mkfifo(stamp, 0o644) }},
+			{stamp, "is no file", func() error { return os.Symlink("/dev/zero", stamp) }},
+		} {
+			good := must(os.ReadFile(c.file))(t)
+			if err := errors.Join(os.Remove(c.file), c.replace()); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.u.Local(t.Context(), d.repo.dir); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want one with %q", err, c.want)
+			}
+			if err := errors.Join(os.Remove(c.file), os.WriteFile(c.file, good, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := d.u.Local(ended, d.repo.dir); !errors.Is(err, context.Canceled) {
+			t.Errorf("an install that is over says %v", err)
+		}
+		if n := len(d.contents()); n != 0 {
+			t.Errorf("%d bundles are on disk", n)
+		}
+		if err := d.u.Local(t.Context(), d.repo.dir); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

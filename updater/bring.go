@@ -207,7 +207,7 @@ func (u *Updater) fetchOne(ctx context.Context, c *command) error {
 		if err != nil {
 			return err
 		}
-		err = u.unpack(path, c)
+		err = u.unpack(ctx, path, t.Length, c)
 		if err == nil || errors.Is(err, bundle.ErrInvalid) || errors.Is(err, errDigest) {
 			if err := u.disk.remove("archive", path); err != nil {
 				u.log.Warn("an archive can't be removed", "path", path, "err", err)

@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sightline-edge/sightline/updater/bundle"
 )
@@ -78,12 +80,14 @@ func (u *Updater) sound(p place) error {
 
 // unpack makes content/<digest> of an archive, which is hashed as it is read:
 // what is unpacked is what has the digest, even if the file changes meanwhile.
-func (u *Updater) unpack(path string, c *command) error {
-	f, err := os.Open(path)
+// length is what the file must have.
+func (u *Updater) unpack(ctx context.Context, path string, length int64, c *command) error {
+	file, err := openArchive(path, length)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer file.Close()
+	f := untilDone{ctx, file}
 	fresh := u.contentPath(freshPrefix + c.Digest)
 	if err := u.disk.remove("what was half unpacked", fresh); err != nil {
 		return err
@@ -113,6 +117,41 @@ func (u *Updater) unpack(path string, c *command) error {
 		return err
 	}
 	return u.disk.rename("bundle", fresh, u.contentPath(c.Digest))
+}
+
+// openArchive opens a file of that length. A person's folder may have anything
+// under its name, such as a pipe that nobody writes to, or a device without end.
+func openArchive(path string, length int64) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("verify the archive: %w: %s is no file", bundle.ErrInvalid, path)
+	case info.Size() != length:
+		err = fmt.Errorf("verify the archive: %w: it has %d bytes, signed are %d", errDigest, info.Size(), length)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// untilDone reads until ctx ends, so that a large bundle doesn't hold up the
+// program's end.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(p)
 }
 
 // collect removes what no station needs any more. It is best effort: what it

@@ -66,7 +66,7 @@ func (u *Updater) localOne(ctx context.Context, folder, name, version, file stri
 	c.Digest = hex.EncodeToString(t.SHA256[:])
 	defer u.pin(c.Digest)()
 	if u.verify(c.Digest) != nil {
-		if err := u.unpack(file, c); err != nil {
+		if err := u.unpack(ctx, file, t.Length, c); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -62,7 +63,7 @@ func (dir folder) Metadata(_ context.Context, name string, max int64) ([]byte, e
 	if name != filepath.Base(name) || name == "." || name == ".." {
 		return nil, fmt.Errorf("read %q: it is no file name", name)
 	}
-	f, err := os.Open(filepath.Join(string(dir), name))
+	f, err := os.OpenFile(filepath.Join(string(dir), name), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for a writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read %s in %s: %w", name, string(dir), ErrMissing)
 	}
@@ -70,5 +71,10 @@ func (dir folder) Metadata(_ context.Context, name string, max int64) ([]byte, e
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s in %s: it is no file", name, string(dir))
+	}
 	return io.ReadAll(io.LimitReader(f, max+1))
 }

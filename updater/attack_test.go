@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,6 +209,30 @@ func TestProofWaitsForAllStations(t *testing.T) {
 			t.Error(err)
 		}
 		d.wait("a proof", func() bool { return d.last().GetProof() != nil })
+	})
+}
+
+// TestHugeCommands: what doesn't fit on record is refused, whatever the fleet
+// sends, and the device goes on.
+func TestHugeCommands(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		for n := range 10 {
+			d.stations = append(d.stations, Station{ID: fmt.Sprint("more", n), Bundle: fmt.Sprint("more", n)})
+		}
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		odd := strings.Repeat("\x01", 200) // takes six times as much in the record
+		for n := range 10 {
+			name := fmt.Sprint("more", n)
+			d.u.Command(&wire.Command{
+				Rollout: odd, Nonce: bytes.Repeat([]byte{byte(n + 1)}, 16), Act: wire.Command_ACT_INSTALL, Bundle: name, Version: odd,
+				Target: bundle.TargetPath(name, odd), Digest: make([]byte, 32),
+			})
+			d.sleep(time.Minute)
+		}
+		d.restart()
+		d.install("r", "1", one)
+		d.wait("it", func() bool { return d.u.stations[0].rec.Load().Phase == Committed })
 	})
 }
 

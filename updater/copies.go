@@ -86,7 +86,7 @@ func (c *copies) save(body []byte) error {
 func (c *copies) write(which int, gen uint64, body []byte) error {
 	head := fmt.Sprintf(copyHeader, gen, len(body), copySum(c.name, gen, body))
 	if len(head)+len(body) > copySize {
-		panic(fmt.Sprintf("BUG: %s has %d bytes", c.name, len(body)))
+		return fmt.Errorf("it has %d bytes, at most %d have room", len(head)+len(body), copySize)
 	}
 	b := bytes.Repeat([]byte("\n"), copySize)
 	copy(b[copy(b, head):], body)

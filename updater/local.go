@@ -15,6 +15,7 @@ import (
 
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/mirror"
+	"github.com/sightline-edge/sightline/updater/transfer"
 )
 
 // localRollout is the rollout of commands that a person gave with a folder.
@@ -66,11 +67,28 @@ func (u *Updater) localOne(ctx context.Context, folder, name, version, file stri
 	c.Digest = hex.EncodeToString(t.SHA256[:])
 	defer u.pin(c.Digest)()
 	if u.verify(c.Digest) != nil {
+		if err := u.room(unpackedFactor * t.Length); err != nil {
+			return err
+		}
 		if err := u.unpack(ctx, file, t.Length, c); err != nil {
 			return err
 		}
 	}
 	return u.assign(c)
+}
+
+// unpackedFactor is how much room an unpacked bundle takes, at most, of its
+// archive's: models hardly shrink.
+const unpackedFactor = 2
+
+// room says whether the disk has so many bytes: it is also where verdicts go,
+// which must not find it full.
+func (u *Updater) room(need int64) error {
+	free, err := transfer.Free(u.cfg.Dir)
+	if err == nil && need > free {
+		return &transfer.NoRoom{Need: need, Have: free}
+	}
+	return err
 }
 
 // newest is the file of the newest version in a folder of bundles, which may

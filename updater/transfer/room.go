@@ -53,6 +53,16 @@ func reserve(f *os.File, length, besides int64) error {
 // full reports whether the error says that the disk is.
 func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
+// Free is how many bytes the disk of a folder has for us.
+func Free(dir string) (int64, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return 0, fmt.Errorf("look how much room the disk has: %w", err)
+	}
+	defer f.Close()
+	return available(f)
+}
+
 // available is how many bytes the disk has for us.
 func available(f *os.File) (int64, error) {
 	var st unix.Statfs_t

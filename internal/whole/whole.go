@@ -96,8 +96,9 @@ func New(path string, mode fs.FileMode) (*File, error) { return Steps(nil).New(p
 func (s Steps) New(path string, mode fs.FileMode) (*File, error) {
 	f := &File{path: path, mode: mode, steps: s}
 	err := s.Do("make", path, func() (err error) {
-		dir, prefix := filepath.Dir(path), Unfinished+filepath.Base(path)+"."
-		_ = sweep(dir, func(name string) bool { // what can't be removed is in nobody's way
+		dir, base := filepath.Dir(path), filepath.Base(path)
+		prefix := Unfinished + base[:min(len(base), 200)] + "." // names have 255 bytes at most
+		_ = sweep(dir, func(name string) bool {                 // what can't be removed is in nobody's way
 			number, ok := strings.CutPrefix(name, prefix)
 			return ok && strings.Trim(number, "0123456789") == ""
 		})

@@ -269,6 +269,10 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+func TestLongestName(t *testing.T) {
+	must(t, Write(filepath.Join(t.TempDir(), strings.Repeat("n", 255)), nil, 0o600))
+}
+
 // TestClosedWithoutCommit: nothing is there, and closing after Commit takes
 // nothing away.
 func TestClosedWithoutCommit(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/internal/web"
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/bundle"
 )
 
@@ -208,26 +209,19 @@ func inside(dir, file string) bool {
 
 // packFile packs into a file that appears whole or not at all.
 func packFile(ctx context.Context, fsys fs.FS, out string, total int64, tell io.Writer) (digest string, size int64, err error) {
-	f, err := os.CreateTemp(filepath.Dir(out), ".sightline-*.slb")
+	f, err := whole.New(out, 0o644)
 	if err != nil {
 		return "", 0, fmt.Errorf("pack bundle: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the error in hand tells more
-		}
-	}()
+	defer f.Close()
 	bar := newProgress(tell, "packing", total)
 	digest, err = bundle.Pack(watched{ctx, fsys, bar}, f)
 	bar.done()
-	if err == nil {
-		err = errors.Join(f.Chmod(0o644), f.Sync())
-	}
 	st, statErr := f.Stat()
-	if err = errors.Join(err, statErr, f.Close()); err != nil {
+	if err = errors.Join(err, statErr); err != nil {
 		return "", 0, err
 	}
-	if err = os.Rename(f.Name(), out); err != nil {
+	if err := f.Commit(); err != nil {
 		return "", 0, fmt.Errorf("pack bundle: %w", err)
 	}
 	return digest, st.Size(), nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/bundle"
 )
 
@@ -159,16 +159,8 @@ func nameGolden(dir string) error {
 	if m, err := bundle.Parse(text); err != nil || m.Golden == "" {
 		return fmt.Errorf("name the golden vectors: no line can be added to %s as it is written: add golden: %s to it", path, bundle.GoldenFile)
 	}
-	f, err := os.CreateTemp(dir, ".manifest-*")
-	if err != nil {
+	if err := whole.Write(path, text, 0o644); err != nil {
 		return fmt.Errorf("name the golden vectors: %w", err)
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("name the golden vectors: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/mirror"
 	"github.com/sightline-edge/sightline/updater/publish"
 	"github.com/sightline-edge/sightline/updater/trust"
@@ -154,7 +155,7 @@ func (o *keysOptions) init(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(d.file(targetsRecord), targets); err != nil {
+	if err := whole.Write(d.file(targetsRecord), targets, 0o644); err != nil {
 		return err
 	}
 	if r != nil {

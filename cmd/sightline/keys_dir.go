@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/publish"
 )
 
@@ -81,7 +82,7 @@ func (d *keyDir) keepRoot(root []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(d.file(fmt.Sprintf("%d.root.json", v)), root); err != nil {
+	if err := whole.Write(d.file(fmt.Sprintf("%d.root.json", v)), root, 0o644); err != nil {
 		return err
 	}
 	return d.promote(root)
@@ -235,29 +236,4 @@ func (d *keyDir) oldKey(name, given string, root []byte) (string, error) {
 		return gone[0], nil
 	}
 	return "", fmt.Errorf("rotate %s: %s isn't in %s, so which key is it? Say it with --old: %s", name, name+keySuffix, d.path, strings.Join(gone, " or "))
-}
-
-// replaceFile puts a file in its place, whole or not at all.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".part-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the fault is told already
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }

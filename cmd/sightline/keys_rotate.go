@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/publish"
 )
 
@@ -147,7 +148,7 @@ func (o *keysOptions) complete(ctx context.Context, d *keyDir, r repository, roo
 		if out == "" {
 			out = fmt.Sprintf("%d.root.json.unfinished", v)
 		}
-		if err := replaceFile(out, signed); err != nil {
+		if err := whole.Write(out, signed, 0o644); err != nil {
 			return err
 		}
 		if o.json {
@@ -230,7 +231,7 @@ func (o *keysOptions) keepTargets(ctx context.Context, d *keyDir, r repository, 
 			return err
 		}
 	}
-	return replaceFile(d.file(targetsRecord), targets)
+	return whole.Write(d.file(targetsRecord), targets, 0o644)
 }
 
 // sign adds the signatures of this folder's keys to the root in a file.

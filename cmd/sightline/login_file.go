@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 // login is what the operator's command knows a fleet by.
@@ -42,21 +44,10 @@ func (l *login) save() (path string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("keep the login: %w", err)
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("keep the login: %w", err)
 	}
-	f, err := os.CreateTemp(dir, ".login-*") // made with mode 0600
-	if err != nil {
-		return "", fmt.Errorf("keep the login: %w", err)
-	}
-	_, err = f.Write(append(text, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // what matters is told already
+	if err := whole.Write(path, append(text, '\n'), 0o600); err != nil {
 		return "", fmt.Errorf("keep the login: %w", err)
 	}
 	return path, nil

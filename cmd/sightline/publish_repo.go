@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/mirror"
 	"github.com/sightline-edge/sightline/updater/publish"
 	"github.com/sightline-edge/sightline/updater/trust"
@@ -166,7 +167,7 @@ func (f *folderRepo) put(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("write the repository: %w", err)
 	}
-	return replaceFile(path, data)
+	return whole.Write(path, data, 0o644)
 }
 
 func (f *folderRepo) putRoot(ctx context.Context, root []byte) error {
@@ -242,25 +243,20 @@ func (f *folderRepo) putBundle(_ context.Context, path string, t *trust.Target, 
 }
 
 // storeTarget puts a target below a repository's targets folder, verified.
-func storeTarget(dir string, from io.Reader, t *trust.Target) (err error) {
+func storeTarget(dir string, from io.Reader, t *trust.Target) error {
 	to := filepath.Join(dir, "targets", filepath.FromSlash(t.Stored()))
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return fmt.Errorf("copy the bundle: %w", err)
 	}
-	out, err := os.CreateTemp(filepath.Dir(to), ".part-*")
+	out, err := whole.New(to, 0o644)
 	if err != nil {
 		return fmt.Errorf("copy the bundle: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(out.Name()) // the fault is told already
-		}
-	}()
-	err = t.Copy(out, from)
-	if err = errors.Join(err, out.Chmod(0o644), out.Sync(), out.Close()); err != nil {
+	defer out.Close()
+	if err := t.Copy(out, from); err != nil {
 		return fmt.Errorf("copy the bundle: %w", err)
 	}
-	return os.Rename(out.Name(), to)
+	return out.Commit()
 }
 
 func (f *folderRepo) putTargets(ctx context.Context, targets []byte) error {

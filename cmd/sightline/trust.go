@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/mirror"
 	"github.com/sightline-edge/sightline/updater/trust"
 )
@@ -205,26 +206,21 @@ func has(path string, t *trust.Target) bool {
 }
 
 // fetch puts a target at path, verified, or nothing.
-func (o *trustOptions) fetch(ctx context.Context, t *trust.Target, from, path string) (err error) {
+func (o *trustOptions) fetch(ctx context.Context, t *trust.Target, from, path string) error {
 	body, err := o.open(ctx, from)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	f, err := os.CreateTemp(o.targetDir, ".part-*")
+	f, err := whole.New(path, 0o644)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the fault is told already
-		}
-	}()
-	err = t.Copy(f, body)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	defer f.Close()
+	if err := t.Copy(f, body); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return f.Commit()
 }
 
 func (o *trustOptions) open(ctx context.Context, from string) (io.ReadCloser, error) {

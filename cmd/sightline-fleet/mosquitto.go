@@ -20,6 +20,7 @@ import (
 	"github.com/sightline-edge/sightline/fleet/broker"
 	"github.com/sightline-edge/sightline/fleet/enroll"
 	"github.com/sightline-edge/sightline/fleet/store"
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 // brokerLife is how long the certificate lasts that Mosquitto is given: it reads
@@ -64,7 +65,7 @@ certificate lasts 397 days; run this again before it ends.`,
 				if filepath.Ext(name) == ".key" {
 					mode = 0o600
 				}
-				if err := replace(filepath.Join(full, name), files[name], mode); err != nil {
+				if err := whole.Write(filepath.Join(full, name), files[name], mode); err != nil {
 					return err
 				}
 			}
@@ -88,25 +89,6 @@ func ours(path string) error {
 		err = errors.New("it isn't by this command: choose another --out, or replace it with --force")
 	}
 	return fmt.Errorf("replace %s: %w", path, err)
-}
-
-// replace writes a file whole or not at all, readable by those of its mode alone
-// from the beginning.
-func replace(path string, text []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // made with mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // what matters is told already
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }
 
 func mosquittoFiles(dir, out, listen string) (map[string][]byte, error) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"text/tabwriter"
+
+	"github.com/sightline-edge/sightline/internal/whole"
 )
 
 // load reads the rows of an earlier run; no file is no rows.
@@ -54,10 +56,7 @@ func save(file string, rows []Row) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
-	if err := os.WriteFile(file+".part", append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write rows: %w", err)
-	}
-	if err := os.Rename(file+".part", file); err != nil {
+	if err := whole.Write(file, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("write rows: %w", err)
 	}
 	return nil

@@ -33,9 +33,13 @@ func TestMain(m *testing.M) {
 	if path == "" {
 		os.Exit(m.Run())
 	}
+	commit := (*File).Commit
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		commit = (*File).CommitNew
+	}
 	at, err := strconv.Atoi(os.Getenv(childStep))
 	if err == nil {
-		err = stopAt(at, func() error { return unix.Kill(os.Getpid(), unix.SIGKILL) }).Write(path, newer, 0o640)
+		err = stopAt(at, func() error { return unix.Kill(os.Getpid(), unix.SIGKILL) }).put(path, newer, 0o640, commit)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -72,8 +76,9 @@ func names(t *testing.T, dir string) []string {
 	return all
 }
 
-// TestKilledAtEachStep: there is the old file, or none, or the new one; and the
-// next write leaves nothing else beside it.
+// TestKilledAtEachStep: where one is replaced there is the old file or the new
+// one, where one is created none or the new one; and the next write leaves
+// nothing else beside it.
 func TestKilledAtEachStep(t *testing.T) {
 	for _, first := range [][]byte{nil, older} {
 		left := 0

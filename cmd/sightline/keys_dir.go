@@ -116,7 +116,7 @@ func (d *keyDir) promote(root []byte) error {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := os.Rename(d.file(name+nextSuffix), d.file(name+keySuffix)); err != nil {
+		if err := whole.Rename(d.file(name+nextSuffix), d.file(name+keySuffix)); err != nil {
 			return err
 		}
 	}

@@ -31,8 +31,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unfinished begins the names of files that aren't whole yet.
-const Unfinished = ".new-"
+// unfinished begins the names of files that aren't whole yet.
+const unfinished = ".new-"
 
 // Steps, if not nil, is called before each change on disk with what it is and
 // of which file, such as "rename ca.pem". An error of it ends the write there.
@@ -97,7 +97,7 @@ func (s Steps) New(path string, mode fs.FileMode) (*File, error) {
 	f := &File{path: path, mode: mode, steps: s}
 	err := s.Do("make", path, func() (err error) {
 		dir, base := filepath.Dir(path), filepath.Base(path)
-		prefix := Unfinished + base[:min(len(base), 200)] + "." // names have 255 bytes at most
+		prefix := unfinished + base[:min(len(base), 200)] + "." // names have 255 bytes at most
 		_ = sweep(dir, func(name string) bool {                 // what can't be removed is in nobody's way
 			number, ok := strings.CutPrefix(name, prefix)
 			return ok && strings.Trim(number, "0123456789") == ""
@@ -194,7 +194,7 @@ func SyncDir(dir string) error {
 // Sweep removes from a folder what killed writes have left there, and nothing
 // that is being written.
 func Sweep(dir string) error {
-	return sweep(dir, func(name string) bool { return strings.HasPrefix(name, Unfinished) })
+	return sweep(dir, func(name string) bool { return strings.HasPrefix(name, unfinished) })
 }
 
 func sweep(dir string, left func(name string) bool) error {

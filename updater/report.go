@@ -107,11 +107,18 @@ func (u *Updater) proof(c *command) *wire.Proof {
 		Stations: ran, Gate: gate.wire(), At: time.Now().UnixNano(),
 	})
 	if err != nil {
-		u.log.Warn("what runs can't be proved to the fleet", "bundle", c.Digest, "err", err)
+		u.mu.Lock()
+		said := u.unproved
+		u.unproved = err.Error()
+		u.mu.Unlock()
+		if said != err.Error() { // it is tried every second
+			u.log.Warn("what runs can't be proved to the fleet", "bundle", c.Digest, "err", err)
+		}
 		return nil
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.unproved = ""
 	if len(u.proofs) >= maxInbox {
 		clear(u.proofs)
 	}

@@ -155,6 +155,7 @@ type Updater struct {
 	progress map[string]progress // by digest
 	trouble  map[string]trouble  // of fetching, by command
 	proofs   map[string]*wire.Proof
+	unproved string    // why Sign failed last; empty if it didn't
 	running  *fetching // what is being fetched
 }
 

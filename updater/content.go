@@ -80,7 +80,8 @@ func (u *Updater) sound(p place) error {
 
 // unpack makes content/<digest> of an archive, which is hashed as it is read:
 // what is unpacked is what has the digest, even if the file changes meanwhile.
-// length is what the file must have.
+// length is what the file must have. The same bundle may come from the fleet and
+// from a folder at once: the later one finds it there.
 func (u *Updater) unpack(ctx context.Context, path string, length int64, c *command) error {
 	file, err := openArchive(path, length)
 	if err != nil {
@@ -88,6 +89,11 @@ func (u *Updater) unpack(ctx context.Context, path string, length int64, c *comm
 	}
 	defer file.Close()
 	f := untilDone{ctx, file}
+	u.unpacking.Lock()
+	defer u.unpacking.Unlock()
+	if u.whole(c) == nil {
+		return nil
+	}
 	fresh := u.contentPath(freshPrefix + c.Digest)
 	if err := u.disk.remove("what was half unpacked", fresh); err != nil {
 		return err

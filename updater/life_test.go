@@ -2,6 +2,7 @@ package updater
 
 import (
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -316,6 +317,27 @@ func TestRefusedPicturesAreBounded(t *testing.T) {
 			t.Errorf("pictures of %d bundles are kept", n)
 		}
 	})
+}
+
+// TestLocalTwiceAtOnce: a person who clicks twice.
+func TestLocalTwiceAtOnce(t *testing.T) {
+	for range 10 {
+		in(t, func(t *testing.T, d *device) {
+			want := d.repo.publish(t, "caps", "1", "good")
+			d.start()
+			twice := make(chan error, 2)
+			for range cap(twice) {
+				go func() { twice <- d.u.Local(t.Context(), d.repo.dir) }()
+			}
+			if err := errors.Join(<-twice, <-twice); err != nil {
+				t.Error(err)
+			}
+			d.wait("it", func() bool { return d.next().Phase == Committed })
+			if d.runs() != want {
+				t.Errorf("runs %q", d.runs())
+			}
+		})
+	}
 }
 
 func TestLocal(t *testing.T) {

@@ -141,12 +141,13 @@ type Updater struct {
 	save   sync.Mutex // serialises writes of device
 	file   copies     // of device, under save
 
-	heavy    chan struct{} // holds one: only one bundle is loaded and gated at a time
-	fetch    chan struct{} // wake-ups of the goroutines of Run
-	mail     chan struct{}
-	tell     chan struct{}
-	metadata sync.Mutex // one refresh and search at a time
-	garbage  sync.Mutex // nothing is pinned while garbage is collected
+	heavy     chan struct{} // holds one: only one bundle is loaded and gated at a time
+	fetch     chan struct{} // wake-ups of the goroutines of Run
+	mail      chan struct{}
+	tell      chan struct{}
+	metadata  sync.Mutex // one refresh and search at a time
+	garbage   sync.Mutex // nothing is pinned while garbage is collected
+	unpacking sync.Mutex // one bundle at a time
 
 	mu       sync.Mutex // protects what follows
 	inbox    map[string]*wire.Command

@@ -243,7 +243,7 @@ func (u *updates) bootStation(ctx context.Context, id string) error {
 		if !ok || dir == "" && u.plant.stations[id].config.Model == "" {
 			return nil // the station's status says why
 		}
-		c, err := u.plant.load(ctx, id, dir, digest)
+		c, err := u.load(ctx, id, dir, digest)
 		var refused *updater.Refused
 		if errors.As(err, &refused) && u.now().Unusable(ctx, id, refused) {
 			continue
@@ -260,6 +260,16 @@ func (u *updates) bootStation(ctx context.Context, id string) error {
 		}
 	}
 	return nil
+}
+
+// bootTime is how long a model may take to load at the start: those of
+// accelerators take minutes to build.
+const bootTime = 15 * time.Minute
+
+func (u *updates) load(ctx context.Context, id, dir, digest string) (*candidate, error) {
+	ctx, cancel := context.WithTimeout(ctx, bootTime)
+	defer cancel()
+	return u.plant.load(ctx, id, dir, digest)
 }
 
 // enrolled hears of the device's identity and its connection.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -89,5 +90,8 @@ func (u *updates) picture(name string) ([]byte, bool) {
 func (u *updates) approve(station string) error { return u.now().Approve(station) }
 
 func (u *updates) install(ctx context.Context, folder string) error {
+	if !filepath.IsAbs(folder) {
+		return fmt.Errorf("update from %s: give the folder's whole path, beginning with /", folder)
+	}
 	return u.now().Local(ctx, folder)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -315,6 +316,39 @@ func TestRefusedPicturesAreBounded(t *testing.T) {
 		}
 		if n := len(must(os.ReadDir(filepath.Join(d.dir, refusedDir)))(t)); n != keepRefused {
 			t.Errorf("pictures of %d bundles are kept", n)
+		}
+	})
+}
+
+// TestDiskFailsDuringProbation: that it serves can't be written down, and it
+// misbehaves. It is watched all the same.
+func TestDiskFailsDuringProbation(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "good")
+		two := d.repo.publish(t, "caps", "2", "slow")
+		serves := func() (digest string) {
+			d.plant.set(func() { digest = d.plant.serves["one"].digest })
+			return digest
+		}
+		d.step = func(p string) error {
+			if strings.HasPrefix(p, "before write station") && serves() == two {
+				return syscall.EIO
+			}
+			return nil
+		}
+		d.start()
+		d.until(d.install("r1", "1", one), Committed)
+		c := d.install("r2", "2", two)
+		d.wait("the switch", func() bool { return serves() == two })
+		began := time.Now()
+		d.wait("what ran before", func() bool { return serves() == one })
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("it misbehaved for %v", took)
+		}
+		d.until(c, RolledBack)
+		d.restart()
+		if d.runs() != one {
+			t.Errorf("runs %q", d.runs())
 		}
 	})
 }

@@ -73,7 +73,11 @@ func (u *Updater) turn(ctx context.Context, s *station) (time.Duration, error) {
 		return left, nil
 	}
 	if err := u.flush(s); err != nil {
-		return 0, err
+		if s.rec.Load().Phase != Probation {
+			return 0, err
+		}
+		s.wait(u, Storage, err.Error())
+		return u.watchOver(ctx, s) // what serves may misbehave whether or not that is on disk
 	}
 	if err := u.follow(ctx, s); err != nil {
 		return 0, err

@@ -45,6 +45,9 @@ type Engine struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache // nil without one
 
+	sharing sync.Mutex // protects shared and its modules' users; held while one is compiled
+	shared  map[[sha256.Size]byte]*Module
+
 	mu       sync.Mutex // protects what follows
 	plain    wazero.Runtime
 	cacheErr error
@@ -53,7 +56,7 @@ type Engine struct {
 // NewEngine makes an engine. A cache folder that can't be used is no error:
 // modules are then compiled anew, and CacheError says why.
 func NewEngine(ctx context.Context, cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg, limit: cfg.TimeLimit}
+	e := &Engine{cfg: cfg, limit: cfg.TimeLimit, shared: map[[sha256.Size]byte]*Module{}}
 	if e.limit <= 0 {
 		e.limit = DefaultTimeLimit
 	}
@@ -110,21 +113,21 @@ func (e *Engine) CacheError() error {
 }
 
 // Load makes the rule that the specification names: the standard one, or the
-// module in its file.
+// module in its file. Rules of the same module share its code and instances.
 func (e *Engine) Load(ctx context.Context, s Spec) (*Rule, error) {
 	wasm, err := s.read()
 	if err != nil {
 		return nil, err
 	}
-	m, err := e.Compile(ctx, s.Module, wasm)
+	m, err := e.share(ctx, s.Module, wasm)
 	if err != nil {
 		return nil, err
 	}
 	r, err := m.Rule(ctx, s.Params)
 	if err != nil {
-		return nil, errors.Join(err, m.Close(ctx))
+		return nil, errors.Join(err, e.leave(ctx, m))
 	}
-	r.name = s.String()
+	r.name, r.engine = s.String(), e
 	return r, nil
 }
 

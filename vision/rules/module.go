@@ -27,6 +27,7 @@ type Module struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	keep     int // idle instances kept at most
+	users    int // rules that share it; protected by Engine.sharing
 
 	mu   sync.Mutex // protects idle
 	idle []*instance

@@ -19,6 +19,7 @@ type Rule struct {
 	module *Module
 	params string
 	name   string
+	engine *Engine // that shares the module, nil for one of Module.Rule and after Close
 
 	mu    sync.Mutex // protects stats
 	stats Stats
@@ -37,10 +38,6 @@ func (r *Rule) Name() string { return r.name }
 
 // Digest is its module's, see Module.Digest.
 func (r *Rule) Digest() string { return r.module.digest }
-
-// Close frees what Engine.Load made for the rule: its module, which has no other
-// rules. It fails from then on; its name, digest and counts stay.
-func (r *Rule) Close(ctx context.Context) error { return r.module.Close(ctx) }
 
 // Stats is a copy of the counts so far.
 func (r *Rule) Stats() Stats {

@@ -105,8 +105,9 @@ func (u *Updater) bringOne(ctx context.Context, c *command) {
 	u.mu.Lock()
 	u.running = &fetching{c.Bundle, stop}
 	u.mu.Unlock()
-	defer u.pin(c.Digest)()
+	unpin := u.pin(c.Digest)
 	err := u.fetchOne(ctx, c)
+	unpin()
 	u.mu.Lock()
 	u.running = nil
 	if err == nil {
@@ -115,6 +116,9 @@ func (u *Updater) bringOne(ctx context.Context, c *command) {
 	u.mu.Unlock()
 	if err != nil && ctx.Err() == nil { // else the program ends, or another command came
 		u.unfetched(c, err)
+	}
+	if err != nil && len(u.wanting(c)) == 0 { // it was taken back while it was kept
+		u.collect()
 	}
 }
 

@@ -258,16 +258,16 @@ func FuzzAnswers(f *testing.F) {
 		p.Heard(one)
 		r := &request{
 			p: p, what: "x", name: func(*wire.Get) {}, piece: PieceSize, size: w.Length, most: w.Length,
-			have: pt.have, put: pt.put, window: 4, inHand: -1, doubt: map[int]time.Duration{},
+			have: pt.have, put: pt.put, took: pt.took, window: 4, doubt: map[int]time.Duration{},
 		}
 		m := &memory{have: newSet(4)}
-		open := &request{p: p, what: "x", name: func(*wire.Get) {}, piece: PieceSize, most: 3 * PieceSize, have: m.have, put: m.put, window: 4, inHand: -1, doubt: map[int]time.Duration{}}
+		open := &request{p: p, what: "x", name: func(*wire.Get) {}, piece: PieceSize, most: 3 * PieceSize, have: m.have, put: m.put, took: m.took, window: 4, doubt: map[int]time.Duration{}}
 		for range 3 {
 			for _, raw := range [][]byte{one, two} {
 				for _, r := range []*request{r, open} {
 					if piece, _ := r.take(raw, time.Now()); piece != nil {
 						r.question()
-						_ = r.keep(piece)
+						_ = r.keep(r.try(piece))
 					}
 					r.question()
 				}

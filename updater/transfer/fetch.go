@@ -147,7 +147,7 @@ func (p *Puller) Metadata(ctx context.Context, name string, most int64) ([]byte,
 	for range metadataTries { // one that is replaced meanwhile changes its size
 		m := &memory{}
 		r := &request{
-			p: p, what: name, piece: PieceSize, most: most, have: newSet(int(most/PieceSize) + 1), put: m.put,
+			p: p, what: name, piece: PieceSize, most: most, have: newSet(int(most/PieceSize) + 1), put: m.put, took: m.took,
 			name: func(g *wire.Get) { g.File = &wire.Get_Metadata{Metadata: name} },
 		}
 		m.have = r.have
@@ -172,6 +172,10 @@ func (m *memory) put(index int, data []byte) error {
 		m.pieces = append(m.pieces, nil)
 	}
 	m.pieces[index] = data
+	return nil
+}
+
+func (m *memory) took(index int) error {
 	m.have.add(index)
 	return nil
 }
@@ -191,7 +195,7 @@ func (a asking) list(ctx context.Context, w *Want) ([]byte, error) {
 	m, size := &memory{}, int64(w.count())*sumBytes
 	r := &request{
 		p: a.p, what: "the list of its pieces", piece: PieceSize, size: size, most: size,
-		have: newSet(int((size-1)/PieceSize) + 1), put: m.put,
+		have: newSet(int((size-1)/PieceSize) + 1), put: m.put, took: m.took,
 		name: func(g *wire.Get) { g.File = &wire.Get_Pieces{Pieces: w.Digest[:]} },
 	}
 	m.have = r.have
@@ -204,7 +208,7 @@ func (a asking) list(ctx context.Context, w *Want) ([]byte, error) {
 func (a asking) supply(ctx context.Context, pt *part) error {
 	r := &request{
 		p: a.p, what: "its pieces", piece: pt.want.Piece, size: pt.want.Length, most: pt.want.Length,
-		have: pt.have, put: pt.put,
+		have: pt.have, put: pt.put, took: pt.took,
 		name: func(g *wire.Get) { g.File = &wire.Get_Target{Target: pt.want.Digest[:]} },
 	}
 	return r.run(ctx)

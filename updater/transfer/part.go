@@ -22,7 +22,7 @@ const (
 
 // flushEvery is how many bytes are given to the disk at once, so that a power
 // cut takes little of what there is.
-const flushEvery = 4 << 20
+const flushEvery = 16 << 20
 
 // part is a bundle on its way. Nothing that its files say is believed: a piece
 // counts once its hash is the signed one, so no write needs to be on the disk
@@ -161,23 +161,29 @@ func (pt *part) good(i int, b []byte) bool {
 	return bytes.Equal(sum[:], pt.sums[i*sumBytes:(i+1)*sumBytes])
 }
 
-// put writes a piece that is what is signed.
+// put writes a piece that is what is signed. It may run beside took.
 func (pt *part) put(i int, b []byte) error {
 	if len(b) != pt.want.size(i) || !pt.good(i, b) {
 		return fmt.Errorf("piece %d is %w", i, errWrong)
 	}
 	if _, err := pt.data.WriteAt(b, int64(i)*int64(pt.want.Piece)); err != nil {
 		if free, _ := available(pt.data); full(err) { // 0 where even that can't be told
-			return &NoRoom{Need: pt.want.Length - pt.done, Have: free}
+			return &NoRoom{Need: pt.want.Length, Have: free}
 		}
 		return fmt.Errorf("keep a piece: %w", err)
 	}
+	return nil
+}
+
+// took marks a piece that was put.
+func (pt *part) took(i int) error {
+	n := int64(pt.want.size(i))
 	pt.have.add(i)
 	if err := pt.mark(i); err != nil {
 		return err
 	}
-	pt.done += int64(len(b))
-	if pt.unflushed += int64(len(b)); pt.unflushed >= flushEvery {
+	pt.done += n
+	if pt.unflushed += n; pt.unflushed >= flushEvery {
 		pt.unflushed = 0
 		// Only begins to write, and not all systems know it: nothing rests on it.
 		_ = unix.SyncFileRange(int(pt.data.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)

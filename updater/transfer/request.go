@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sightline-edge/sightline/sync/wire"
@@ -22,7 +23,6 @@ const (
 	// The window grows while answers come sooner than quick, and shrinks when
 	// they come later than late: acknowledgements of results wait behind them.
 	quick = 500 * time.Millisecond
-	near  = 20 * time.Millisecond // sooner than that, two are asked for at once
 	late  = time.Second
 
 	firstPatience = 5 * time.Second // before any answer told how long one takes
@@ -47,11 +47,12 @@ type request struct {
 	size  int64 // of the file; 0 until the first answer tells
 	most  int64 // that size may be
 	have  *set
-	put   func(index int, data []byte) error // keeps the piece and marks it in have
+	put   func(index int, data []byte) error // checks and writes the piece, beside all else
+	took  func(index int) error              // marks it in have, once it is put
 
 	tid     uint32
 	session uint64
-	inHand  int        // the piece that has come and isn't put yet; -1 for none
+	inHand  []int      // pieces that have come and aren't put yet, at most mostWindow
 	asked   []question // under way, in this order
 	given   []question // given up, and not come since
 
@@ -80,7 +81,9 @@ type question struct {
 func (r *request) run(ctx context.Context) error {
 	tid, in, done := r.p.listen()
 	defer done()
-	r.tid, r.window, r.inHand, r.doubt = tid, 1, -1, map[int]time.Duration{}
+	r.tid, r.window, r.doubt = tid, 1, map[int]time.Duration{}
+	come, put, end := r.putter()
+	defer end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !r.whole() {
@@ -93,23 +96,55 @@ func (r *request) run(ctx context.Context) error {
 			next = r.step(link, time.Now())
 		}
 		timer.Reset(time.Until(next))
+		answers := in
+		if len(r.inHand) == mostWindow {
+			answers = nil
+		}
+		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
-		case b := <-in:
-			piece, err := r.take(b, time.Now())
-			if piece != nil {
-				r.step(link, time.Now()) // the next one comes meanwhile
-				err = r.keep(piece)
+		case b := <-answers:
+			var piece *wire.Block
+			if piece, err = r.take(b, time.Now()); piece != nil {
+				come <- piece // it has room; the next piece is asked for meanwhile
 			}
-			if err != nil {
-				return fmt.Errorf("fetch %s: %w", r.what, err)
-			}
+		case t := <-put:
+			err = r.keep(t)
 		case <-timer.C:
+		}
+		if err != nil {
+			return fmt.Errorf("fetch %s: %w", r.what, err)
 		}
 	}
 	return nil
+}
+
+// tried is a piece that was put, or couldn't be.
+type tried struct {
+	*wire.Block
+	err error
+}
+
+// putter puts pieces on a goroutine of its own, so that hashing one doesn't hold
+// up the next: at 64 KiB it takes as long as a quick link. end waits for it.
+func (r *request) putter() (come chan<- *wire.Block, put <-chan tried, end func()) {
+	in, out := make(chan *wire.Block, mostWindow), make(chan tried, mostWindow)
+	var g sync.WaitGroup
+	g.Go(func() {
+		for b := range in {
+			out <- r.try(b)
+		}
+	})
+	return in, out, func() {
+		close(in)
+		g.Wait()
+	}
+}
+
+func (r *request) try(b *wire.Block) tried {
+	return tried{b, r.put(int(b.GetIndex()), b.GetData())}
 }
 
 // whole reports whether all pieces are there.
@@ -129,7 +164,7 @@ func (r *request) step(link Link, now time.Time) (next time.Time) {
 			r.backoff++
 		}
 	}
-	for r.window-len(r.asked) >= r.atOnce() {
+	for len(r.asked) < r.window {
 		get, indexes := r.question()
 		if get == nil {
 			break
@@ -156,15 +191,6 @@ func (r *request) step(link Link, now time.Time) (next time.Time) {
 	return r.deadline()
 }
 
-// atOnce is for how many pieces there has to be room before the next question.
-// Where answers come at once, questions cost more than what they wait for.
-func (r *request) atOnce() int {
-	if r.window == mostWindow && r.rtt > 0 && r.rtt < near {
-		return 2
-	}
-	return 1
-}
-
 // question is about the next pieces that are missing and not under way, as many as the
 // window has room for and one message can name; nil if there are none.
 func (r *request) question() (*wire.Get, []int) {
@@ -173,7 +199,7 @@ func (r *request) question() (*wire.Get, []int) {
 	r.name(get)
 	var indexes []int
 	for i := r.have.missing(0, r.pieces()); i >= 0 && len(indexes) < free; i = r.have.missing(i+1, r.pieces()) {
-		if i == r.inHand || r.under(i) >= 0 {
+		if slices.Contains(r.inHand, i) || r.under(i) >= 0 {
 			continue
 		}
 		if len(indexes) == 0 {
@@ -253,7 +279,7 @@ func (r *request) take(payload []byte, now time.Time) (piece *wire.Block, err er
 	if index >= r.pieces() {
 		return nil, r.unwanted(len(b.GetData()))
 	}
-	if r.have.has(index) {
+	if r.have.has(index) || slices.Contains(r.inHand, index) {
 		r.moved = now
 		if rtt, ok := r.doubt[index]; ok { // so the one before answered the first question, and the link is that slow
 			r.rtt = max(r.rtt, min(rtt, mostPatience))
@@ -265,23 +291,22 @@ func (r *request) take(payload []byte, now time.Time) (piece *wire.Block, err er
 		return nil, r.bad(index, fmt.Errorf("piece %d has %d bytes, expected %d", index, len(b.GetData()), r.length(index)))
 	}
 	r.arrived(index, now)
-	r.inHand = index
+	r.inHand = append(r.inHand, index)
 	return b, nil
 }
 
-// keep puts the piece in hand where it belongs.
-func (r *request) keep(b *wire.Block) error {
-	err := r.put(r.inHand, b.GetData())
-	index := r.inHand
-	r.inHand = -1
+// keep marks a piece that was put.
+func (r *request) keep(t tried) error {
+	index := int(t.GetIndex())
+	r.inHand = slices.DeleteFunc(r.inHand, func(i int) bool { return i == index })
 	switch {
-	case errors.Is(err, errWrong):
-		return r.bad(index, err)
-	case err != nil:
-		return err
+	case errors.Is(t.err, errWrong):
+		return r.bad(index, t.err)
+	case t.err != nil:
+		return t.err
 	}
-	r.p.count(func(s *Stats) { s.Bytes += uint64(len(b.GetData())) })
-	return nil
+	r.p.count(func(s *Stats) { s.Bytes += uint64(len(t.GetData())) })
+	return r.took(index)
 }
 
 // length is how many bytes a piece has.

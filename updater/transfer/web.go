@@ -94,7 +94,11 @@ func (w *web) run(ctx context.Context, pt *part, wrong *int) (kept int, err erro
 		if _, err := io.ReadFull(body, b); err != nil {
 			return kept, later(err)
 		}
-		switch err := pt.put(i, b); {
+		err := pt.put(i, b)
+		if err == nil {
+			err = pt.took(i)
+		}
+		switch {
 		case errors.Is(err, errWrong):
 			w.p.count(func(s *Stats) { s.Wrong++ })
 			if *wrong++; *wrong > mostWrong {

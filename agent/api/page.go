@@ -296,7 +296,7 @@ func viewWarning(w health.Raised, station string) needView {
 		v.Mark = "warn"
 	}
 	if v.Subject == station || v.Subject == "" {
-		v.Subject, v.Text = "", sentence(v.Text)
+		v.Subject, v.Text = "", web.Sentence(v.Text)
 	}
 	return v
 }

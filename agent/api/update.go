@@ -159,7 +159,7 @@ func (s *Server) approveForm(w http.ResponseWriter, r *http.Request) {
 		if errors.As(err, &status) {
 			code = status.GetStatus()
 		}
-		s.message(w, code, "Nothing was switched", sentence(err.Error())+".")
+		s.message(w, code, "Nothing was switched", web.Sentence(err.Error())+".")
 		return
 	}
 	http.Redirect(w, r, "/stations/"+id+"#update", http.StatusSeeOther)

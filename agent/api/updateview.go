@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 // updateView is how a station is with its bundle, as a page shows it.
@@ -156,7 +158,7 @@ func (f *Failure) view(bundle string) *failureView {
 	if name == "" {
 		name = "A bundle for " + bundle
 	}
-	v := &failureView{Words: name + " was refused", Text: sentence(f.Text), At: f.At}
+	v := &failureView{Words: name + " was refused", Text: web.Sentence(f.Text), At: f.At}
 	if f.Phase == RolledBack {
 		v.Words = name + " was rolled back"
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/internal/web"
@@ -77,7 +75,7 @@ func (v *stationView) say(raised []health.Raised) {
 		}
 		switch {
 		case w.Severity == health.Error:
-			v.Class, v.Mark, v.Why = "bad", "bad", sentence(w.Text)
+			v.Class, v.Mark, v.Why = "bad", "bad", web.Sentence(w.Text)
 		case w.Severity == health.Warn:
 			v.Class, v.Mark = "warn", "warn"
 		}
@@ -157,10 +155,4 @@ func milliseconds(ms float64) string {
 		return fmt.Sprintf("%.1f", ms)
 	}
 	return fmt.Sprintf("%.0f", ms)
-}
-
-// sentence begins with a capital letter.
-func sentence(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	return string(unicode.ToUpper(r)) + s[n:]
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/auth"
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 const (
@@ -150,7 +151,7 @@ func (s *Server) loginAgain(w http.ResponseWriter, data loginData, err error) {
 	if wait != "" {
 		w.Header().Set("Retry-After", wait)
 	}
-	data.Error = sentence(text) + "."
+	data.Error = web.Sentence(text) + "."
 	s.render(w, status, "login", data)
 }
 

@@ -74,7 +74,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request, status int, hea
 func (s *Server) fault(w http.ResponseWriter, r *http.Request, err error) {
 	var status huma.StatusError
 	if errors.As(err, &status) && status.GetStatus() == http.StatusNotFound {
-		s.message(w, r, http.StatusNotFound, "There is no such thing", sentence(status.Error())+".")
+		s.message(w, r, http.StatusNotFound, "There is no such thing", web.Sentence(status.Error())+".")
 		return
 	}
 	s.message(w, r, http.StatusServiceUnavailable, "The fleet's store doesn't answer now",

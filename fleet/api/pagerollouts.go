@@ -266,7 +266,7 @@ func (s *Server) rolloutForm(w http.ResponseWriter, r *http.Request) {
 	var status huma.StatusError
 	switch {
 	case errors.As(err, &status) && status.GetStatus() == http.StatusConflict:
-		s.message(w, r, http.StatusConflict, "That can't be done now", sentence(status.Error())+".")
+		s.message(w, r, http.StatusConflict, "That can't be done now", web.Sentence(status.Error())+".")
 	case err != nil:
 		s.fault(w, r, err)
 	default:

@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/health"
@@ -112,7 +110,7 @@ func (v *deviceView) say(now time.Time) {
 			v.More++
 			continue
 		}
-		v.About, v.Reason, v.Do = w.Subject, sentence(w.Text), w.Do
+		v.About, v.Reason, v.Do = w.Subject, web.Sentence(w.Text), w.Do
 		if w.Subject != "" {
 			v.Reason = w.Text
 		}
@@ -251,7 +249,7 @@ func viewWarnings(all []health.Raised) []needView {
 			v.Mark = "warn"
 		}
 		if v.Subject == "" {
-			v.Text = sentence(v.Text)
+			v.Text = web.Sentence(v.Text)
 		}
 		list = append(list, v)
 	}
@@ -318,13 +316,4 @@ func share(v *float32, word string) string {
 		return ""
 	}
 	return fmt.Sprintf("%.0f %% %s", *v*100, word)
-}
-
-// sentence begins with a capital letter.
-func sentence(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	if n == 0 {
-		return s
-	}
-	return string(unicode.ToUpper(r)) + s[n:]
 }

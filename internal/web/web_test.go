@@ -145,3 +145,13 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+func TestSentence(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "état": "État", "no picture for 4 s": "No picture for 4 s", "golden/a.jpg: score": "golden/a.jpg: score", "it is at a/b": "It is at a/b",
+	} {
+		if got := Sentence(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Age is a span as people say it: 0 s, 59 s, 2 min, 3 h, 4 d. One below zero
@@ -114,4 +116,15 @@ func Size(bytes uint64) string {
 		return fmt.Sprintf("%.1f %s", v, unit)
 	}
 	return fmt.Sprintf("%.0f %s", v, unit)
+}
+
+// Sentence is the text with a capital letter at its beginning, but for one that
+// begins with a path.
+func Sentence(text string) string {
+	first, _, _ := strings.Cut(text, " ")
+	r, n := utf8.DecodeRuneInString(text)
+	if n == 0 || strings.Contains(first, "/") {
+		return text
+	}
+	return string(unicode.ToUpper(r)) + text[n:]
 }

@@ -61,7 +61,9 @@ func browser(t testing.TB) tab {
 		case *cdpruntime.EventExceptionThrown:
 			list = append(list, fmt.Sprintf("%s %+v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception))
 		case *log.EventEntryAdded:
-			if e.Entry.Level == "error" && !strings.Contains(e.Entry.Text, "net::ERR_") {
+			// A fleet that goes, or is gone, is what pages have to bear: they say so.
+			gone := strings.Contains(e.Entry.Text, "net::ERR_") || strings.Contains(e.Entry.Text, "status of 503")
+			if e.Entry.Level == "error" && !gone {
 				list = append(list, e.Entry.Text+" "+e.Entry.URL)
 			}
 		}

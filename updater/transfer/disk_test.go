@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sightline-edge/sightline/sync/wire"
+	"github.com/sightline-edge/sightline/updater/bundle"
 )
 
 // half fetches until half of the bundle is there, and gives the path of its
@@ -208,6 +209,34 @@ func TestRoomIsTakenFirst(t *testing.T) {
 		}
 	})
 	if err != nil || !filled {
+		t.Error(err)
+	}
+}
+
+// TestDiskFillsUp: although the room was taken, as where a file system copies
+// what is written; what is told to be needed is what remains.
+func TestDiskFillsUp(t *testing.T) {
+	b, w := made(t, 3*mega)
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pt, err := openPart(t.TempDir(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pt.sums, err = bundle.Pieces(bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(pt.put(0, b[:PieceSize]), pt.took(0), pt.data.Close()); err != nil {
+		t.Fatal(err)
+	}
+	pt.data = full
+	var no *NoRoom
+	if err := pt.put(1, b[PieceSize:2*PieceSize]); !errors.As(err, &no) || no.Need != w.Length-PieceSize {
+		t.Errorf("%v, %+v; %d bytes remain", err, no, w.Length-PieceSize)
+	}
+	if err := pt.close(); err != nil {
 		t.Error(err)
 	}
 }

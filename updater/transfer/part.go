@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,7 @@ type part struct {
 	data, bitmap *os.File
 	sums         []byte // nil until they are known
 	have         *set
-	done         int64 // bytes of have
+	done         atomic.Int64 // bytes of have; put reads it beside took
 	unflushed    int64
 }
 
@@ -133,7 +134,7 @@ func readFile(path string, size int64) ([]byte, error) {
 // verify keeps of the pieces that are marked those that are what is signed.
 func (pt *part) verify(ctx context.Context) error {
 	buf := make([]byte, pt.want.Piece)
-	pt.done = 0
+	pt.done.Store(0)
 	for i := range pt.want.count() {
 		if !pt.have.has(i) {
 			continue
@@ -150,9 +151,9 @@ func (pt *part) verify(ctx context.Context) error {
 			}
 			continue
 		}
-		pt.done += int64(len(b))
+		pt.done.Add(int64(len(b)))
 	}
-	pt.progress(pt.done, pt.want.Length)
+	pt.progress(pt.done.Load(), pt.want.Length)
 	return nil
 }
 
@@ -168,7 +169,7 @@ func (pt *part) put(i int, b []byte) error {
 	}
 	if _, err := pt.data.WriteAt(b, int64(i)*int64(pt.want.Piece)); err != nil {
 		if free, _ := available(pt.data); full(err) { // 0 where even that can't be told
-			return &NoRoom{Need: pt.want.Length, Have: free}
+			return &NoRoom{Need: pt.want.Length - pt.done.Load(), Have: free}
 		}
 		return fmt.Errorf("keep a piece: %w", err)
 	}
@@ -182,13 +183,13 @@ func (pt *part) took(i int) error {
 	if err := pt.mark(i); err != nil {
 		return err
 	}
-	pt.done += n
+	pt.done.Add(n)
 	if pt.unflushed += n; pt.unflushed >= flushEvery {
 		pt.unflushed = 0
 		// Only begins to write, and not all systems know it: nothing rests on it.
 		_ = unix.SyncFileRange(int(pt.data.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 	}
-	pt.progress(pt.done, pt.want.Length)
+	pt.progress(pt.done.Load(), pt.want.Length)
 	return nil
 }
 

@@ -28,8 +28,9 @@ var (
 	ErrRefused = errors.New("the fleet doesn't take the request")
 )
 
-// NoRoom is the error of a transfer for which the disk has no room. Nothing
-// was fetched.
+// NoRoom is the error of a transfer for which the disk has no room. It is told
+// before anything is fetched, or where the disk fills up all the same; Need is
+// what remains to be written then.
 type NoRoom struct{ Need, Have int64 } // bytes
 
 func (e *NoRoom) Error() string {

@@ -18,6 +18,7 @@ import (
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/mirror"
+	"github.com/sightline-edge/sightline/updater/transfer"
 	"github.com/sightline-edge/sightline/updater/trust"
 )
 
@@ -234,7 +235,7 @@ func (o *trustOptions) open(ctx context.Context, from string) (io.ReadCloser, er
 	if err != nil {
 		return nil, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := transfer.Do(http.DefaultClient, r)
 	if err != nil {
 		return nil, err
 	}

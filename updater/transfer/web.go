@@ -14,6 +14,9 @@ import (
 // stall is how long an HTTP answer may stand still.
 const stall = 15 * time.Second
 
+// ErrStill is the error of an answer that stands still.
+var ErrStill = fmt.Errorf("the server sends nothing for %s", stall)
+
 // web is the supplier over HTTP, with ranges of bytes.
 type web struct {
 	p      *Puller
@@ -123,26 +126,21 @@ func later(err error) error {
 
 // open gets the bytes from from to before to of a file that has size bytes.
 func (w *web) open(ctx context.Context, what string, want *Want, from, to, size int64) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancel(ctx)
 	url := w.base + "/v1/updates/" + what + "/" + want.name()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		cancel()
 		return nil, err
 	}
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
 	req.Header.Set("Accept-Encoding", "identity")
-	s := &slow{cancel: cancel, timer: time.AfterFunc(stall, cancel)}
-	res, err := w.client.Do(req)
+	res, err := Do(w.client, req)
 	if err != nil {
-		s.stop()
 		return nil, later(err)
 	}
-	s.ReadCloser = res.Body
 	if err := accept(res, from, to, size); err != nil {
-		return nil, errors.Join(fmt.Errorf("GET %s: %w", url, err), s.Close())
+		return nil, errors.Join(fmt.Errorf("GET %s: %w", url, err), res.Body.Close())
 	}
-	return s, nil
+	return res.Body, nil
 }
 
 // accept checks an answer's status and which bytes it has.
@@ -175,22 +173,48 @@ func accept(res *http.Response, from, to, size int64) error {
 	return fmt.Errorf("%w: it says %s", ErrRefused, res.Status)
 }
 
+// Do sends a request as the client does, for an answer of any length: it is
+// given up where it stands still for 15 s, with ErrStill.
+func Do(client *http.Client, req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	s := &slow{ctx: ctx, cancel: cancel, timer: time.AfterFunc(stall, func() { cancel(ErrStill) })}
+	res, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		s.stop()
+		return nil, s.why(err)
+	}
+	s.ReadCloser, res.Body = res.Body, s
+	return res, nil
+}
+
 // slow is an answer's body that is given up when it stands still.
 type slow struct {
 	io.ReadCloser
-	cancel context.CancelFunc
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 	timer  *time.Timer
 }
 
 func (s *slow) Read(b []byte) (int, error) {
 	n, err := s.ReadCloser.Read(b)
 	s.timer.Reset(stall)
+	if err != nil && err != io.EOF {
+		err = s.why(err)
+	}
 	return n, err
+}
+
+// why is the error of a request that err ended.
+func (s *slow) why(err error) error {
+	if errors.Is(context.Cause(s.ctx), ErrStill) {
+		return ErrStill
+	}
+	return err
 }
 
 func (s *slow) stop() {
 	s.timer.Stop()
-	s.cancel()
+	s.cancel(nil)
 }
 
 func (s *slow) Close() error {

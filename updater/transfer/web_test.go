@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -170,6 +171,45 @@ func still() func(http.ResponseWriter, *http.Request) bool {
 	}
 }
 
+// mute never answers the first request.
+func mute() func(http.ResponseWriter, *http.Request) bool {
+	asked := false
+	return func(_ http.ResponseWriter, r *http.Request) bool {
+		if asked {
+			return false
+		}
+		asked = true
+		<-r.Context().Done()
+		return true
+	}
+}
+
+// TestHTTPStandsStill: whoever asks by itself is told so, before an answer and
+// in it.
+func TestHTTPStandsStill(t *testing.T) {
+	for _, before := range []func(http.ResponseWriter, *http.Request) bool{mute(), still()} {
+		synctest.Test(t, func(t *testing.T) {
+			b, _ := made(t, mega)
+			s := newSite(t, b)
+			s.before = before
+			client := inBubble(t, s)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://fleet/v1/updates/targets/x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			res, err := Do(client, req)
+			if err == nil {
+				_, err = io.ReadAll(res.Body)
+				_ = res.Body.Close()
+			}
+			if took := time.Since(began); !errors.Is(err, ErrStill) || took != stall {
+				t.Errorf("%v after %s", err, took)
+			}
+		})
+	}
+}
+
 // TestHTTPAnswers: what is worth waiting for, and what isn't.
 func TestHTTPAnswers(t *testing.T) {
 	status := func(code int, times int) func(http.ResponseWriter, *http.Request) bool {
@@ -218,6 +258,7 @@ func TestHTTPAnswers(t *testing.T) {
 		}), ErrWrong},
 		{"wrong bytes", only("targets", func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, mega+1)) }), ErrWrong},
 		{"it stands still", still(), nil},
+		{"it says nothing", mute(), nil},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -126,7 +126,9 @@ func (l *local) post(ctx context.Context, path string, in any) error {
 		return fmt.Errorf("ask the agent at %s: %w", base, err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := http.DefaultClient.Do(r)
+	// An answer from elsewhere is none of the agent: it must not look like a success.
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.Do(r)
 	if err != nil {
 		return fmt.Errorf("ask the agent: %w: is it running, and is this its address (--config or --agent)?", err)
 	}

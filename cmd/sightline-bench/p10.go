@@ -29,22 +29,19 @@ func p10() Figure {
 		ID:   "P10",
 		What: "a 50 MB bundle to a device over MQTT ÷ the bare messages; results beside it; what is sent again after cuts",
 		Goal: "told",
-		Run: func(ctx context.Context, env *Env) (rows []Row, err error) {
-			r, err := openRig(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, r.close()) }()
-			c := &carry{live: &live{rig: r, parts: 300}, bytes: 50_000_000, cuts: 5}
-			if err := c.open(ctx); err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, c.slow.end()) }()
-			if rows, err = c.measure(ctx, env); err != nil {
-				return rows, err
-			}
-			more, err := switchRows(ctx, env)
-			return append(rows, more...), err
+		Run: func(ctx context.Context, env *Env) ([]Row, error) {
+			return withRig(ctx, func(r *rig) (rows []Row, err error) {
+				c := &carry{live: &live{rig: r, parts: 300}, bytes: 50_000_000, cuts: 5}
+				if err := c.open(ctx); err != nil {
+					return nil, err
+				}
+				defer func() { err = errors.Join(err, c.slow.end()) }()
+				if rows, err = c.measure(ctx, env); err != nil {
+					return rows, err
+				}
+				more, err := switchRows(ctx, env)
+				return append(rows, more...), err
+			})
 		},
 	}
 }

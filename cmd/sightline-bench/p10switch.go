@@ -35,25 +35,22 @@ const (
 
 // switchRows measures what a station loses while it switches between two signed
 // bundles again and again, by rollouts, against the same time without.
-func switchRows(ctx context.Context, env *Env) (rows []Row, err error) {
+func switchRows(ctx context.Context, env *Env) ([]Row, error) {
 	if err := needs(env.ORT, filepath.Join(env.Bin, "sightline-agent"), filepath.Join(env.Bin, "sightline")); err != nil {
 		return nil, err
 	}
-	r, err := openRig(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.close()) }()
-	s := &switching{rig: r, env: env, token: auth.NewSecret(auth.TokenPrefix)}
-	if err := s.publish(ctx); err != nil {
-		return nil, fmt.Errorf("publish two bundles: %w", err)
-	}
-	stop, err := s.start(ctx)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start a station: %w", err), stop())
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	return s.measure(ctx)
+	return withRig(ctx, func(r *rig) (rows []Row, err error) {
+		s := &switching{rig: r, env: env, token: auth.NewSecret(auth.TokenPrefix)}
+		if err := s.publish(ctx); err != nil {
+			return nil, fmt.Errorf("publish two bundles: %w", err)
+		}
+		stop, err := s.start(ctx)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("start a station: %w", err), stop())
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+		return s.measure(ctx)
+	})
 }
 
 // switching is a fleet with two bundles, and a real agent that follows them.

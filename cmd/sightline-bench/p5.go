@@ -29,24 +29,21 @@ func p5() Figure {
 		ID:   "P5",
 		What: "wire bytes an event with TLS, TCP and acknowledgements ÷ those of one QoS 1 message with its JSON object",
 		Goal: "told",
-		Run: func(ctx context.Context, env *Env) (rows []Row, err error) {
-			r, err := openRig(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, r.close()) }()
-			id, err := r.enroll(ctx, "device")
-			if err != nil {
-				return nil, err
-			}
-			for _, c := range []wireCase{{"P5/10", "<= 0.12", 10, 40}, {"P5/100", "<= 0.05", 100, 8}} {
-				row, err := c.measure(ctx, env, r, id)
+		Run: func(ctx context.Context, env *Env) ([]Row, error) {
+			return withRig(ctx, func(r *rig) (rows []Row, err error) {
+				id, err := r.enroll(ctx, "device")
 				if err != nil {
-					return rows, err
+					return nil, err
 				}
-				rows = append(rows, row)
-			}
-			return rows, nil
+				for _, c := range []wireCase{{"P5/10", "<= 0.12", 10, 40}, {"P5/100", "<= 0.05", 100, 8}} {
+					row, err := c.measure(ctx, env, r, id)
+					if err != nil {
+						return rows, err
+					}
+					rows = append(rows, row)
+				}
+				return rows, nil
+			})
 		},
 	}
 }

@@ -25,17 +25,14 @@ func p6() Figure {
 		ID:   "P6",
 		What: "a new result, from the device's journal to a reader of the fleet's events, p99 ms",
 		Goal: "told",
-		Run: func(ctx context.Context, env *Env) (rows []Row, err error) {
-			r, err := openRig(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, r.close()) }()
-			l := &live{rig: r, backlog: 100_000, parts: 120}
-			if err := l.open(ctx); err != nil {
-				return nil, err
-			}
-			return l.measure(ctx, env)
+		Run: func(ctx context.Context, env *Env) ([]Row, error) {
+			return withRig(ctx, func(r *rig) ([]Row, error) {
+				l := &live{rig: r, backlog: 100_000, parts: 120}
+				if err := l.open(ctx); err != nil {
+					return nil, err
+				}
+				return l.measure(ctx, env)
+			})
 		},
 	}
 }

@@ -57,6 +57,16 @@ func (t *tasks) end() error {
 	return t.group.Wait()
 }
 
+// withRig measures with a fleet of its own.
+func withRig(ctx context.Context, measure func(*rig) ([]Row, error)) (rows []Row, err error) {
+	r, err := openRig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	return measure(r)
+}
+
 func openRig(ctx context.Context) (*rig, error) {
 	dir, err := os.MkdirTemp("", "sightline-bench-")
 	if err != nil {

@@ -44,3 +44,44 @@ func TestAdoptedPartIsFollowedFromItsFirstFrame(t *testing.T) {
 		t.Errorf("what was adopted and never seen counts as %+v", p)
 	}
 }
+
+// TestPairIsWithTheNearest: of two parts that overlap each is paired with its
+// own, whichever comes first.
+func TestPairIsWithTheNearest(t *testing.T) {
+	first, second := New(Config{Roles: roles}), New(Config{Roles: roles})
+	near, far := det("part", 0.9, 100, 100, 50, 50), det("part", 0.9, 120, 100, 50, 50)
+	f := Frame{Seq: 1, Width: 2000, Height: height}
+	first.Update(f, []vision.Detection{near, far})
+	second.Update(f, []vision.Detection{far, near})
+	where := func(tr *Tracker) map[string]float32 {
+		at := map[string]float32{}
+		for _, k := range tr.tracks {
+			at[k.id] = k.shown.X
+		}
+		return at
+	}
+	mine, theirs, pairs := where(first), where(second), first.Pair(second, 1)
+	for other, own := range pairs {
+		if theirs[other] != mine[own] {
+			t.Errorf("the part at %v is paired with that at %v", theirs[other], mine[own])
+		}
+	}
+	if len(pairs) != 2 {
+		t.Errorf("the pairs are %v", pairs)
+	}
+}
+
+// TestAdoptedPartIsCalledWhatIsSeen: what it was called before the adoption has
+// no weight.
+func TestAdoptedPartIsCalledWhatIsSeen(t *testing.T) {
+	first, second := New(Config{Roles: roles}), New(Config{Roles: roles})
+	first.Update(Frame{Seq: 1, Width: 2000, Height: height}, []vision.Detection{det("part", 0.9, 100, 100, 50, 50)})
+	second.Adopt(first)
+	for _, tr := range second.tracks {
+		for label, weight := range tr.labels {
+			if weight != 0 {
+				t.Errorf("%s weighs %v before it is seen", label, weight)
+			}
+		}
+	}
+}

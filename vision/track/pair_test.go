@@ -48,26 +48,29 @@ func TestAdoptedPartIsFollowedFromItsFirstFrame(t *testing.T) {
 // TestPairIsWithTheNearest: of two parts that overlap each is paired with its
 // own, whichever comes first.
 func TestPairIsWithTheNearest(t *testing.T) {
-	first, second := New(Config{Roles: roles}), New(Config{Roles: roles})
-	near, far := det("part", 0.9, 100, 100, 50, 50), det("part", 0.9, 120, 100, 50, 50)
-	f := Frame{Seq: 1, Width: 2000, Height: height}
-	first.Update(f, []vision.Detection{near, far})
-	second.Update(f, []vision.Detection{far, near})
-	where := func(tr *Tracker) map[string]float32 {
-		at := map[string]float32{}
+	where := func(tr *Tracker, id string) float32 {
 		for _, k := range tr.tracks {
-			at[k.id] = k.shown.X
+			if k.id == id {
+				return k.shown.X
+			}
 		}
-		return at
+		return -1
 	}
-	mine, theirs, pairs := where(first), where(second), first.Pair(second, 1)
-	for other, own := range pairs {
-		if theirs[other] != mine[own] {
-			t.Errorf("the part at %v is paired with that at %v", theirs[other], mine[own])
+	near, far := det("part", 0.9, 100, 100, 50, 50), det("part", 0.9, 120, 100, 50, 50)
+	for _, order := range [][]vision.Detection{{near, far}, {far, near}} {
+		first, second := New(Config{Roles: roles}), New(Config{Roles: roles})
+		f := Frame{Seq: 1, Width: 2000, Height: height}
+		first.Update(f, []vision.Detection{near, far})
+		second.Update(f, order)
+		pairs := first.Pair(second, 1)
+		for other, own := range pairs {
+			if where(second, other) != where(first, own) {
+				t.Errorf("the part at %v is paired with that at %v", where(second, other), where(first, own))
+			}
 		}
-	}
-	if len(pairs) != 2 {
-		t.Errorf("the pairs are %v", pairs)
+		if len(pairs) != 2 {
+			t.Errorf("the pairs are %v", pairs)
+		}
 	}
 }
 

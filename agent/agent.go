@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"time"
 
@@ -39,6 +40,9 @@ type Config struct {
 	Approve        func(station string) error                     // an operator's OK for what a station waits with
 	Install        func(ctx context.Context, folder string) error // bundles from a folder of this device
 	RefusedPicture func(name string) ([]byte, bool)               // JPEG, by its name in api.Failure
+
+	// Golden records golden vectors for who asks; may be nil.
+	Golden func(ctx context.Context, archive io.Reader, pictures []string) ([]byte, error)
 }
 
 // Agent is one device: its stations, the workers they share, and the journal.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"io"
 
 	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/internal/health"
@@ -33,6 +34,14 @@ func (a *Agent) Install(ctx context.Context, folder string) error {
 		return api.ErrNoUpdates
 	}
 	return a.cfg.Install(ctx, folder)
+}
+
+// Golden records golden vectors (api.Source).
+func (a *Agent) Golden(ctx context.Context, archive io.Reader, pictures []string) ([]byte, error) {
+	if a.cfg.Golden == nil {
+		return nil, api.ErrNoGolden
+	}
+	return a.cfg.Golden(ctx, archive, pictures)
 }
 
 // RefusedPicture is a drawn picture of a refused bundle (api.Source).

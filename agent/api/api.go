@@ -64,7 +64,7 @@ func New(cfg Config) (*Server, error) {
 	s.addV1(mux)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.Handle("GET /metrics", s.metrics())
-	s.handler = web.Guard(web.Survive(ownPages(mux), s.log), cfg.Hosts...)
+	s.handler = web.KeepBody(web.Guard(web.Survive(ownPages(mux), s.log), cfg.Hosts...))
 	return s, nil
 }
 

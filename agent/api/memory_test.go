@@ -7,8 +7,10 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"io"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -267,6 +269,18 @@ func (m *memory) Install(_ context.Context, folder string) error {
 		m.installed = append(m.installed, folder)
 	}
 	return m.refusal
+}
+
+// Golden gives back what was sent.
+func (m *memory) Golden(_ context.Context, archive io.Reader, pictures []string) ([]byte, error) {
+	m.mu.Lock()
+	refusal := m.refusal
+	m.mu.Unlock()
+	if refusal != nil {
+		return nil, refusal
+	}
+	b, err := io.ReadAll(archive)
+	return append([]byte(strings.Join(pictures, " ")+":"), b...), err
 }
 
 func (m *memory) RefusedPicture(name string) ([]byte, bool) { return m.Picture("refused " + name) }

@@ -258,7 +258,8 @@ type needView struct {
 
 // needs are the warnings of the device and of one station; of all for "". A
 // station that doesn't inspect is among them even where no warning says so;
-// where nothing is worse than worth knowing, that is told first.
+// nor is a bundle that waits for an OK a warning; where nothing is worse than worth
+// knowing, that is told first.
 func needs(n *Now, station string) []needView {
 	var list []needView
 	for _, w := range n.Health {
@@ -278,6 +279,18 @@ func needs(n *Now, station string) []needView {
 				w.Text += ": " + s.StateText
 			}
 			list = slices.Insert(list, 0, viewWarning(w, station))
+		}
+	}
+	for i := range n.Stations {
+		s := &n.Stations[i]
+		if u := s.Update; (station == "" || s.ID == station) && u != nil && u.Next != nil && u.Next.Approvable() && u.Next.Reason != "window" {
+			waits := health.Raised{Code: "approve", Severity: health.Warn, Subject: s.ID, Text: named(u.Next.Name, u.Next.Version) + " waits for your OK",
+				Do: "What runs goes on. The station's page has the button, under Bundle."}
+			at := slices.IndexFunc(list, func(v needView) bool { return v.Class != health.Error.String() })
+			if at < 0 {
+				at = len(list)
+			}
+			list = slices.Insert(list, at, viewWarning(waits, station))
 		}
 	}
 	if len(list) == 0 || list[0].Class == health.Info.String() { // the worst come first

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -31,6 +32,9 @@ type Source interface {
 	// Install brings in bundles from a folder of this device, with the same
 	// checks as those that the fleet sends. The error says for people why not.
 	Install(ctx context.Context, folder string) error
+	// Golden runs a bundle's archive on pictures that it holds and gives the golden
+	// file. ErrNoGolden where it can't; other errors say for people why not.
+	Golden(ctx context.Context, archive io.Reader, pictures []string) ([]byte, error)
 	// RefusedPicture is a drawn picture of a refused bundle, by its name in
 	// Failure.
 	RefusedPicture(name string) ([]byte, bool)

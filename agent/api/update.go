@@ -123,12 +123,18 @@ type installInput struct {
 
 // Resolve notes where the request comes from.
 func (in *installInput) Resolve(ctx huma.Context) []error {
-	a, err := netip.ParseAddrPort(ctx.RemoteAddr())
-	in.local = err == nil && a.Addr().Unmap().IsLoopback()
-	for _, name := range []string{"X-Forwarded-For", "Forwarded", "Via"} { // of a proxy, for somebody elsewhere
-		in.local = in.local && ctx.Header(name) == ""
-	}
+	in.local = local(ctx)
 	return nil
+}
+
+// local tells whether a program on this device asks.
+func local(ctx huma.Context) bool {
+	a, err := netip.ParseAddrPort(ctx.RemoteAddr())
+	here := err == nil && a.Addr().Unmap().IsLoopback()
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "Via"} { // of a proxy, for somebody elsewhere
+		here = here && ctx.Header(name) == ""
+	}
+	return here
 }
 
 func (s *Server) install(ctx context.Context, in *installInput) (*struct{}, error) {

@@ -42,6 +42,7 @@ func (s *Server) addV1(mux *http.ServeMux) {
 		"image/jpeg", "Only the newest parts have one."), s.partPicture)
 
 	s.addUpdates(api)
+	s.addGolden(api)
 
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		web.Problem(w, http.StatusNotFound, "there is nothing at "+r.Method+" "+r.URL.Path+"; /openapi.json tells what there is")

@@ -1,22 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
+	"github.com/sightline-edge/sightline/vision/picture"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -77,37 +75,46 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		return fmt.Errorf("record golden pictures: %s is no folder: unpack an archive first, or name the bundle's folder", dir)
 	}
-	files, err := pictureFiles(o.pictures)
+	files, err := picture.Files(o.pictures)
 	if err != nil {
 		return err
 	}
-	pictures, names := inBundle(dir, files)
+	pictures, names := bundle.Place(dir, files)
 	made, threads, err := inferSettings(cmd, o.config, o.threads)
 	if err != nil {
 		return err
 	}
 	defer made.close(context.WithoutCancel(cmd.Context()))
-	c, err := choose(modelOptions{model: dir})
+	g, err := made.record(cmd.Context(), dir, pictures, names, o.tolerance, threads)
 	if err != nil {
 		return err
 	}
-	subject, err := made.subject(cmd.Context(), track.Pictures, c, threads)
-	if err != nil {
-		return err
-	}
-	var g *bundle.Golden
-	err = withWorker(cmd.Context(), subject, func(ctx context.Context) error {
-		var err error
-		g, err = gate.Record(ctx, subject, pictures, names, o.tolerance)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := pictures.keep(dir, g); err != nil {
+	if err := pictures.Keep(dir, g); err != nil {
 		return fmt.Errorf("record golden pictures in %s: %w", dir, err)
 	}
 	return o.print(cmd, dir, g)
+}
+
+// record runs the bundle's folder on pictures, in a worker of its own.
+func (a *assembly) record(ctx context.Context, dir string, pictures fs.FS, names []string, tol bundle.Tolerance, threads int) (g *bundle.Golden, err error) {
+	c, err := choose(modelOptions{model: dir})
+	if err != nil {
+		return nil, err
+	}
+	subject, err := a.subject(ctx, track.Pictures, c, threads)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if subject.Rule != nil {
+			err = errors.Join(err, subject.Rule.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	err = withWorker(ctx, subject, func(ctx context.Context) error {
+		g, err = gate.Record(ctx, subject, pictures, names, tol)
+		return err
+	})
+	return g, err
 }
 
 // goldenAnswer is golden's JSON.
@@ -128,109 +135,4 @@ func (o *goldenOptions) print(cmd *cobra.Command, dir string, g *bundle.Golden) 
 	_, err := fmt.Fprintf(w, "%s: %d pictures recorded on %s %s, ONNX Runtime %s\n",
 		file, len(g.Vectors), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
 	return err
-}
-
-// chosen are pictures by their paths in the bundle: where each lies now.
-type chosen map[string]string
-
-// Open opens a picture by its path in the bundle; it makes chosen an fs.FS.
-func (c chosen) Open(name string) (fs.File, error) {
-	file, ok := c[name]
-	if !ok {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	return os.Open(file)
-}
-
-// inBundle gives each picture a path in the bundle, in their order: those that
-// lie there keep theirs.
-func inBundle(dir string, files []string) (chosen, []string) {
-	c := chosen{}
-	var names []string
-	for _, file := range files {
-		name, err := filepath.Rel(dir, file)
-		if name = filepath.ToSlash(name); err != nil || bundle.CheckPath(name) != nil {
-			name = path.Join(path.Dir(bundle.GoldenFile), pathName(filepath.Base(file)))
-		}
-		ext := path.Ext(name)
-		for base, n := strings.TrimSuffix(name, ext), 2; c[name] != ""; n++ {
-			name = fmt.Sprintf("%s-%d%s", base, n, ext)
-		}
-		c[name] = file
-		names = append(names, name)
-	}
-	return c, names
-}
-
-// pathName makes a file's name one that may stand in a bundle.
-func pathName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
-			return r
-		}
-		return '_'
-	}, name)
-	if bundle.CheckPath(name) != nil {
-		name = "p" + name
-	}
-	return name
-}
-
-// keep writes the pictures and what is expected of them into the bundle's
-// folder, and names the golden file in the manifest.
-func (c chosen) keep(dir string, g *bundle.Golden) error {
-	var b bytes.Buffer
-	if err := g.Write(&b); err != nil {
-		return err
-	}
-	at := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
-	if err := os.MkdirAll(filepath.Dir(at(bundle.GoldenFile)), 0o755); err != nil {
-		return err
-	}
-	for name, file := range c {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		if sameFile(file, at(name)) {
-			continue
-		}
-		if err := os.WriteFile(at(name), data, 0o644); err != nil {
-			return err
-		}
-	}
-	if err := os.WriteFile(at(bundle.GoldenFile), b.Bytes(), 0o644); err != nil {
-		return err
-	}
-	return nameGolden(at(bundle.ManifestFile))
-}
-
-func sameFile(a, b string) bool {
-	first, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	second, err := os.Stat(b)
-	return err == nil && os.SameFile(first, second)
-}
-
-// nameGolden adds the golden file to a manifest that doesn't name it; what
-// people wrote there stays as it is.
-func nameGolden(file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	m, err := bundle.Parse(text)
-	if err != nil || m.Golden != "" {
-		return err
-	}
-	if len(text) > 0 && text[len(text)-1] != '\n' {
-		text = append(text, '\n')
-	}
-	text = append(text, "golden: "+bundle.GoldenFile+"\n"...)
-	if m, err := bundle.Parse(text); err != nil || m.Golden == "" {
-		return errors.Join(err, fmt.Errorf("add this line to %s: golden: %s", file, bundle.GoldenFile))
-	}
-	return os.WriteFile(file, text, 0o644)
 }

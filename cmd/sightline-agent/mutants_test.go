@@ -176,22 +176,11 @@ func newMutantRig(t *testing.T) *mutantRig {
 // record gives a bundle's folder golden vectors.
 func record(t *testing.T, made *assembly, dir string, files []string) {
 	t.Helper()
-	pictures, names := inBundle(dir, files)
-	c, err := choose(modelOptions{model: dir})
-	if err != nil {
-		t.Fatal(err)
+	pictures, names := bundle.Place(dir, files)
+	g, err := made.record(t.Context(), dir, pictures, names, gate.DefaultTolerance, 1)
+	if err == nil {
+		err = pictures.Keep(dir, g)
 	}
-	s, err := made.subject(t.Context(), track.Pictures, c, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = withWorker(t.Context(), s, func(ctx context.Context) error {
-		g, err := gate.Record(ctx, s, pictures, names, gate.DefaultTolerance)
-		if err != nil {
-			return err
-		}
-		return pictures.keep(dir, g)
-	})
 	if err != nil {
 		t.Fatal(err)
 	}

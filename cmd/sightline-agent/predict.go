@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -91,7 +89,7 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	files, err := pictureFiles(o.images)
+	files, err := picture.Files(o.images)
 	if err != nil {
 		return err
 	}
@@ -260,49 +258,6 @@ func (s *slotRing) drop(n int) {
 func (s *slotRing) release() {
 	s.drop(0)
 	s.drop(1)
-}
-
-// pictureFiles lists the pictures of folders, sorted, and the files as given.
-func pictureFiles(args []string) ([]string, error) {
-	var files []string
-	for _, arg := range args {
-		st, err := os.Stat(arg)
-		if err != nil {
-			return nil, fmt.Errorf("images: %w", err)
-		}
-		if !st.IsDir() {
-			files = append(files, arg)
-			continue
-		}
-		entries, err := os.ReadDir(arg)
-		if err != nil {
-			return nil, fmt.Errorf("images: %w", err)
-		}
-		before := len(files)
-		for _, e := range entries {
-			path := filepath.Join(arg, e.Name())
-			if e.Type().IsRegular() && known(path) {
-				files = append(files, path)
-			}
-		}
-		if len(files) == before {
-			return nil, fmt.Errorf("images: %s holds no pictures (JPEG, PNG, BMP or WebP)", arg)
-		}
-		slices.Sort(files[before:])
-	}
-	return files, nil
-}
-
-// known looks at a file's first bytes.
-func known(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	head := make([]byte, 512)
-	n, _ := io.ReadFull(f, head) // a short file is a short head
-	return picture.Known(head[:n])
 }
 
 // picturePrediction is a line of predict's JSON.

@@ -188,6 +188,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	a := agent.New(agentConfig(cfg, bundles, agent.Config{
 		Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen),
 		Board: board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true}), Fleet: link.now,
+		Golden: (&recorder{made: made, threads: cfg.Infer.Threads}).record,
 	}))
 	for i, s := range stations {
 		a.Add(s)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,13 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
-	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/bundle"
 )
 
@@ -37,12 +34,19 @@ beside this program, and records what they give: scores, boxes and verdicts, and
 samples of the raw outputs. The pictures are copied to DIR/golden, the values are
 written to DIR/golden/expected.json, and the manifest gets its line.
 
+With --agent and an address, an agent that runs on a device records on that
+device's own hardware, beside its stations, and keeps nothing. It takes such
+requests from its own machine alone: forward its port with ssh -L.
+
 Every device must see the same before the bundle may serve there. Choose pictures
 that matter: good parts, each kind of defect, the hardest that must be told
 rightly; ten to thirty are plenty. Look at the verdicts that it prints: whatever
 they are, that is what every device is held to.`,
 		Example: `  sightline bundle golden caps --pictures good1.png --pictures scratch3.png
-  sightline bundle golden caps --images chosen-pictures/`,
+  sightline bundle golden caps --images chosen-pictures/
+
+  # on a device's hardware, through ssh -L 8080:127.0.0.1:8080 device
+  sightline bundle golden caps --images chosen-pictures/ --agent http://127.0.0.1:8080`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cli.Usage("a bundle's folder is missing, as in: golden caps/ --images chosen-pictures/")
@@ -57,7 +61,7 @@ they are, that is what every device is held to.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&o.pictures, "pictures", nil, "picture to record; may repeat, and more may follow it")
 	f.StringVar(&o.images, "images", "", "folder whose pictures are all recorded")
-	f.StringVar(&o.agent, "agent", "", "the agent's program, if it isn't beside this one or in PATH")
+	f.StringVar(&o.agent, "agent", "", "the agent's program, if it isn't beside this one or in PATH, or the address of one that runs")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -75,24 +79,21 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if _, err := bundle.Read(os.DirFS(dir)); err != nil {
 		return err
 	}
-	agent, err := findAgent(o.agent)
-	if err != nil {
-		return err
+	var err error
+	if strings.HasPrefix(o.agent, "http://") || strings.HasPrefix(o.agent, "https://") {
+		err = o.ask(cmd.Context(), dir)
+	} else {
+		err = o.record(cmd.Context(), cmd.ErrOrStderr(), dir)
 	}
-	answer, err := o.record(cmd.Context(), cmd.ErrOrStderr(), agent, dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("record golden vectors: %w", err)
 	}
 	g, err := bundle.ReadGolden(os.DirFS(dir))
 	if err != nil {
-		return fmt.Errorf("what %s recorded: %w", agent, err)
-	}
-	if err := nameGolden(dir); err != nil {
-		return err
+		return fmt.Errorf("what was recorded: %w", err)
 	}
 	if o.json {
-		_, err := cmd.OutOrStdout().Write(answer)
-		return err
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(recorded{filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)), g})
 	}
 	t := table{head: []string{"PICTURE", "VERDICT", "WHY", "DETECTIONS"}}
 	for _, v := range g.Vectors {
@@ -106,23 +107,30 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	return err
 }
 
-// record runs the agent, whose words about trouble pass through.
-func (o *goldenOptions) record(ctx context.Context, stderr io.Writer, agent, dir string) ([]byte, error) {
+// recorded is golden's JSON.
+type recorded struct {
+	File string `json:"file"`
+	*bundle.Golden
+}
+
+// record runs the agent's program, whose words about trouble pass through. It
+// writes what it recorded.
+func (o *goldenOptions) record(ctx context.Context, stderr io.Writer, dir string) error {
+	agent, err := findAgent(o.agent)
+	if err != nil {
+		return err
+	}
 	args := []string{"golden", dir, "--json"}
 	for _, p := range o.pictures {
 		args = append(args, "--pictures", p)
 	}
-	var out bytes.Buffer
 	run := exec.CommandContext(ctx, agent, args...)
-	run.Stdout, run.Stderr = &out, stderr
+	run.Stderr = stderr
 	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
 	if err := run.Run(); err != nil {
-		return nil, fmt.Errorf("record golden vectors: %s: %w", strings.Join(slices.Concat([]string{agent}, args[:2]), " "), err)
+		return fmt.Errorf("%s golden %s: %w", agent, dir, err)
 	}
-	if !json.Valid(out.Bytes()) {
-		return nil, fmt.Errorf("record golden vectors: %s answered no JSON: is it of another version?", agent)
-	}
-	return out.Bytes(), nil
+	return nil
 }
 
 // seen counts detections by label, in the order of their scores.
@@ -138,29 +146,4 @@ func seen(all []bundle.Expected) string {
 		names[i] = fmt.Sprintf("%d %s", n[name], name)
 	}
 	return listed(names)
-}
-
-// nameGolden adds the golden file to the manifest where it isn't named yet, and
-// leaves all else as its author wrote it.
-func nameGolden(dir string) error {
-	path := filepath.Join(dir, bundle.ManifestFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("name the golden vectors: %w", err)
-	}
-	m, err := bundle.Parse(text)
-	if err != nil || m.Golden != "" {
-		return err
-	}
-	if !bytes.HasSuffix(text, []byte("\n")) {
-		text = append(text, '\n')
-	}
-	text = append(text, "golden: "+bundle.GoldenFile+"\n"...)
-	if m, err := bundle.Parse(text); err != nil || m.Golden == "" {
-		return fmt.Errorf("name the golden vectors: no line can be added to %s as it is written: add golden: %s to it", path, bundle.GoldenFile)
-	}
-	if err := whole.Write(path, text, 0o644); err != nil {
-		return fmt.Errorf("name the golden vectors: %w", err)
-	}
-	return nil
 }

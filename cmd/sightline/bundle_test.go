@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/vision/models"
@@ -111,31 +113,6 @@ func writeGolden(dir string) error {
 		"vectors":[{"picture":"golden/one.jpg","verdict":"PASS","reason":"","parts":[],"detections":[{"label":"hole","score":0.5,"box":[0,0,1,1]}]}]}`), 0o600)
 }
 
-// TestNameGolden: a manifest's line is added whatever stands at its end, or
-// the author is told to.
-func TestNameGolden(t *testing.T) {
-	dir := drawnParts(t)
-	edit(t, dir, "card: MODEL_CARD.md\n", "card: MODEL_CARD.md # no end")
-	if err := nameGolden(dir); err != nil {
-		t.Fatal(err)
-	}
-	m, err := bundle.Read(os.DirFS(dir))
-	if err != nil || m.Golden != bundle.GoldenFile || m.Card != "MODEL_CARD.md" {
-		t.Errorf("%+v, %v", m, err)
-	}
-	flow := `{manifest: 1, name: a, version: "1", licence: "", model: {file: model.onnx, sha256: ` + m.Model.SHA256 + `, family: yolov8, labels: []}}`
-	path := filepath.Join(dir, bundle.ManifestFile)
-	if err := os.WriteFile(path, []byte(flow), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := nameGolden(dir); err == nil || !strings.Contains(err.Error(), "add golden: golden/expected.json to it") {
-		t.Errorf("a manifest of one line: %v", err)
-	}
-	if b, err := os.ReadFile(path); err != nil || string(b) != flow {
-		t.Errorf("it was changed: %s, %v", b, err)
-	}
-}
-
 // TestGoldenOfTheAgent: from a folder to an archive with what the real agent recorded.
 func TestGoldenOfTheAgent(t *testing.T) {
 	agent := needAgent(t)
@@ -160,5 +137,78 @@ func TestGoldenOfTheAgent(t *testing.T) {
 	kept, err := fs.Glob(os.DirFS(dir), "golden/*.jpg")
 	if err != nil || len(kept) != 4 {
 		t.Errorf("pictures kept: %v, %v", kept, err)
+	}
+}
+
+// TestGoldenOfARunningAgent: one that runs on a device records the same as the
+// program does, keeps nothing, and tells what it can't read.
+func TestGoldenOfARunningAgent(t *testing.T) {
+	agent := needAgent(t)
+	dir, pictures := drawnParts(t), filepath.Join(t.TempDir(), "pictures")
+	address, err := freeAddress("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "station.yaml")
+	text := "listen: " + address + "\ndata: data\nstations:\n  - {id: s1, camera: {source: \"http://127.0.0.1:9/none\"}, model: drawn-parts}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := begin("the agent", agent, "run", "--config", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	answers(t, address, p)
+	var said [2]string
+	for i, by := range []string{agent, "http://" + address} {
+		for _, args := range [][]string{
+			{"scene", "write", "--out", pictures, "--frames", "3", "--seed", "77", "--every", "25", "--defect-rate", "0.5"},
+			{"bundle", "golden", dir, "--images", pictures, "--agent", by},
+			{"bundle", "lint", dir},
+		} {
+			if code, out := sightline(t, args...); code != 0 {
+				t.Fatalf("%v: exit code %d\n%s", args, code, out)
+			}
+		}
+		b, err := os.ReadFile(filepath.Join(dir, bundle.GoldenFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said[i] = string(b)
+	}
+	if said[0] != said[1] {
+		t.Errorf("the program records\n%s\nthe running agent\n%s", said[0], said[1])
+	}
+	none := filepath.Join(pictures, "truth.json")
+	code, out := sightline(t, "bundle", "golden", dir, "--pictures", none, "--agent", "http://"+address)
+	if code != 1 || !strings.Contains(out, "truth.json") || !strings.Contains(out, "no JPEG") {
+		t.Errorf("of what is no picture: exit code %d, %s", code, out)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, bundle.GoldenFile)); err != nil || string(b) != said[1] {
+		t.Errorf("what was recorded before is %s, %v", b, err)
+	}
+}
+
+// answers waits until an agent answers.
+func answers(t *testing.T, address string, p *process) {
+	t.Helper()
+	for {
+		r, err := http.Get("http://" + address + "/v1/stations")
+		if err == nil {
+			r.Body.Close()
+			return
+		}
+		select {
+		case <-p.done:
+			t.Fatal(p.failure())
+		case <-t.Context().Done():
+			t.Fatal(err)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }

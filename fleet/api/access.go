@@ -94,7 +94,7 @@ func (g *gate) HandleFunc(pattern string, handler func(http.ResponseWriter, *htt
 			deny(w, r, http.StatusForbidden, fmt.Sprintf("this needs the role %s, and %s is %s: ask an admin", need.role(), p.User, p.Role))
 		default:
 			if most, ok := bodies[pattern]; ok {
-				r = largeBody(w, r, most)
+				r = web.WholeBody(w, r, most)
 			}
 			handler(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
 		}

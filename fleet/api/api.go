@@ -104,7 +104,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.routes = g.routes
-	s.handler = keepBody(web.Guard(web.Survive(sameOrigin(g.mux), s.log), cfg.Hosts...))
+	s.handler = web.KeepBody(web.Guard(web.Survive(sameOrigin(g.mux), s.log), cfg.Hosts...))
 	return s, nil
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,23 +28,6 @@ const (
 	standstill = 30 * time.Second
 	longest    = 2 * time.Hour
 )
-
-type bodyKey struct{}
-
-// keepBody lets largeBody find the request's body as it came.
-func keepBody(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), bodyKey{}, r.Body)))
-	})
-}
-
-// largeBody gives a request that was let in its whole body.
-func largeBody(w http.ResponseWriter, r *http.Request, most int64) *http.Request {
-	if whole, ok := r.Context().Value(bodyKey{}).(io.ReadCloser); ok {
-		r.Body = http.MaxBytesReader(w, whole, most)
-	}
-	return r
-}
 
 // errBody is that a request's body didn't come whole.
 var errBody = errors.New("the body didn't come")

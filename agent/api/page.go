@@ -284,8 +284,8 @@ func needs(n *Now, station string) []needView {
 	for i := range n.Stations {
 		s := &n.Stations[i]
 		if u := s.Update; (station == "" || s.ID == station) && u != nil && u.Next != nil && u.Next.Approvable() && u.Next.Reason != "window" {
-			waits := health.Raised{Code: "approve", Severity: health.Warn, Subject: s.ID, Text: named(u.Next.Name, u.Next.Version) + " waits for your OK",
-				Do: "What runs goes on. The station's page has the button, under Bundle."}
+			waits := health.Raised{Code: "approve", Severity: health.Warn, Subject: s.ID, Text: "bundle " + named(u.Next.Name, u.Next.Version) + " waits for your OK",
+				Do: "The station goes on with what it runs. The button is under Bundle on the station's page."}
 			at := slices.IndexFunc(list, func(v needView) bool { return v.Class != health.Error.String() })
 			if at < 0 {
 				at = len(list)

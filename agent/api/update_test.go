@@ -268,3 +268,18 @@ func TestUpdatesInABrowser(t *testing.T) {
 	b.shows(noScroll, `document.querySelectorAll(".card .unsigned-tag").length === 1`)
 	b.shoot("unsigned-overview")
 }
+
+// A bundle that waits for an OK is what the page says is needed; one that waits
+// for the clock needs nobody.
+func TestAWaitingBundleNeedsYou(t *testing.T) {
+	n := &Now{Stations: []Station{following("station1", Waiting)}}
+	for _, at := range []string{"station1", ""} {
+		if list := needs(n, at); len(list) != 1 || list[0].Class != "warn" || !strings.Contains(list[0].Text, "caps 1.3.0 waits for your OK") {
+			t.Errorf("needed at %q: %+v", at, list)
+		}
+	}
+	n.Stations[0].Update.Next.Reason = "window"
+	if list := needs(n, ""); len(list) != 1 || list[0].Key != "ok" {
+		t.Errorf("needed with a window ahead: %+v", list)
+	}
+}

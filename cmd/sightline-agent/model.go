@@ -57,7 +57,15 @@ func choose(o modelOptions) (*choice, error) {
 	if err := c.chooseRoles(o, manifest); err != nil {
 		return nil, err
 	}
+	c.about.Unsigned = unsigned(o.model)
 	return c, nil
+}
+
+// unsigned tells whether a model is a file or a folder, which nobody has signed
+// as far as is known here; else it is shipped with the program.
+func unsigned(model string) bool {
+	_, err := os.Stat(model)
+	return err == nil
 }
 
 // aboutSetting is an error with the setting of the station that it is about;

@@ -83,7 +83,9 @@ func (p *plant) load(ctx context.Context, station, dir, digest string) (*candida
 	if err != nil {
 		return nil, unusable(err)
 	}
-	c.about.Bundle = digest
+	if digest != "" { // its signature was checked on the way here
+		c.about.Bundle, c.about.Unsigned = digest, false
+	}
 	subject, err := p.made.subject(ctx, s.mode, c, p.threads)
 	if err != nil {
 		return nil, unusable(err)

@@ -139,16 +139,10 @@ func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (a
 
 // chooseConfigured reads what a station's configuration names as its model.
 func chooseConfigured(s *config.Station) (*choice, error) {
-	_, none := os.Stat(s.Model)
-	unsigned := none == nil // else it is shipped, or choose tells that it isn't there
-	if unsigned && !s.Unsigned {
+	if unsigned(s.Model) && !s.Unsigned {
 		return nil, errors.New(config.Unsigned(s.Model))
 	}
-	c, err := choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
-	if err == nil {
-		c.about.Unsigned = unsigned
-	}
-	return c, err
+	return choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
 }
 
 func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {

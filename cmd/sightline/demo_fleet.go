@@ -184,7 +184,7 @@ func (d *demonstration) cutNetwork(ctx context.Context, after, length time.Durat
 	o := &d.network
 	o.stale = map[string]time.Duration{}
 	o.from = time.Now()
-	d.say("the network is cut for %v: inspection goes on, the fleet will show the devices as stale", length)
+	d.say("the network is cut for %v: inspection goes on, the fleet will show the devices as stale", length.Round(100*time.Millisecond))
 	d.fleet.https.Set(cable.Pulled)
 	d.fleet.mqtt.Set(cable.Pulled)
 	back := time.After(length)
@@ -219,7 +219,7 @@ func (d *demonstration) lookForStale(ctx context.Context) {
 			continue
 		}
 		if _, seen := d.network.stale[v.ID]; !seen {
-			d.say("the fleet shows device %s as stale for %.0f s", v.ID, time.Since(v.Since).Seconds())
+			d.say("the fleet shows device %s as stale: it has heard nothing for %.0f s", v.ID, time.Since(v.Since).Seconds())
 		}
 		d.network.stale[v.ID] = max(d.network.stale[v.ID], time.Since(v.Since))
 	}

@@ -211,13 +211,20 @@ func (c *campaign) tell(ctx context.Context, r *rolloutAnswer, s *rolloutSummary
 		c.demo.say("%s after %.0f s: %d devices have proved that they run it", state, s.Seconds, s.Running)
 		return nil
 	}
-	c.demo.say("%s after %.0f s: %s", state, s.Seconds, s.Reason)
+	why, still := s.Reason, "still runs"
+	if c.screen != nil { // where the text was cut
+		why += ": " + clean(s.Text)
+	}
+	if s.State == "rolled_back" {
+		still = "is back at"
+	}
+	c.demo.say("%s after %.0f s: %s", state, s.Seconds, why)
 	for _, d := range r.Devices {
 		b := c.belt(d.Device)
 		if d.State != "failed" || b == nil {
 			continue
 		}
-		c.demo.say("device %d still runs %s; its page: http://%s/stations/%s#update", b.number, cmp.Or(c.proven[d.Device], "what it had"), b.listen, b.station())
+		c.demo.say("device %d %s %s; its page: http://%s/stations/%s#update", b.number, still, cmp.Or(c.proven[d.Device], "what it had"), b.listen, b.station())
 		if s.Reason != "golden_gate" {
 			continue
 		}
@@ -228,7 +235,7 @@ func (c *campaign) tell(ctx context.Context, r *rolloutAnswer, s *rolloutSummary
 		if f := seen.Update.Failure; f == nil || f.Version != r.Version || len(f.Pictures) == 0 {
 			return fmt.Errorf("device %d has no pictures of what its gate refused", b.number)
 		}
-		c.demo.say("what was expected and what was found, drawn: http://%s/v1/updates/pictures/%s", b.listen, url.PathEscape(seen.Update.Failure.Pictures[0]))
+		c.demo.say("what was expected and what was found, drawn, until the next bundle fails: http://%s/v1/updates/pictures/%s", b.listen, url.PathEscape(seen.Update.Failure.Pictures[0]))
 	}
 	return nil
 }

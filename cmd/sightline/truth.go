@@ -298,7 +298,7 @@ func (s *demoSummary) print(w io.Writer) error {
 	line("  missed                   %s", of(s.Missed, s.PartsTrue))
 	line("  double                   %s", of(s.Double, s.PartsTrue))
 	line("  verdicts on no part      %d", s.Phantoms)
-	line("  under the floor          %d parts, %d of them rejected: too faint to be counted on", s.BelowFloor, s.Rejected)
+	line("  under the floor          %d, %d of them rejected: too faint to be counted on", s.BelowFloor, s.Rejected)
 	for _, w := range s.Wrong {
 		line("  wrong: %s", w)
 	}
@@ -312,7 +312,7 @@ func (s *demoSummary) print(w io.Writer) error {
 		line("  the network was cut for %.0f s, when the fleet showed %d of %d devices as stale; it had all %.1f s after", s.Outage, s.Stale, s.Devices, s.Drain)
 	}
 	for _, r := range s.Rollouts {
-		line("  rollout of %-21s %-11s %-11s proved by %d devices, gave %d verdicts (%d NONE)", r.Bundle, r.State, r.Reason, r.Running, r.Verdicts, r.None)
+		line("  rollout of %-21s %-11s %-11s proved by %d devices, gave %d verdicts (%d NONE)", r.Bundle, strings.ReplaceAll(r.State, "_", " "), r.Reason, r.Running, r.Verdicts, r.None)
 	}
 	line("These are drawn pictures: the figures say that the machinery works, not how well it sees your parts.")
 	return errors.Join(errs...)

@@ -229,7 +229,7 @@ func TestSummaryInWords(t *testing.T) {
 	if err := s.print(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"460 drawn parts", "0 of 412, ≤ 0.7 %", "0 of 48, ≤ 6.1 %", "3 parts, 1 of them rejected", "drawn pictures"} {
+	for _, want := range []string{"460 drawn parts", "0 of 412, ≤ 0.7 %", "0 of 48, ≤ 6.1 %", "3, 1 of them rejected", "drawn pictures"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -92,6 +92,9 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return fmt.Errorf("what was recorded: %w", err)
 	}
+	if err := bundle.NameGolden(dir); err != nil {
+		return err
+	}
 	if o.json {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(recorded{filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)), g})
 	}

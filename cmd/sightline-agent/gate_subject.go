@@ -61,7 +61,7 @@ func unpacked(path string) (dir string, remove func() error, err error) {
 	if err != nil || st.IsDir() { // what isn't there may be a shipped model
 		return path, remove, nil
 	}
-	f, err := os.Open(path)
+	f, err := bundle.OpenFile(path)
 	if err != nil {
 		return "", remove, err
 	}

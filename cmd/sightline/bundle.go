@@ -96,7 +96,7 @@ func (o *openBundle) close() error {
 }
 
 func unpackFile(path, dir string) error {
-	f, err := os.Open(path)
+	f, err := bundle.OpenFile(path)
 	if err != nil {
 		return fmt.Errorf("unpack bundle: %w", err)
 	}

@@ -51,7 +51,7 @@ type Archive struct {
 // Open reads the archive through and checks all that Unpack checks, but writes
 // nothing. The error is one of the file system or has ErrInvalid.
 func Open(path string) (*Archive, error) {
-	f, err := os.Open(path)
+	f, err := OpenFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read bundle: %w", err)
 	}

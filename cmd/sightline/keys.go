@@ -102,7 +102,7 @@ func (o *keysOptions) onlineKeys(ctx context.Context, r repository, next bool) (
 		}
 		return r.onlineKeys(ctx, next)
 	}
-	text, err := os.ReadFile(o.online)
+	text, err := readSmall(o.online, maxSmallText)
 	if err != nil {
 		return k, fmt.Errorf("read the fleet's keys: %w", err)
 	}

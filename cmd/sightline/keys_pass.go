@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -26,7 +25,7 @@ type passphrases struct {
 }
 
 func (a *passphrases) fromFile() (string, error) {
-	text, err := os.ReadFile(a.file)
+	text, err := readSmall(a.file, maxSmallText)
 	if err != nil {
 		return "", fmt.Errorf("read the passphrase: %w", err)
 	}

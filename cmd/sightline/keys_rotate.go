@@ -15,6 +15,7 @@ import (
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/publish"
+	"github.com/sightline-edge/sightline/updater/trust"
 )
 
 func newKeysRotate(o *keysOptions) *cobra.Command {
@@ -237,7 +238,7 @@ func (o *keysOptions) keepTargets(ctx context.Context, d *keyDir, r repository, 
 // sign adds the signatures of this folder's keys to the root in a file.
 func (o *keysOptions) sign(ctx context.Context, file string) error {
 	d := o.keys()
-	next, err := os.ReadFile(file)
+	next, err := readSmall(file, trust.MaxRoot)
 	if err != nil {
 		return fmt.Errorf("sign the root: %w", err)
 	}

@@ -79,7 +79,7 @@ func (o *trustOptions) init(root string) error {
 	if err := cli.Required("metadata-dir", o.metadataDir, "metadata"); err != nil {
 		return err
 	}
-	data, err := os.ReadFile(root)
+	data, err := readSmall(root, trust.MaxRoot)
 	if err != nil {
 		return fmt.Errorf("pin the root: %w", err)
 	}

@@ -27,6 +27,32 @@ func (f PixelFormat) Channels() int {
 	return 0
 }
 
+// Timing says how well a frame's time of capture is known.
+type Timing uint8
+
+// The ways in which a frame's time is known, from the coarsest to the finest.
+const (
+	_       Timing = iota
+	Read           // when it was read, transport and decoding included
+	Arrived        // when its first byte came, without decoding
+	Stamped        // by the camera's own clock, laid over ours by the fastest arrivals
+	Synced         // by the camera's own clock, which goes with ours (RTCP, IEEE 1588)
+)
+
+func (t Timing) String() string {
+	switch t {
+	case Read:
+		return "read"
+	case Arrived:
+		return "arrived"
+	case Stamped:
+		return "stamped"
+	case Synced:
+		return "synced"
+	}
+	return ""
+}
+
 // Frame is one picture as it lies in memory. Pix belongs to the slot that the
 // frame came in and is valid only until the frame is released.
 type Frame struct {
@@ -37,7 +63,8 @@ type Frame struct {
 	Format PixelFormat
 
 	Seq      uint64        // counts the frames that the camera gave, from 1, those dropped included
-	Captured time.Time     // when the picture was taken, as well as the source tells; monotonic
+	Captured time.Time     // when the picture was taken, as well as Timing says; monotonic
+	Timing   Timing
 	Media    time.Duration // position in a recording; 0 for live cameras
 	Name     string        // file name of a picture from a folder, else empty
 }

@@ -41,7 +41,7 @@ func TestFolderGivesEveryPictureInNaturalOrder(t *testing.T) {
 	}
 	<-r.done
 	s := r.Stats()
-	if r.err != nil || s.Captured != 5 || s.Delivered != 4 || s.Dropped.Unreadable != 1 || s.State != Ended || !strings.Contains(s.LastError, "part3.png") {
+	if r.err != nil || s.Captured != 5 || r.feed.Stats().Delivered != 4 || s.Dropped.Unreadable != 1 || s.State != Ended || !strings.Contains(s.LastError, "part3.png") {
 		t.Errorf("run: %v, stats %+v", r.err, s)
 	}
 }
@@ -129,8 +129,9 @@ func TestSourcesThatCantBeRead(t *testing.T) {
 			}
 			cam, err := New(config(c.source))
 			if err == nil {
+				feed := cam.Feed()
 				err = cam.Run(t.Context())
-				if _, next := cam.Next(t.Context()); next == nil || err == nil || next.Error() != err.Error() {
+				if _, next := feed.Next(t.Context()); next == nil || err == nil || next.Error() != err.Error() {
 					t.Errorf("Run says %v, Next %v", err, next)
 				}
 			}
@@ -197,7 +198,7 @@ func TestRecordingGivesEveryFrameOnce(t *testing.T) {
 		last = &c
 	})
 	s := r.Stats()
-	if n != 1189 || s.Captured != 1189 || s.Delivered != 1189 || s.Dropped != (Dropped{}) || math.Abs(s.AnnouncedRate-179.0/6) > 0.001 {
+	if n != 1189 || s.Captured != 1189 || r.feed.Stats().Delivered != 1189 || s.Dropped != (Dropped{}) || math.Abs(s.AnnouncedRate-179.0/6) > 0.001 {
 		t.Errorf("%d frames, stats %+v", n, s)
 	}
 	t.Logf("%d frames equal the one before them; CPU of the worker %v", doubled, r.CPU())

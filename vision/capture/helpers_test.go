@@ -88,6 +88,7 @@ func needOpenCV(t *testing.T) {
 // running is a Camera with its Run.
 type running struct {
 	*Camera
+	feed *Feed
 	t    *testing.T
 	stop context.CancelFunc
 	done chan struct{}
@@ -102,7 +103,7 @@ func start(t *testing.T, cfg Config) *running {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{Camera: c, t: t, stop: cancel, done: make(chan struct{})}
+	r := &running{Camera: c, feed: c.Feed(), t: t, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		r.err = c.Run(ctx)
@@ -114,7 +115,7 @@ func start(t *testing.T, cfg Config) *running {
 		if d := time.Since(began); d > 2*time.Second {
 			t.Errorf("stopping took %v", d)
 		}
-		for f, err := c.Next(ctx); err == nil; f, err = c.Next(ctx) {
+		for f, err := r.Next(ctx); err == nil; f, err = r.Next(ctx) {
 			f.Release() // what a failed recording had left
 		}
 		if pid := r.pid(); pid != 0 {
@@ -137,6 +138,9 @@ func eventually(t *testing.T, within time.Duration, what string, cond func() boo
 		<-tick.C
 	}
 }
+
+// Next is the next frame of the test's feed.
+func (r *running) Next(ctx context.Context) (*Frame, error) { return r.feed.Next(ctx) }
 
 // next fails the test when no frame comes in time.
 func (r *running) next(within time.Duration) *Frame {

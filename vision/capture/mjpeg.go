@@ -38,6 +38,11 @@ type jpegPicture struct {
 	skipped uint64
 }
 
+func openHTTP(ctx context.Context, o order) (reader, opened, error) {
+	r, err := openMJPEG(ctx, o)
+	return r, opened{Codec: "mjpeg", Reader: "go"}, err
+}
+
 func openMJPEG(ctx context.Context, o order) (*mjpegReader, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	res, err := get(ctx, o.At, time.Duration(o.Read)*time.Millisecond)

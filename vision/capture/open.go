@@ -6,7 +6,7 @@ import (
 )
 
 // OpenPlain opens the sources that need no library: pictures, folders of them,
-// and MJPEG over HTTP.
+// HTTP, and programs that write raw frames.
 func OpenPlain(ctx context.Context, o order) (reader, opened, error) {
 	switch o.Kind {
 	case pictureOne:
@@ -14,9 +14,12 @@ func OpenPlain(ctx context.Context, o order) (reader, opened, error) {
 	case folder:
 		r, err := openFolder(o.At)
 		return r, opened{Codec: "pictures", Reader: "go"}, err
-	case mjpegHTTP:
-		r, err := openMJPEG(ctx, o)
-		return r, opened{Codec: "mjpeg", Reader: "go"}, err
+	case watched:
+		return openWatched(o)
+	case program:
+		return openProgram(ctx, o)
+	case httpCamera:
+		return openHTTP(ctx, o)
 	}
 	return nil, opened{}, errors.New("this source needs sightline-capture, the program with OpenCV: install it with make setup and make build")
 }
@@ -27,10 +30,5 @@ func OpenAll(ctx context.Context, o order) (reader, opened, error) {
 	if !o.Kind.openCV() {
 		return OpenPlain(ctx, o)
 	}
-	if o.Kind == rtsp && HaveOpenCV {
-		if err := askRTSP(ctx, o.At); err != nil {
-			return nil, opened{}, err
-		}
-	}
-	return openNative(o)
+	return openNative(ctx, o)
 }

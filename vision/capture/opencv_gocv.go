@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ import (
 const HaveOpenCV = true
 
 // openNative opens what only OpenCV reads.
-func openNative(o order) (reader, opened, error) {
+func openNative(ctx context.Context, o order) (reader, opened, error) {
 	// Its warnings would reach the log at every start of a camera.
 	_ = os.Setenv("OPENCV_LOG_LEVEL", "SILENT") // can't fail for such names
 	_ = os.Setenv("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -27,6 +28,9 @@ func openNative(o order) (reader, opened, error) {
 	case video:
 		return openVideo(o)
 	case rtsp:
+		if err := askRTSP(ctx, o.At); err != nil {
+			return nil, opened{}, err
+		}
 		return openRTSP(o)
 	case device:
 		return openDevice(o)

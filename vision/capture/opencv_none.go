@@ -2,11 +2,14 @@
 
 package capture
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // HaveOpenCV tells whether OpenAll reads videos, RTSP and devices.
 const HaveOpenCV = false
 
-func openNative(order) (reader, opened, error) {
+func openNative(context.Context, order) (reader, opened, error) {
 	return nil, opened{}, errors.New("sightline-capture was built without OpenCV: build it with make build on a machine where make setup has run")
 }

@@ -267,7 +267,7 @@ func TestRealtimePlaysByTheClockAndDrops(t *testing.T) {
 		last = f
 	})
 	first.Release()
-	if s := r.Stats(); s.Captured != 75 || last == nil || last.Seq != 75 || s.Delivered+s.Dropped.Overwritten+s.Dropped.NoSlot != 75 {
+	if s := r.Stats(); s.Captured != 75 || last == nil || last.Seq != 75 || r.feed.Stats().Delivered+s.Dropped.Overwritten+s.Dropped.NoSlot != 75 {
 		t.Errorf("stats %+v", s)
 	}
 }

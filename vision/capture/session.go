@@ -23,14 +23,15 @@ const (
 
 // session is the life of one worker, from its start to its end.
 type session struct {
-	camera *Camera
-	base   counts // of the workers before
-	proc   *shm.Process
-	opened bool
-	frames int
-	dead   bool      // the worker is gone, and didn't say why
-	seen   time.Time // the last sign of life
-	end    error     // what the worker said at its end, io.EOF for the regular one
+	camera  *Camera
+	base    counts // of the workers before
+	proc    *shm.Process
+	opened  bool
+	frames  int
+	dead    bool      // the worker is gone, and didn't say why
+	seen    time.Time // the last sign of life
+	weighed time.Time // when its memory was last looked at
+	end     error     // what the worker said at its end, io.EOF for the regular one
 
 	mu   sync.Mutex // protects what follows, which Release uses
 	pool *shm.Pool  // the current one; nil after the end
@@ -41,6 +42,10 @@ type session struct {
 // ended; io.EOF is the regular end.
 func (s *session) run(ctx context.Context) error {
 	c := s.camera
+	o, err := c.order()
+	if err != nil {
+		return err
+	}
 	cmd := shm.Command{Path: c.cfg.SelfExecutable, Args: c.cfg.SelfArgs, Log: c.log}
 	if c.src.kind.openCV() {
 		cmd.Path, cmd.Args = c.cfg.CaptureBinary, nil
@@ -50,12 +55,11 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	s.proc, s.seen = proc, time.Now()
-	c.started(proc.Pid())
+	c.started(s)
 	defer func() {
 		c.stopped(proc.CPU())
 	}()
 	defer s.forget()
-	o := c.order()
 	if !c.Live() {
 		o.Skip = s.base.Captured
 	}
@@ -100,6 +104,8 @@ var (
 	errNoOpen = errors.New("the source couldn't be opened in time")
 	errSilent = errors.New("the camera stopped sending")
 	errStuck  = errors.New("reading hangs")
+	errGrown  = errors.New("its process has outgrown its memory")
+	errDenied = errors.New("denied") // marks what a worker says of a wrong password
 )
 
 // serve handles messages until the worker is done, gone or given up.
@@ -120,6 +126,9 @@ func (s *session) serve(ctx context.Context, messages <-chan message, received <
 			}
 		case <-watch.C:
 			if err := s.overdue(); err != nil {
+				return err
+			}
+			if err := s.outgrown(); err != nil {
 				return err
 			}
 		}
@@ -150,12 +159,30 @@ func (s *session) overdue() error {
 	return nil
 }
 
+// memoryEvery is how often a worker's memory is looked at.
+const memoryEvery = time.Second
+
+// outgrown gives up a worker that leaks, before the device runs out of memory.
+// The next one goes on after a moment.
+func (s *session) outgrown() error {
+	if time.Since(s.weighed) < memoryEvery {
+		return nil
+	}
+	s.weighed = time.Now()
+	used := privateMemory(s.proc.Pid())
+	s.camera.weigh(used)
+	if limit := int64(s.camera.cfg.MemoryMB) * 1e6; used > limit {
+		return fmt.Errorf("%w: %d MB, %d are allowed", errGrown, used/1e6, limit/1e6)
+	}
+	return nil
+}
+
 // why makes an error of what the worker said, or of how its process ended.
 func (s *session) why(err error) error {
 	switch {
 	case s.end != nil:
 		return s.end
-	case errors.Is(err, errNoOpen), errors.Is(err, errSilent), errors.Is(err, errStuck):
+	case errors.Is(err, errNoOpen), errors.Is(err, errSilent), errors.Is(err, errStuck), errors.Is(err, errGrown):
 		return err
 	}
 	exit := "its process ended: " + s.proc.Exit()
@@ -164,6 +191,12 @@ func (s *session) why(err error) error {
 	}
 	return errors.New("capture worker: " + Redact(exit))
 }
+
+// refusal is what a camera said about a wrong user or password.
+type refusal struct{ text string }
+
+func (r refusal) Error() string        { return r.text }
+func (r refusal) Is(target error) bool { return target == errDenied }
 
 // died reports whether the worker ended without a word.
 func (s *session) died() bool { return s.opened && s.dead }
@@ -184,12 +217,17 @@ func (s *session) handle(m message) error {
 		return s.frame(m)
 	case tellBeat:
 		c.alive()
+	case tellGone:
+		c.gone(m.Name)
 	case tellSkip:
 		c.log.Warn("picture left out", "reason", m.Text)
 		c.trouble(m.Text)
 	case tellEnd:
 		s.end = io.EOF
-		if m.Text != "" {
+		switch {
+		case m.Denied:
+			s.end = refusal{m.Text}
+		case m.Text != "":
 			s.end = errors.New(m.Text)
 		}
 		c.cut(m.Cut)
@@ -231,10 +269,12 @@ func (s *session) frame(m message) error {
 		s.mu.Unlock()
 		return fmt.Errorf("frame in slot %d that isn't the worker's", m.Slot)
 	}
-	f := &Frame{Pool: p, Slot: m.Slot, session: s, Frame: vision.Frame{
-		Pix: p.Slot(m.Slot), Width: t.Width, Height: t.Height, Stride: 3 * t.Width, Format: vision.BGR24,
-		Seq: s.base.Captured + m.Counts.Captured, Captured: when(t.Mono), Media: time.Duration(t.Media), Name: t.Name,
-	}}
+	format := t.format()
+	f := vision.Frame{
+		Pix: p.Slot(m.Slot), Width: t.Width, Height: t.Height, Stride: format.Channels() * t.Width, Format: format,
+		Seq: s.base.Captured + m.Counts.Captured, Captured: when(t.Mono), Timing: max(t.Timing, vision.Read),
+		Media: time.Duration(t.Media), Name: t.Name,
+	}
 	if t.Width > p.SlotSize || t.Height > p.SlotSize || !f.Valid() {
 		s.mu.Unlock()
 		return fmt.Errorf("frame of %dx%d doesn't fit its slot of %d bytes", t.Width, t.Height, p.SlotSize)
@@ -244,8 +284,14 @@ func (s *session) frame(m message) error {
 	s.out++
 	s.mu.Unlock()
 	s.frames++
-	s.camera.took(f)
-	s.camera.push(f)
+	s.camera.took(&f)
+	slot := &sharedSlot{session: s, pool: p, slot: m.Slot}
+	if s.camera.again(t.Name, t.Key) {
+		slot.holds.Store(1)
+		slot.drop()
+		return nil
+	}
+	s.camera.push(f, slot)
 	return nil
 }
 

@@ -21,15 +21,35 @@ const (
 	pictureOne      // one picture file
 	folder          // every picture of a folder, once
 	video           // a recording; through OpenCV
-	mjpegHTTP       // multipart JPEG over HTTP, endless
-	rtsp            // a network camera; through OpenCV
+	watched         // a folder into which pictures come
+	program         // raw frames from a program's standard output
+	httpCamera      // multipart JPEG over HTTP, or one JPEG at a time
+	rtsp            // a network camera; through GStreamer
 	device          // /dev/video…; through OpenCV
-	pipeline        // a GStreamer pipeline as written; through OpenCV
+	genICam         // GigE Vision and USB3 Vision; through Aravis
+	pipeline        // a GStreamer pipeline as written
 )
+
+// kindNames say for people what a kind of source is.
+var kindNames = [...]string{
+	pictureOne: "a picture", folder: "a folder", video: "a recording", watched: "a watched folder", program: "exec:",
+	httpCamera: "http://", rtsp: "rtsp://", device: "V4L2 devices", genICam: "aravis:", pipeline: "GStreamer pipelines",
+}
+
+func listKinds(kinds []kind) string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, kindNames[k])
+	}
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return names[0]
+}
 
 // live sources never end by themselves, give frames at their own pace and are
 // reached again when they are lost.
-func (k kind) live() bool { return k >= mjpegHTTP }
+func (k kind) live() bool { return k >= watched }
 
 // openCV tells which sources only sightline-capture can read.
 func (k kind) openCV() bool { return k == video || k >= rtsp }
@@ -37,14 +57,18 @@ func (k kind) openCV() bool { return k == video || k >= rtsp }
 // source is a parsed Config.Source.
 type source struct {
 	kind kind
-	at   string // path, URL or pipeline
+	at   string // path, URL, pipeline, command or name
 }
 
 // parseSource finds out what a source is. Files are looked at, cameras aren't.
 func parseSource(s string) (source, error) {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return source{}, errors.New("source is empty: give a file, a folder, an http:// or rtsp:// address or a /dev/video device")
+		return source{}, errors.New("source is empty: give a file, a folder, an http:// or rtsp:// address, a /dev/video device or aravis:")
+	case strings.HasPrefix(s, "exec:"):
+		return source{program, strings.TrimSpace(s[len("exec:"):])}, nil
+	case s == "aravis" || strings.HasPrefix(s, "aravis:"):
+		return source{genICam, strings.TrimSpace(strings.TrimPrefix(s[len("aravis"):], ":"))}, nil
 	case strings.HasPrefix(s, "gst:"):
 		return source{pipeline, strings.TrimSpace(s[len("gst:"):])}, nil
 	case strings.Contains(s, " ! "):
@@ -71,13 +95,13 @@ func parseURL(s string) (source, error) {
 	}
 	switch u.Scheme {
 	case "http", "https":
-		return source{mjpegHTTP, s}, nil
+		return source{httpCamera, s}, nil
 	case "rtsp", "rtsps":
 		return source{rtsp, s}, nil
 	case "file":
 		return parseFile(u.Path)
 	}
-	return source{}, fmt.Errorf("source %s: %s:// isn't read; http, https (MJPEG), rtsp and rtsps are", Redact(s), u.Scheme)
+	return source{}, fmt.Errorf("source %s: %s:// isn't read; http, https, rtsp and rtsps are", Redact(s), u.Scheme)
 }
 
 func parseFile(path string) (source, error) {
@@ -203,8 +227,8 @@ func redactWords(s string) string {
 	return s
 }
 
-// Stills reports whether a source is a folder of pictures or one picture: its
-// frames don't follow each other and have no time.
+// Stills reports whether a source is a folder of pictures, watched or not, or
+// one picture: its frames don't follow each other and have no time.
 func Stills(s string) bool {
 	src, err := parseSource(s)
 	return err == nil && (src.kind == folder || src.kind == pictureOne)

@@ -3,11 +3,14 @@ package capture
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/sightline-edge/sightline/vision"
 )
 
 // State says how a source is doing.
@@ -17,30 +20,41 @@ type State string
 const (
 	Connecting State = "connecting" // no frame from this worker yet
 	Streaming  State = "streaming"
-	Silent     State = "silent" // connected, but nothing comes
-	Failed     State = "failed" // the last try failed; a camera is tried again
-	Ended      State = "ended"  // the recording or folder is over, or Run was stopped
+	Waiting    State = "waiting" // for a trigger, or for a file to come
+	Silent     State = "silent"  // connected, but nothing comes
+	Refused    State = "refused" // user or password are wrong; tried again seldom
+	Failed     State = "failed"  // the last try failed; a camera is tried again
+	Ended      State = "ended"   // the recording or folder is over, or Run was stopped
 )
 
 // Dropped counts frames that Next never gave, by the reason.
 type Dropped struct {
-	Overwritten uint64 // a newer frame came before this one was taken
+	Overwritten uint64 // a newer frame came before this one was taken; of the feed that missed most
 	NoSlot      uint64 // every slot was in use
 	Late        uint64 // the decoder passed it over for a newer one
 	Unreadable  uint64 // corrupt
+	Incomplete  uint64 // parts of it were lost on the way
+	Stale       uint64 // held back by the camera or the network, and old when it came
+}
+
+// Total is the sum over all reasons.
+func (d Dropped) Total() uint64 {
+	return d.Overwritten + d.NoSlot + d.Late + d.Unreadable + d.Incomplete + d.Stale
 }
 
 // Stats are the figures of a source since New.
 type Stats struct {
-	Captured  uint64 // frames that the source gave, over all workers
-	Delivered uint64 // given by Next
-	Dropped   Dropped
-	Restarts  uint64 // workers started after the first
+	Captured uint64 // frames that the source gave, over all workers
+	Dropped  Dropped
+	Restarts uint64 // workers started after the first
 
 	State     State
-	LastError string // why the last worker ended, or the last unreadable picture; redacted
-	Cut       string // what a recording lacks at its end; empty if it is whole
+	LastError string    // why the last worker ended, or the last unreadable picture; redacted
+	LastFault time.Time // when the source was last lost; zero if never
+	Cut       string    // what a recording lacks at its end; empty if it is whole
 	LastFrame time.Time
+	Timing    vision.Timing // how well its time is known
+	Memory    int64         // private bytes of the worker, as last looked at
 
 	Rate          float64 // frames a second, measured over the last 32; 0 while nothing comes
 	AnnouncedRate float64 // frames a second, as the source says; 0 if it doesn't
@@ -74,8 +88,11 @@ func (c *Camera) Stats() Stats {
 	s := c.stats.public
 	t := c.stats.totals
 	s.Captured = t.Captured
-	s.Dropped.NoSlot, s.Dropped.Late, s.Dropped.Unreadable = t.NoRoom, t.Late, t.Unreadable
-	if s.State == Streaming && c.Live() && time.Since(c.stats.alive()) >= c.cfg.Silence {
+	s.Dropped = Dropped{NoSlot: t.NoRoom, Late: t.Late, Unreadable: t.Unreadable, Incomplete: t.Incomplete, Stale: t.Stale}
+	for _, f := range c.feeds {
+		s.Dropped.Overwritten = max(s.Dropped.Overwritten, f.stats.Overwritten)
+	}
+	if (s.State == Streaming || s.State == Waiting) && c.Live() && time.Since(c.stats.alive()) >= c.cfg.Silence {
 		s.State = Silent
 	}
 	if r := c.stats.recent; len(r) > 1 && s.State == Streaming {
@@ -124,6 +141,28 @@ func processCPU(pid int) time.Duration {
 	return time.Duration(user+system) * time.Second / ticks
 }
 
+// privateMemory is what of a process's memory nobody else has: resident less
+// shared, so without the frames. 0 if it is gone.
+func privateMemory(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	f := bytes.Fields(b)
+	if len(f) < 3 {
+		return 0
+	}
+	resident, _ := strconv.ParseInt(string(f[1]), 10, 64) // the kernel writes numbers
+	shared, _ := strconv.ParseInt(string(f[2]), 10, 64)
+	return (resident - shared) * int64(os.Getpagesize())
+}
+
+func (c *Camera) weigh(bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.public.Memory = bytes
+}
+
 func (c *Camera) counted() counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -138,9 +177,12 @@ func (c *Camera) count(t counts, told bool) {
 	}
 }
 
-func (c *Camera) started(pid int) {
+// started notes the running session.
+func (c *Camera) started(s *session) {
+	pid := s.proc.Pid()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.session = s
 	if c.stats.started++; c.stats.started > 1 {
 		c.stats.public.Restarts++
 	}
@@ -152,6 +194,7 @@ func (c *Camera) started(pid int) {
 func (c *Camera) stopped(cpu time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.session = nil
 	c.stats.pid = 0
 	c.stats.ended += cpu
 }
@@ -167,18 +210,23 @@ func (c *Camera) open(o opened) {
 	}
 }
 
-func (c *Camera) took(f *Frame) {
+func (c *Camera) took(f *vision.Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := &c.stats.public
-	p.State, p.LastFrame, p.Width, p.Height = Streaming, f.Captured, f.Width, f.Height
+	p.State, p.LastFrame, p.Width, p.Height, p.Timing = Streaming, f.Captured, f.Width, f.Height, f.Timing
 	c.note(moment{f.Captured, f.Seq})
 }
 
-// alive notes that the camera gives frames although none gets through.
+// alive notes that the camera gives frames although none gets through, or that
+// there is nothing to give.
 func (c *Camera) alive() {
+	patient := c.bare().patient()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if patient {
+		c.stats.public.State = Waiting
+	}
 	c.note(moment{time.Now(), c.stats.totals.Captured})
 }
 
@@ -210,8 +258,11 @@ func (c *Camera) failed(err error) {
 	c.log.Warn("source lost, trying again", "reason", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stats.public.State = Failed
-	c.stats.public.LastError = err.Error()
+	p := &c.stats.public
+	p.State, p.LastError, p.LastFault = Failed, err.Error(), time.Now()
+	if errors.Is(err, errDenied) {
+		p.State = Refused
+	}
 }
 
 // redacting hides secrets in what workers print, before it is logged.

@@ -198,10 +198,11 @@ func TestStoppedBeforeTheFirstFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	feed := c.Feed()
 	if err := c.Run(ctx); err != nil {
 		t.Errorf("run: %v", err)
 	}
-	if _, err := c.Next(t.Context()); !errors.Is(err, context.Canceled) {
+	if _, err := feed.Next(t.Context()); !errors.Is(err, context.Canceled) {
 		t.Errorf("next: %v", err)
 	}
 }

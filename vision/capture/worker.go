@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -20,9 +21,23 @@ type reader interface {
 	// Read fetches the next picture into memory that room gives, at least as
 	// many bytes as asked for and never less than a row-by-row BGR picture.
 	// io.EOF is the regular end; errUnreadable marks a picture to be left out.
+	// A patient source gives errNothing at least every beatEvery while it is well
+	// and nothing comes.
 	Read(room roomFunc) (shot, error)
 	Close()
 }
+
+// firer is a reader whose camera takes a picture when it is told to.
+type firer interface{ Fire() error }
+
+// finisher is a reader that must hear when a picture has its verdict. Done tells
+// whether it is gone now. It is called beside Read.
+type finisher interface {
+	Done(name string) (gone bool, err error)
+}
+
+// errNothing is what a patient source reads while nothing comes.
+var errNothing = errors.New("nothing came")
 
 // roomFunc gives memory for one picture of so many bytes. It may be asked more
 // than once for a picture; the last answer counts. For a source that drops it
@@ -34,6 +49,8 @@ type shot struct {
 	taken
 	empty   bool   // there was no room; the picture is gone
 	skipped uint64 // pictures before this one that the reader itself passed over
+
+	incomplete, stale uint64 // pictures before this one that nobody may judge
 }
 
 // errUnreadable is a picture that can't be decoded while the source goes on.
@@ -61,6 +78,7 @@ type worker struct {
 	pool   *shm.Pool
 	free   []int
 	gone   bool
+	reader reader // open now, else nil
 
 	skip uint64 // pictures that are still to be passed over
 	held int    // the slot that room gave last and no frame has used, -1 if none
@@ -119,19 +137,55 @@ func (w *worker) listen() {
 			continue
 		}
 		shm.CloseAll(fds)
-		if m.Kind == askFree {
-			w.mu.Lock()
-			if w.pool != nil && w.pool.ID == m.ID && m.Slot >= 0 && m.Slot < w.pool.Slots {
-				w.free = append(w.free, m.Slot)
-				w.change.Broadcast()
-			}
-			w.mu.Unlock()
+		switch m.Kind {
+		case askFree:
+			w.freed(m)
+		case askFire, askDone:
+			w.asked(m)
 		}
 	}
 	w.mu.Lock()
 	w.gone = true
 	w.change.Broadcast()
 	w.mu.Unlock()
+}
+
+func (w *worker) freed(m message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pool != nil && w.pool.ID == m.ID && m.Slot >= 0 && m.Slot < w.pool.Slots {
+		w.free = append(w.free, m.Slot)
+		w.change.Broadcast()
+	}
+}
+
+// asked hands on to the reader what is for it alone.
+func (w *worker) asked(m message) {
+	w.mu.Lock()
+	defer w.mu.Unlock() // so that it isn't closed meanwhile
+	var err error
+	switch r := w.reader.(type) {
+	case firer:
+		if m.Kind == askFire {
+			err = r.Fire()
+		}
+	case finisher:
+		if m.Kind == askDone {
+			var gone bool
+			if gone, err = r.Done(m.Name); gone {
+				_ = w.conn.Send(message{Kind: tellGone, Name: m.Name}) // an agent that is gone is seen by listen
+			}
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err) // the agent logs it
+	}
+}
+
+func (w *worker) hold(r reader) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reader = r
 }
 
 // newPool maps the memory. If that fails, the reader waits until the agent
@@ -198,15 +252,20 @@ func (w *worker) work(ctx context.Context, open Opener) error {
 	var base, last time.Duration // Media goes on from pass to pass
 	for pass := 0; ; pass++ {
 		r, desc, err := open(ctx, w.order)
+		if err == nil {
+			r, err = turn(r, &desc, w.order.Options)
+		}
 		if err != nil {
 			return err
 		}
+		w.hold(r)
 		if pass == 0 {
 			err = w.conn.Send(message{Kind: tellOpen, Opened: &desc})
 		}
 		if err == nil {
 			err = w.pass(ctx, r, desc, base, &last)
 		}
+		w.hold(nil)
 		r.Close()
 		if errors.Is(err, io.EOF) && w.counts.Captured == w.counts.Unreadable && w.order.Skip == 0 {
 			return w.nothing()
@@ -243,6 +302,12 @@ func (w *worker) pass(ctx context.Context, r reader, desc opened, base time.Dura
 	began := time.Now()
 	for ctx.Err() == nil {
 		s, err := r.Read(w.room)
+		if errors.Is(err, errNothing) {
+			if err = w.beats(); err != nil {
+				return err
+			}
+			continue
+		}
 		bad := errUnreadable{}
 		if w.skip > 0 && (err == nil || errors.As(err, &bad)) {
 			w.skip--
@@ -284,18 +349,13 @@ func (w *worker) pass(ctx context.Context, r reader, desc opened, base time.Dura
 
 // hand gives the slot with a picture to the agent.
 func (w *worker) hand(s shot) error {
-	w.counts.Captured += s.skipped + 1
+	w.counts.Captured += s.skipped + s.incomplete + s.stale + 1
 	w.counts.Late += s.skipped
+	w.counts.Incomplete += s.incomplete
+	w.counts.Stale += s.stale
 	if s.empty {
 		w.counts.NoRoom++
-		if time.Since(w.beat) < beatEvery {
-			return nil
-		}
-		w.beat = time.Now()
-		if w.conn.Send(message{Kind: tellBeat, Counts: w.counts}) != nil {
-			return errGone
-		}
-		return nil
+		return w.beats()
 	}
 	if w.held < 0 {
 		panic("BUG: a reader gave a picture without asking for room")
@@ -303,6 +363,18 @@ func (w *worker) hand(s shot) error {
 	m := message{Kind: tellFrame, ID: w.from.ID, Slot: w.held, Frame: &s.taken, Counts: w.counts}
 	w.held = -1
 	if w.conn.Send(m) != nil {
+		return errGone
+	}
+	return nil
+}
+
+// beats says that the source is well although no picture is handed over.
+func (w *worker) beats() error {
+	if time.Since(w.beat) < beatEvery {
+		return nil
+	}
+	w.beat = time.Now()
+	if w.conn.Send(message{Kind: tellBeat, Counts: w.counts}) != nil {
 		return errGone
 	}
 	return nil
@@ -317,7 +389,7 @@ func (e cutShort) Is(target error) bool {
 }
 
 func (w *worker) tellEnd(end error) error {
-	m := message{Kind: tellEnd, Counts: w.counts}
+	m := message{Kind: tellEnd, Counts: w.counts, Denied: errors.Is(end, errDenied)}
 	if c := (cutShort{}); errors.As(end, &c) {
 		m.Cut = c.what
 	}

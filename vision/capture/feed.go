@@ -1,0 +1,191 @@
+package capture
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/shm"
+)
+
+// Feed is one user's place at a Camera: a station. Each feed gets the newest
+// frame of a camera, each frame of a recording or folder, at its own pace; a
+// slow one costs nobody else anything but a slot.
+type Feed struct {
+	camera *Camera
+	wake   chan struct{} // a frame was queued, or the feed was closed; room for one
+
+	// Protected by Camera.mu:
+	queue  []*Frame // in order; at most one for sources that drop
+	closed bool
+	stats  FeedStats
+}
+
+// FeedStats counts what became of a camera's frames on their way to one feed.
+type FeedStats struct {
+	Delivered   uint64 // given by Next
+	Overwritten uint64 // a newer one came before this one was taken
+}
+
+// Feed adds a user of the camera. Call it before Run.
+func (c *Camera) Feed() *Feed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &Feed{camera: c, wake: make(chan struct{}, 1)}
+	if c.feeds = append(c.feeds, f); len(c.feeds) > 1 {
+		c.cfg.Slots = min(c.cfg.Slots+2, shm.MaxSlots) // what each may hold, beside what waits for it
+	}
+	return f
+}
+
+// Camera is whose frames the feed gives.
+func (f *Feed) Camera() *Camera { return f.camera }
+
+// Frame is a picture in a slot of shared memory. Its pixels may be read until
+// Release; no worker writes to the slot before.
+type Frame struct {
+	vision.Frame
+	Pool *shm.Pool // holds the pixels; to keep it beyond Release, Retain it
+	Slot int
+
+	shared   *sharedSlot
+	released atomic.Bool
+}
+
+// sharedSlot is a slot that the agent owns, with one hold for each feed.
+type sharedSlot struct {
+	session *session
+	pool    *shm.Pool
+	slot    int
+	holds   atomic.Int32
+}
+
+func (s *sharedSlot) drop() {
+	if s.holds.Add(-1) == 0 {
+		s.session.free(s.pool.ID, s.slot)
+		s.pool.Release()
+	}
+}
+
+// Release gives the slot back to the worker, once every feed has. It must be
+// called exactly once.
+func (f *Frame) Release() {
+	if f.released.Swap(true) {
+		panic("BUG: capture.Frame released twice")
+	}
+	f.shared.drop()
+}
+
+// Next gives the next frame: the newest one of a camera, each in order of a
+// recording or folder. The caller owns it and must Release it. After the last
+// one the error is io.EOF, or what made Run end. One goroutine at a time may
+// wait in it.
+func (f *Feed) Next(ctx context.Context) (*Frame, error) {
+	c := f.camera
+	for {
+		c.mu.Lock()
+		if len(f.queue) > 0 {
+			frame := f.queue[0]
+			f.queue[0] = nil
+			f.queue = f.queue[1:]
+			f.stats.Delivered++
+			c.mu.Unlock()
+			return frame, nil
+		}
+		end, closed := c.end, f.closed
+		c.mu.Unlock()
+		switch {
+		case closed:
+			return nil, fmt.Errorf("source %s: stopped: %w", Redact(c.cfg.Source), context.Canceled)
+		case end != nil:
+			return nil, end
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-f.wake:
+		case <-c.ended:
+		}
+	}
+}
+
+// Stats are the feed's counts.
+func (f *Feed) Stats() FeedStats {
+	f.camera.mu.Lock()
+	defer f.camera.mu.Unlock()
+	return f.stats
+}
+
+// Close ends the feed: Next gives nothing more. A camera without feeds ends its
+// Run.
+func (f *Feed) Close() {
+	c := f.camera
+	c.mu.Lock()
+	f.closed = true
+	left := f.dropLocked()
+	stop := c.stop
+	if !c.unusedLocked() {
+		stop = nil
+	}
+	c.mu.Unlock()
+	for _, frame := range left {
+		frame.Release()
+	}
+	f.poke()
+	if stop != nil {
+		stop()
+	}
+}
+
+func (f *Feed) dropLocked() []*Frame {
+	left := f.queue
+	f.queue = nil
+	return left
+}
+
+func (f *Feed) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// unusedLocked tells whether every feed has been closed.
+func (c *Camera) unusedLocked() bool {
+	for _, f := range c.feeds {
+		if !f.closed {
+			return false
+		}
+	}
+	return len(c.feeds) > 0
+}
+
+// push queues a frame at every feed; where frames drop, it takes the place of
+// the one that the feed hasn't taken yet.
+func (c *Camera) push(frame vision.Frame, slot *sharedSlot) {
+	var old []*Frame
+	c.mu.Lock()
+	var users []*Feed
+	for _, f := range c.feeds {
+		if !f.closed {
+			users = append(users, f)
+		}
+	}
+	slot.holds.Store(int32(len(users)) + 1) // one is ours until all have it
+	for _, f := range users {
+		if c.Drops() && len(f.queue) > 0 {
+			f.stats.Overwritten += uint64(len(f.queue))
+			old = append(old, f.dropLocked()...)
+		}
+		f.queue = append(f.queue, &Frame{Frame: frame, Pool: slot.pool, Slot: slot.slot, shared: slot})
+	}
+	c.mu.Unlock()
+	for _, f := range old {
+		f.Release()
+	}
+	for _, f := range users {
+		f.poke()
+	}
+	slot.drop()
+}

@@ -1,7 +1,8 @@
 // Package ipcam makes drawn pictures and recordings look like an IP camera:
-// MJPEG over HTTP in plain Go, and H.264 over RTSP where an ffmpeg program is.
-// Nothing that reads from it can know that it isn't a camera. A Gate in front
-// of either one freezes, cuts and garbles the connection as bad cameras do.
+// MJPEG over HTTP in plain Go, and H.264 or H.265 over RTSP where an ffmpeg
+// program is. Nothing that reads from it can know that it isn't a camera. A Gate
+// in front of either one freezes, cuts and garbles the connection as bad cameras
+// do; a Script makes the RTSP camera itself lose packets, keep silent and lie.
 package ipcam
 
 import (
@@ -25,6 +26,7 @@ type Drawing struct {
 	Drawer        Drawer
 	Width, Height int     // pixels
 	Rate          float64 // frames a second
+	Codec         Codec   // of Drawn; MJPEG has its own
 }
 
 func (d Drawing) check() error {

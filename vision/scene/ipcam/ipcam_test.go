@@ -201,9 +201,14 @@ func serve(t *testing.T, c RTSP) (addr string, done chan struct{}) {
 // of each picture.
 func pull(t *testing.T, url string, frames int) []byte {
 	t.Helper()
+	return pullBy(t, "tcp", url, frames)
+}
+
+func pullBy(t *testing.T, transport, url string, frames int) []byte {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	args := []string{"-v", "error", "-rtsp_transport", "tcp", "-i", url, "-vf", "scale=1:1", "-pix_fmt", "gray", "-fps_mode", "passthrough", "-f", "rawvideo"}
+	args := []string{"-v", "error", "-rtsp_transport", transport, "-i", url, "-vf", "scale=1:1", "-pix_fmt", "gray", "-fps_mode", "passthrough", "-f", "rawvideo"}
 	if frames > 0 {
 		args = append(args, "-frames:v", strconv.Itoa(frames))
 	}
@@ -311,7 +316,7 @@ func TestSplitAtDelimiters(t *testing.T) {
 		in = append(in, unit(k)...)
 	}
 	var keys []bool
-	err := split(iotest{bytes.NewReader(in)}, func(u AccessUnit) error {
+	err := H264.split(iotest{bytes.NewReader(in)}, func(u AccessUnit) error {
 		if !bytes.HasPrefix(u.Data, []byte{0, 0, 0, 1, 9}) || len(u.Data) != len(unit(1)) {
 			t.Errorf("unit is % x", u.Data)
 		}
@@ -332,7 +337,7 @@ func FuzzSplit(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 9, 0x10, 0, 0, 1, 0x65, 1, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n := 0
-		err := split(bytes.NewReader(b), func(u AccessUnit) error { n += len(u.Data); return nil })
+		err := H264.split(bytes.NewReader(b), func(u AccessUnit) error { n += len(u.Data); return nil })
 		if err != nil || n != len(b) {
 			t.Errorf("%d of %d bytes came out: %v", n, len(b), err)
 		}
@@ -343,7 +348,8 @@ func FuzzReadRequest(f *testing.F) {
 	f.Add([]byte("OPTIONS rtsp://x/cam RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 3\r\n\r\nabc"))
 	f.Add([]byte("$\x00\x00\x01a"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &server{RTSP: RTSP{User: "u", Password: "p"}, nonce: "0123456789", hub: newRelay()}
+		s := newServer(RTSP{User: "u", Password: "p"})
+		defer s.udp.close()
 		near, far := net.Pipe()
 		go func() {
 			_, _ = far.Write(b) // a closed pipe is the server's answer

@@ -3,30 +3,30 @@ package ipcam
 import (
 	"bufio"
 	"context"
-	"crypto/md5"
 	"crypto/rand"
-	"crypto/subtle"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
 	"net/textproto"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// RTSP is a network camera with one H.264 stream over TCP (RFC 2326, RTP
-// interleaved). The zero values of the optional fields are useful.
+// RTSP is a network camera with one stream (RFC 2326), by RTP over the same
+// connection or over UDP as the viewer asks. The zero values of the optional
+// fields are useful.
 type RTSP struct {
 	Stream Stream
+	Codec  Codec   // told to viewers until the stream's first picture
 	Rate   float64 // frames a second, told to viewers; 0 tells nothing
 	Path   string  // of the stream, "/cam"; empty takes any
 	Wait   bool    // the stream begins when the first viewer plays, not when Serve starts
 
 	User, Password string // if set, viewers must give them (Digest)
+
+	Control *Control // how it misbehaves; nil: not at all
 }
 
 // server is a running RTSP.
@@ -34,6 +34,7 @@ type server struct {
 	RTSP
 	nonce string
 	hub   *relay
+	udp   udpPorts
 }
 
 // Serve answers viewers on ln until the stream or ctx ends, then hangs up on
@@ -41,7 +42,8 @@ type server struct {
 func (c RTSP) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &server{RTSP: c, nonce: rand.Text(), hub: newRelay()}
+	s := newServer(c)
+	defer s.udp.close()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -57,7 +59,15 @@ func (c RTSP) Serve(ctx context.Context, ln net.Listener) error {
 	cancel()
 	ln.Close()
 	wg.Wait()
+	s.hub.senders.Wait()
 	return err
+}
+
+func newServer(c RTSP) *server {
+	if c.Control == nil {
+		c.Control = &Control{}
+	}
+	return &server{RTSP: c, nonce: rand.Text(), hub: newRelay(c.Codec, c.Control)}
 }
 
 func (s *server) play(ctx context.Context) error {
@@ -73,12 +83,16 @@ func (s *server) play(ctx context.Context) error {
 
 // talk answers one viewer's requests until it leaves.
 func (s *server) talk(ctx context.Context, conn net.Conn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // frees a sender that holds on
 	v := &viewer{conn: conn}
+	defer s.Control.meet(conn)()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	defer conn.Close()
 	defer v.leave()
 	in := bufio.NewReader(conn)
 	for ctx.Err() == nil {
+		s.Control.hold(ctx)
 		r, err := readRequest(in)
 		if err != nil {
 			return
@@ -86,7 +100,8 @@ func (s *server) talk(ctx context.Context, conn net.Conn) {
 		if r.method == "" {
 			continue // a report about reception
 		}
-		again, err := s.answer(v, r)
+		s.Control.hold(ctx)
+		again, err := s.answer(ctx, v, r)
 		if err != nil || !again {
 			return
 		}
@@ -132,71 +147,4 @@ func readRequest(in *bufio.Reader) (request, error) {
 		}
 	}
 	return request{parts[0], parts[1], h}, nil
-}
-
-// answer does what a request asks; it reports whether the talk goes on.
-func (s *server) answer(v *viewer, r request) (bool, error) {
-	if r.method != "OPTIONS" && s.User != "" && !s.allowed(r) {
-		return true, v.reply(r, "401 Unauthorized",
-			fmt.Sprintf("WWW-Authenticate: Digest realm=\"camera\", nonce=\"%s\"\r\n", s.nonce), "")
-	}
-	session := "Session: " + s.nonce[:8] + ";timeout=60\r\n"
-	switch r.method {
-	case "OPTIONS":
-		return true, v.reply(r, "200 OK", "Public: OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN\r\n", "")
-	case "DESCRIBE":
-		u, err := url.Parse(r.url)
-		if err != nil || s.Path != "" && strings.TrimSuffix(u.Path, "/") != s.Path {
-			return true, v.reply(r, "404 Not Found", "", "")
-		}
-		return true, v.reply(r, "200 OK", "Content-Type: application/sdp\r\nContent-Base: "+strings.TrimSuffix(r.url, "/")+"/\r\n", s.sdp())
-	case "SETUP":
-		if !strings.Contains(r.header.Get("Transport"), "RTP/AVP/TCP") {
-			return true, v.reply(r, "461 Unsupported Transport", "", "")
-		}
-		v.set = true
-		return true, v.reply(r, "200 OK", session+"Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n", "")
-	case "PLAY":
-		if !v.set {
-			return true, v.reply(r, "455 Method Not Valid in This State", "", "")
-		}
-		if err := v.reply(r, "200 OK", session+"Range: npt=now-\r\n", ""); err != nil {
-			return false, err
-		}
-		v.join(s.hub)
-		return true, nil
-	case "PAUSE":
-		v.leave()
-		return true, v.reply(r, "200 OK", session, "")
-	case "GET_PARAMETER", "SET_PARAMETER":
-		return true, v.reply(r, "200 OK", session, "")
-	case "TEARDOWN":
-		return false, v.reply(r, "200 OK", session, "")
-	}
-	return true, v.reply(r, "501 Not Implemented", "", "")
-}
-
-func (s *server) sdp() string {
-	rate := ""
-	if s.Rate > 0 {
-		rate = fmt.Sprintf("a=framerate:%g\r\n", s.Rate)
-	}
-	return "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n" +
-		"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n" + rate + "a=control:track1\r\n"
-}
-
-// allowed checks Digest access as RFC 2617 has it without qop.
-func (s *server) allowed(r request) bool {
-	kind, rest, _ := strings.Cut(r.header.Get("Authorization"), " ")
-	if !strings.EqualFold(kind, "Digest") {
-		return false
-	}
-	p := map[string]string{}
-	for _, pair := range strings.Split(rest, ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-		p[name] = strings.Trim(value, `"`)
-	}
-	sum := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
-	want := sum(sum(s.User+":camera:"+s.Password) + ":" + s.nonce + ":" + sum(r.method+":"+p["uri"]))
-	return p["username"] == s.User && p["nonce"] == s.nonce && subtle.ConstantTimeCompare([]byte(p["response"]), []byte(want)) == 1
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +33,8 @@ func openNative(ctx context.Context, o order) (reader, opened, error) {
 		return openRTSP(o)
 	case device:
 		return openDevice(o)
+	case genICam:
+		return openGenICam(ctx, o)
 	}
 	return openPipeline(o)
 }
@@ -70,21 +71,6 @@ func openRTSP(o order) (reader, opened, error) {
 		return nil, opened{}, errors.New("the camera answers, but GStreamer gets no video from it: are gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad and gstreamer1.0-libav installed?")
 	}
 	return newVideoReader(vc, o, "gstreamer")
-}
-
-func openDevice(o order) (reader, opened, error) {
-	if _, err := os.Stat(o.At); err != nil {
-		return nil, opened{}, bare(err)
-	}
-	var what any = o.At
-	if n, err := strconv.Atoi(strings.TrimPrefix(o.At, "/dev/video")); err == nil {
-		what = n
-	}
-	vc, err := gocv.OpenVideoCaptureWithAPI(what, gocv.VideoCaptureV4L2)
-	if err != nil {
-		return nil, opened{}, errors.New("the device gives no video: is another program using it, and may this user read it?")
-	}
-	return newVideoReader(vc, o, "v4l2")
 }
 
 // videoReader reads one cv::VideoCapture.

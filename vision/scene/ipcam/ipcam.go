@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
@@ -27,6 +28,26 @@ type Drawing struct {
 	Width, Height int     // pixels
 	Rate          float64 // frames a second
 	Codec         Codec   // of Drawn; MJPEG has its own
+}
+
+// Still is a Drawer that repeats its newest frame while it is held, as a camera
+// does whose sensor hangs while everything behind it works.
+type Still struct {
+	Drawer Drawer
+
+	held atomic.Bool
+	last int // the newest frame that wasn't a repetition
+}
+
+// Hold begins the repetition, or ends it.
+func (s *Still) Hold(held bool) { s.held.Store(held) }
+
+// Frame draws frame n, or the newest one again.
+func (s *Still) Frame(n int, dst *vision.Frame) error {
+	if !s.held.Load() {
+		s.last = n
+	}
+	return s.Drawer.Frame(s.last, dst)
 }
 
 func (d Drawing) check() error {

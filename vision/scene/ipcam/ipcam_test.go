@@ -90,6 +90,7 @@ func view(t *testing.T, url string) *multipart.Reader {
 }
 
 func TestMJPEGGivesFramesAtTheRate(t *testing.T) {
+	t.Parallel()
 	d := &counter{}
 	_, url := mjpeg(t, d, 50)
 	parts := view(t, url)
@@ -116,6 +117,7 @@ func TestMJPEGGivesFramesAtTheRate(t *testing.T) {
 }
 
 func TestSlowViewerLosesFramesAndHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	d := &counter{}
 	m, url := mjpeg(t, d, 100)
 	slow, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -223,6 +225,7 @@ func pullBy(t *testing.T, transport, url string, frames int) []byte {
 }
 
 func TestRTSPDrawnCamera(t *testing.T) {
+	t.Parallel()
 	needFFmpeg(t)
 	stream, err := Drawn(Drawing{Drawer: &counter{}, Width: 320, Height: 240, Rate: 50})
 	if err != nil {
@@ -263,6 +266,7 @@ func recording(t *testing.T, n, rate, w, h int) string {
 }
 
 func TestRTSPRecordingPlaysOnceAndHangsUp(t *testing.T) {
+	t.Parallel()
 	needFFmpeg(t)
 	addr, done := serve(t, RTSP{Stream: Recording(recording(t, 40, 40, 160, 120), false), Wait: true})
 	if got := pull(t, "rtsp://"+addr+"/any", 0); len(got) != 40 {
@@ -272,6 +276,7 @@ func TestRTSPRecordingPlaysOnceAndHangsUp(t *testing.T) {
 }
 
 func TestRTSPRefusesStrangersAndNonsense(t *testing.T) {
+	t.Parallel()
 	needFFmpeg(t)
 	c := RTSP{Stream: Recording(recording(t, 20, 20, 160, 120), true), Path: "/cam", User: "u", Password: "p"}
 	addr, _ := serve(t, c)

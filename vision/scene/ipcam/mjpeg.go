@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision/picture"
@@ -19,12 +20,25 @@ type MJPEG struct {
 	Quality int  // of JPEG, 1 to 100; 0 means picture.DefaultQuality
 	Wait    bool // frame 0 is drawn when the first viewer comes, not when Run starts
 
-	hub *hub[[]byte]
+	hub  *hub[[]byte]
+	size atomic.Pointer[[2]int] // nil: that of the drawing
 }
 
 // NewMJPEG checks the drawing. Nothing is drawn before Run.
 func NewMJPEG(d Drawing) (*MJPEG, error) {
 	return &MJPEG{Drawing: d, hub: newHub[[]byte]()}, d.check()
+}
+
+// Resize changes the size of the pictures from the next one on, without a word
+// to the viewers. It may be called at any time.
+func (m *MJPEG) Resize(width, height int) error {
+	d := m.Drawing
+	d.Width, d.Height = width, height
+	if err := d.check(); err != nil {
+		return err
+	}
+	m.size.Store(&[2]int{width, height})
+	return nil
 }
 
 // Run draws and encodes at the camera's rate, once for all viewers and not at
@@ -41,6 +55,11 @@ func (m *MJPEG) Run(ctx context.Context) error {
 	return m.play(ctx, func(n int) error {
 		if !m.hub.watched() {
 			return nil
+		}
+		if size := m.size.Load(); size != nil && (size[0] != f.Width || size[1] != f.Height) {
+			d := m.Drawing
+			d.Width, d.Height = size[0], size[1]
+			f = d.frame()
 		}
 		if err := m.Drawer.Frame(n, f); err != nil {
 			return err

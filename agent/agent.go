@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +52,7 @@ type Agent struct {
 	cfg      Config
 	log      *slog.Logger
 	stations []*Station
+	cameras  []*Camera
 	recorder *recorder
 	crew     *crew
 	health   health.Set
@@ -73,6 +76,11 @@ func (a *Agent) Add(cfg StationConfig) *Station {
 	s := newStation(cfg, a.recorder, a.cut)
 	s.lane.tally.cut = a.cut()
 	a.stations = append(a.stations, s)
+	for _, c := range cfg.Cameras {
+		if !slices.Contains(a.cameras, c) {
+			a.cameras = append(a.cameras, c)
+		}
+	}
 	return s
 }
 
@@ -113,6 +121,10 @@ func (a *Agent) inspect(ctx context.Context) error {
 	late, endLate := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLate()
 	var records, models errgroup.Group
+	var cameras sync.WaitGroup
+	for _, c := range a.cameras {
+		cameras.Go(func() { c.run(hard) })
+	}
 	records.Go(func() error { return a.recorder.runLate(late) })
 	records.Go(func() error {
 		defer endLate()
@@ -124,6 +136,7 @@ func (a *Agent) inspect(ctx context.Context) error {
 		stations.Go(func() error { return a.runStation(hard, s) })
 	}
 	err := stations.Wait()
+	cameras.Wait() // without stations they end
 	a.recorder.close()
 	err = errors.Join(err, records.Wait())
 	end()
@@ -168,6 +181,7 @@ func (a *Agent) tell(i *Inspection) {
 	if a.cfg.Told != nil {
 		a.cfg.Told(i)
 	}
+	i.station.of(&i.Part).feed.Done(i.Part.Name)
 }
 
 // cut is where the journal is now.

@@ -66,10 +66,14 @@ func (a *Agent) look(now time.Time) {
 // flow counts the station's pictures: those that came and could be read, and
 // those that the model has answered, with a result or without.
 func (s *Station) flow() (in, out uint64) {
-	cam := s.cfg.Camera.Stats()
+	for _, v := range s.views {
+		cam := v.camera.cfg.Source.Stats()
+		d := cam.Dropped
+		in += cam.Captured - min(cam.Captured, d.Unreadable+d.Late+d.Incomplete+d.Stale)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cam.Captured - min(cam.Captured, cam.Dropped.Unreadable+cam.Dropped.Late), s.stats.Inferred + s.stats.Lost
+	return in, s.stats.Inferred + s.stats.Unchanged + s.stats.Lost
 }
 
 // excused tells whether pictures may come without results: the source is over,

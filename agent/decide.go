@@ -8,15 +8,6 @@ import (
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
-// clock is the time that the tracker goes by: of a recording its own, else
-// when the picture was taken, since the agent's start.
-func (s *Station) clock(f *vision.Frame) time.Duration {
-	if s.cfg.Camera.Live() {
-		return f.Captured.Sub(s.began)
-	}
-	return f.Media
-}
-
 // measure counts a frame with a result.
 func (s *Station) measure(f *flight, r *run, now time.Time) {
 	s.mu.Lock()
@@ -25,6 +16,7 @@ func (s *Station) measure(f *flight, r *run, now time.Time) {
 		s.stats.First = f.frame.Captured
 	}
 	s.stats.Inferred++
+	f.view.inferred++
 	s.stats.Last = now
 	s.ages.add(now.Sub(f.frame.Captured))
 	s.runs.add(r.result.Run)
@@ -38,6 +30,8 @@ func (s *Station) failedFrame(ctx context.Context, f *flight, r *run) {
 	}
 	s.mu.Lock()
 	s.stats.Lost++
+	f.view.lost++
+	f.view.regate = true
 	quiet := time.Since(s.warned) < time.Second
 	if !quiet {
 		s.warned = time.Now()
@@ -46,10 +40,11 @@ func (s *Station) failedFrame(ctx context.Context, f *flight, r *run) {
 	if !quiet {
 		s.log.Warn("frame without a result", "seq", f.frame.Seq, "err", r.err)
 	}
+	r.lane.eyes[f.view.index].last = nil
 	if s.cfg.Track.Mode != track.Pictures {
 		return
 	}
-	for _, p := range r.lane.tracker.Update(track.Frame{
+	for _, p := range r.lane.eyes[f.view.index].tracker.Update(track.Frame{
 		Seq: f.frame.Seq, Captured: f.frame.Captured, Name: f.frame.Name, Width: f.frame.Width, Height: f.frame.Height,
 	}, nil) {
 		s.tell(r.lane, p, vision.Decision{Reason: vision.ReasonModelFailed})
@@ -69,7 +64,14 @@ func (s *Station) decideAll(ctx context.Context) {
 	if o := s.switching(); o != nil && o.began {
 		s.complete(ctx, o)
 	}
-	for _, p := range s.lane.tracker.Flush() {
+	for _, p := range s.lane.flush() {
+		s.decide(ctx, s.lane, p)
+	}
+}
+
+// decideView decides the parts that are in one camera's view.
+func (s *Station) decideView(ctx context.Context, v *view) {
+	for _, p := range s.lane.eyes[v.index].tracker.Flush() {
 		s.decide(ctx, s.lane, p)
 	}
 }
@@ -101,7 +103,11 @@ func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.D
 	case l.Rule == nil:
 		return vision.Decision{Reason: vision.ReasonNoRule}
 	}
-	return l.Rule.Decide(ctx, p, s.width, s.height)
+	v := s.of(&p)
+	if why := v.camera.lies(); why != "" {
+		return vision.Decision{Reason: why}
+	}
+	return l.Rule.Decide(ctx, p, v.width, v.height)
 }
 
 // tell hands the decision to the recorder, which tells it once it is on disk.
@@ -110,6 +116,6 @@ func (s *Station) tell(l *lane, p vision.Part, d vision.Decision) {
 	delete(l.crops, p.ID)
 	s.recorder.decided(&Inspection{
 		Part: p, Decision: d, Told: d, Decided: time.Now(),
-		Station: s.cfg.ID, Line: s.cfg.Line, Source: s.cfg.Source, Model: l.About, station: s, lane: l, crop: c,
+		Station: s.cfg.ID, Line: s.cfg.Line, Camera: s.of(&p).camera.Name(), Model: l.About, station: s, lane: l, crop: c,
 	})
 }

@@ -54,11 +54,16 @@ func (a *Agent) State() *wire.State {
 	s := &wire.State{Clock: time.Now().UnixNano(), UptimeMs: uint64(time.Since(n.Began).Milliseconds()), Board: a.Board()}
 	for i := range n.Stations {
 		st, bundle := &n.Stations[i], a.stations[i].loadout().About.Bundle
+		frames, rate := uint64(0), 0.0
+		for _, v := range a.stations[i].views {
+			cam := v.camera.cfg.Source.Stats()
+			frames, rate = frames+cam.Captured, rate+cam.Rate
+		}
 		s.Stations = append(s.Stations, &wire.StationState{
 			Id: st.ID, Line: st.Line, State: string(st.State), Text: st.StateText,
 			Model: st.Model.Name, ModelVersion: st.Model.Version, ModelDigest: st.Model.Digest, Rule: st.Rule.Name,
 			Pass: st.Counts.Pass, Fail: st.Counts.Fail, None: st.Counts.None,
-			Frames: st.Camera.Captured, Inferred: st.Camera.Inferred, Rate: float32(st.Camera.Rate),
+			Frames: frames, Inferred: st.Inferred(), Rate: float32(rate),
 			Bundle: st.Bundle, BundleDigest: bundle, Unsigned: !st.Signed,
 		})
 	}

@@ -18,7 +18,9 @@ import (
 // flight is a frame on its way through the models: that of the lane that
 // decides, and during a switch that of the next one.
 type flight struct {
+	view  *view
 	frame *capture.Frame
+	same  bool // the change gate saw nothing new: the last result stands
 	runs  []*run
 	done  chan struct{} // closed when all runs stand
 }
@@ -44,48 +46,65 @@ func (f *flight) of(l *lane) *run {
 // that one is filled in while the other runs; with one where frames are
 // dropped, so that the next is as fresh as can be.
 func (s *Station) inspect(ctx, source context.Context) error {
-	width := 2
-	if s.cfg.Camera.Drops() {
-		width = 1
+	total := 0
+	for _, v := range s.views {
+		width := 2
+		if v.drops() {
+			width = 1
+		}
+		v.tokens = make(chan struct{}, width)
+		total += width
 	}
-	tokens := make(chan struct{}, width)
-	flights := make(chan *flight, width)
+	flights := make(chan *flight, total)
 	g, ctx := errgroup.WithContext(ctx)
-	var ended error // of the source; it must not end the frames that are under way
+	ended := make([]error, len(s.views)) // of the sources; they must not end the frames that are under way
+	var feeds sync.WaitGroup
+	for n, v := range s.views {
+		feeds.Add(1)
+		g.Go(func() error {
+			defer feeds.Done()
+			ended[n] = s.feed(ctx, source, g, v, flights)
+			return nil
+		})
+	}
 	g.Go(func() error {
-		defer close(flights)
-		ended = s.feed(ctx, source, g, tokens, flights)
+		feeds.Wait()
+		close(flights)
 		return nil
 	})
-	g.Go(func() error { return s.land(ctx, tokens, flights) })
+	g.Go(func() error { return s.land(ctx, flights) })
 	err := g.Wait()
 	s.finish(ctx)
-	return errors.Join(ended, err)
+	return errors.Join(append(ended, err)...)
 }
 
-// feed takes frames from the camera and sends them on their way, while there is
+// feed takes frames from a camera and sends them on their way, while there is
 // a model for them.
-func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, tokens chan struct{}, flights chan<- *flight) error {
+func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, v *view, flights chan<- *flight) error {
 	for {
 		select {
-		case tokens <- struct{}{}:
+		case v.tokens <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		if !s.awaitModel(source) {
 			return nil
 		}
-		frame, err := s.cfg.Camera.Next(ctx)
+		frame, err := v.feed.Next(ctx)
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, context.Canceled):
 			return nil
 		case err != nil:
 			return err
 		}
-		f := &flight{frame: frame, done: make(chan struct{})}
+		f := &flight{view: v, frame: frame, same: !s.news(v, &frame.Frame), done: make(chan struct{})}
 		if !s.depart(f, flights) {
 			frame.Release()
-			<-tokens
+			<-v.tokens
+			continue
+		}
+		if f.same {
+			close(f.done)
 			continue
 		}
 		g.Go(func() error {
@@ -106,6 +125,7 @@ func (s *Station) depart(f *flight, flights chan<- *flight) bool {
 	if s.lane.Model == nil || s.lane.dead != nil && s.next == nil {
 		return false
 	}
+	f.same = f.same && s.next == nil
 	f.runs = []*run{{lane: s.lane}}
 	if s.next != nil && s.next.new.Model != nil {
 		f.runs = append(f.runs, &run{lane: s.next.new})
@@ -181,10 +201,9 @@ func (s *Station) infer(ctx context.Context, l *lane, f *capture.Frame) (infer.R
 // land judges frames in order as they come from the model. Parts in view of a
 // camera that gives nothing any more are decided when it has been away for too
 // long: what it shows when it is back may be others.
-func (s *Station) land(ctx context.Context, tokens <-chan struct{}, flights <-chan *flight) error {
-	gap := s.lane.tracker.Gap()
-	away := time.NewTimer(gap)
-	defer away.Stop()
+func (s *Station) land(ctx context.Context, flights <-chan *flight) error {
+	gap := s.lane.gap()
+	defer s.startTimers(gap)()
 	for {
 		select {
 		case f, ok := <-flights:
@@ -192,14 +211,15 @@ func (s *Station) land(ctx context.Context, tokens <-chan struct{}, flights <-ch
 				return nil
 			}
 			<-f.done
-			<-tokens
+			<-f.view.tokens
 			if s.judge(ctx, f) {
-				away.Reset(gap)
+				f.view.judged = time.Now()
+				f.view.away.Reset(gap)
 			}
 			f.frame.Release()
-		case <-away.C:
-			if s.cfg.Camera.Live() && s.switching() == nil { // else see judgeQuiet
-				s.decideAll(ctx)
+		case v := <-s.gone:
+			if v.live() && time.Since(v.judged) >= gap && s.switching() == nil { // else see judgeQuiet
+				s.decideView(ctx, v)
 			}
 		case <-s.poked:
 			s.mind(ctx)
@@ -216,6 +236,9 @@ func (s *Station) judge(ctx context.Context, f *flight) bool {
 		return s.judgeBoth(ctx, o, f)
 	}
 	r := f.of(s.lane)
+	if f.same {
+		return s.judgeSame(ctx, f)
+	}
 	if r == nil { // it departed before the lane that decides now
 		r = &run{lane: s.lane, err: f.runs[0].err}
 		if r.err == nil {
@@ -239,26 +262,53 @@ func (s *Station) judgeOne(ctx context.Context, f *flight, r *run) bool {
 	r.lane.tally.runs.add(r.result.Run)
 	r.lane.tally.ages.add(now.Sub(f.frame.Captured))
 	s.mu.Unlock()
+	s.take(ctx, f, r, now)
+	return true
+}
+
+// take gives a lane what was seen in a frame, and decides the parts that ended.
+func (s *Station) take(ctx context.Context, f *flight, r *run, now time.Time) {
 	done, open := s.follow(f, r)
 	for _, p := range done {
 		s.decide(ctx, r.lane, p)
 	}
 	r.lane.prune()
-	s.live.offer(now, &f.frame.Frame, open, r.result.Detections)
+	f.view.screen.offer(now, &f.frame.Frame, open, r.result.Detections)
+}
+
+// judgeSame is judge for a frame that shows what the last inspected one showed:
+// the same was seen in it. If that one had no result, the next frame is inspected.
+func (s *Station) judgeSame(ctx context.Context, f *flight) bool {
+	last := s.lane.eyes[f.view.index].last
+	s.mu.Lock()
+	if last == nil {
+		f.view.regate = true
+	} else {
+		s.stats.Unchanged++
+		f.view.unchanged++
+	}
+	s.stats.Last = time.Now()
+	s.mu.Unlock()
+	if last == nil {
+		return false
+	}
+	s.take(ctx, f, &run{lane: s.lane, result: *last}, time.Now())
 	return true
 }
 
 // follow gives a lane the detections of its model: it returns the parts that
 // ended, and those in view.
 func (s *Station) follow(f *flight, r *run) (done []vision.Part, open []track.View) {
-	l, frame := r.lane, &f.frame.Frame
-	l.use(f.frame.Pool)
-	s.width, s.height = frame.Width, frame.Height
-	done = l.tracker.Update(track.Frame{
-		Seq: frame.Seq, Clock: s.clock(frame), Captured: frame.Captured, Name: frame.Name,
+	l, frame, v := r.lane, &f.frame.Frame, f.view
+	l.use(v, f.frame.Pool)
+	v.width, v.height = frame.Width, frame.Height
+	e := &l.eyes[v.index]
+	e.last = &r.result
+	done = e.tracker.Update(track.Frame{
+		Seq: frame.Seq, Clock: s.clock(v, frame), Captured: frame.Captured, Name: frame.Name,
 		Width: frame.Width, Height: frame.Height,
 	}, r.result.Detections)
-	open = l.tracker.Open(frame.Seq)
+	open = e.tracker.Open(frame.Seq)
 	if s.cfg.Pictures {
 		l.keepPictures(frame, open, done)
 	}

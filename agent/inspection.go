@@ -15,7 +15,7 @@ type Inspection struct {
 	Decided  time.Time
 	Station  string
 	Line     string
-	Source   string // of the camera, without credentials
+	Camera   string // its name, or its address without credentials
 	Model    Model
 	Seq      uint64 // in the journal; 0 when told without being on disk
 	Picture  []byte // JPEG of the best view, nil without
@@ -39,7 +39,7 @@ func (i *Inspection) record(told *vision.Decision) []byte {
 
 func (i *Inspection) message(told *vision.Decision) *wire.Result {
 	r := wire.NewResult(&i.Part, &i.Decision, i.Decided)
-	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Source, 1
+	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Camera, 1
 	r.Model, r.ModelDigest, r.BundleDigest = i.Model.Name, i.Model.Digest, i.Model.Bundle
 	if i.lane != nil && i.lane.Rule != nil {
 		r.Rule, r.RuleDigest = i.lane.Rule.Name(), i.lane.Rule.Digest()

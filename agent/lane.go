@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"maps"
+	"time"
+
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/rules"
@@ -20,18 +23,70 @@ type Loadout struct {
 // lane is a loadout at work in a station, with the parts that it follows.
 type lane struct {
 	Loadout
-	tracker *track.Tracker
-	crops   map[string]*crop  // of the open parts, by ID; judge's own
-	pool    *shm.Pool         // that the last frame came in; judge's own, retained
-	claims  map[string]*claim // of open parts that another lane saw too, by ID; judge's own
+	eyes   []sight           // one for each view of the station; judge's own
+	crops  map[string]*crop  // of the open parts, by ID; judge's own
+	claims map[string]*claim // of open parts that another lane saw too, by ID; judge's own
 
 	dead  error // why its worker is given up; protected by Station.mu
 	tally tally // protected by Station.mu
 }
 
-func newLane(l Loadout, mode track.Mode) *lane {
+// sight is what a lane keeps of one view.
+type sight struct {
+	tracker *track.Tracker
+	pool    *shm.Pool     // that the last frame came in, retained
+	last    *infer.Result // of the last inspected frame; nil before it, and when it had none
+}
+
+func newLane(l Loadout, mode track.Mode, views []*view) *lane {
 	l.Track.Mode = mode
-	return &lane{Loadout: l, tracker: track.New(l.Track), crops: map[string]*crop{}, claims: map[string]*claim{}}
+	n := &lane{Loadout: l, crops: map[string]*crop{}, claims: map[string]*claim{}}
+	for _, v := range views {
+		l.Track.Camera = v.camera.Name()
+		n.eyes = append(n.eyes, sight{tracker: track.New(l.Track)})
+	}
+	return n
+}
+
+// gap is how long without a frame ends the open parts.
+func (l *lane) gap() time.Duration { return l.eyes[0].tracker.Gap() }
+
+// ids names the open parts.
+func (l *lane) ids() []string {
+	var all []string
+	for _, e := range l.eyes {
+		all = append(all, e.tracker.IDs()...)
+	}
+	return all
+}
+
+// confirmed tells of a part whether it counts, and whether it is still open.
+func (l *lane) confirmed(id string) (confirmed, open bool) {
+	for _, e := range l.eyes {
+		if confirmed, open = e.tracker.Confirmed(id); open {
+			return confirmed, open
+		}
+	}
+	return confirmed, open
+}
+
+// flush ends all open parts.
+func (l *lane) flush() []vision.Part {
+	var all []vision.Part
+	for _, e := range l.eyes {
+		all = append(all, e.tracker.Flush()...)
+	}
+	return all
+}
+
+// adopt begins with the former lane's open parts; it gives the former one's IDs
+// and its own.
+func (l *lane) adopt(former *lane) map[string]string {
+	all := map[string]string{}
+	for n, e := range l.eyes {
+		maps.Copy(all, e.tracker.Adopt(former.eyes[n].tracker))
+	}
+	return all
 }
 
 // claim is what is known of the one verdict of a physical part that two lanes
@@ -45,35 +100,39 @@ type claim struct {
 func (c *claim) settled() bool { return c != nil && (c.told || c.confirmed) }
 
 // use tells the worker when frames come in other memory.
-func (l *lane) use(p *shm.Pool) {
-	if l.pool == p {
+func (l *lane) use(v *view, p *shm.Pool) {
+	e := &l.eyes[v.index]
+	if e.pool == p {
 		return
 	}
-	if l.pool != nil {
-		l.Model.Forget(l.pool)
-		l.pool.Release()
+	if e.pool != nil {
+		l.Model.Forget(e.pool)
+		e.pool.Release()
 	}
 	p.Retain()
-	l.pool = p
+	e.pool = p
 }
 
 // leave gives the frames' memory back. A worker that the other lane of the
 // station uses, if there is one, keeps it.
 func (l *lane) leave(other *lane) {
-	if l.pool == nil {
-		return
+	for n := range l.eyes {
+		e := &l.eyes[n]
+		if e.pool == nil {
+			continue
+		}
+		if other == nil || other.Model != l.Model {
+			l.Model.Forget(e.pool)
+		}
+		e.pool.Release()
+		e.pool = nil
 	}
-	if other == nil || other.Model != l.Model {
-		l.Model.Forget(l.pool)
-	}
-	l.pool.Release()
-	l.pool = nil
 }
 
 // prune forgets what is known of parts that came to nothing.
 func (l *lane) prune() {
 	for id := range l.claims {
-		if _, open := l.tracker.Confirmed(id); !open {
+		if _, open := l.confirmed(id); !open {
 			delete(l.claims, id)
 		}
 	}

@@ -46,7 +46,7 @@ func plant(t testing.TB, workers []*infer.Worker, stations ...StationConfig) *ru
 	}})
 	ctx, cancel := context.WithCancel(context.Background())
 	for n, cfg := range stations {
-		cfg.Camera, cfg.Log, cfg.Pictures, cfg.Deadline = drawnCamera(t, ctx, uint64(n)), quiet, true, 10*time.Second
+		cfg.Cameras, cfg.Log, cfg.Pictures, cfg.Deadline = []*Camera{drawnCamera(t, ctx, uint64(n))}, quiet, true, 10*time.Second
 		r.Add(cfg)
 	}
 	go func() { r.done <- r.Run(ctx) }()
@@ -61,7 +61,7 @@ func plant(t testing.TB, workers []*infer.Worker, stations ...StationConfig) *ru
 }
 
 // drawnCamera is an MJPEG camera over a belt.
-func drawnCamera(t testing.TB, ctx context.Context, seed uint64) *capture.Camera {
+func drawnCamera(t testing.TB, ctx context.Context, seed uint64) *Camera {
 	t.Helper()
 	sc, err := scene.New(scene.Config{Seed: seed, Speed: 3, Width: 512, Height: 288})
 	if err != nil {
@@ -83,7 +83,7 @@ func drawnCamera(t testing.TB, ctx context.Context, seed uint64) *capture.Camera
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return NewCamera(CameraConfig{Source: c})
 }
 
 func (r *running) eventually(what string, holds func() bool) {
@@ -188,8 +188,8 @@ func TestSwitchOfTwoStations(t *testing.T) {
 	}
 	r.eventually("verdicts of the new model", func() bool { return r.judged("two", "second") > 1 })
 	for _, s := range r.Now().Stations {
-		if s.Camera.Dropped.Failed > 0 || s.State != api.Inspecting {
-			t.Errorf("%s is %s, %d frames failed", s.ID, s.State, s.Camera.Dropped.Failed)
+		if s.Views[0].Failed > 0 || s.State != api.Inspecting {
+			t.Errorf("%s is %s, %d frames failed", s.ID, s.State, s.Views[0].Failed)
 		}
 	}
 	if late := r.Recorder().Late; late > 0 {

@@ -180,7 +180,7 @@ func newBelt(t testing.TB, l Loadout, mode track.Mode) *belt {
 	b := &belt{t: t, scene: sc, journal: j, told: make(chan *Inspection, 1000), flights: make(chan *flight, 1)}
 	a.recorder.tell = func(i *Inspection) { a.tell(i); b.told <- i }
 	l.Track.Mode = mode
-	b.station = a.Add(StationConfig{ID: "belt", Camera: camera, Model: l.Model, About: l.About, Rule: l.Rule, Track: l.Track,
+	b.station = a.Add(StationConfig{ID: "belt", Cameras: []*Camera{NewCamera(CameraConfig{Source: camera})}, Model: l.Model, About: l.About, Rule: l.Rule, Track: l.Track,
 		Deadline: 10 * time.Second, Log: quiet})
 	b.station.running = true
 	f := sc.NewFrame()
@@ -210,7 +210,7 @@ func (b *belt) step() {
 	b.t.Helper()
 	b.n++
 	now := time.Now()
-	f := &flight{frame: &capture.Frame{Frame: b.frame, Pool: b.pool}, done: make(chan struct{})}
+	f := &flight{view: b.station.views[0], frame: &capture.Frame{Frame: b.frame, Pool: b.pool}, done: make(chan struct{})}
 	f.frame.Seq, f.frame.Captured = uint64(b.n), now
 	f.frame.Media = time.Duration(float64(b.n) / b.scene.Config().Rate * float64(time.Second))
 	b.station.depart(f, b.flights)

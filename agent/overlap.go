@@ -35,7 +35,7 @@ func (s *Station) judgeBoth(ctx context.Context, o *overlap, f *flight) bool {
 		s.complete(ctx, o)
 		return s.judgeOne(ctx, f, second)
 	}
-	o.quiet.Reset(o.old.tracker.Gap())
+	o.quiet.Reset(o.old.gap())
 	now := time.Now()
 	var open []track.View
 	if first.err == nil {
@@ -46,9 +46,9 @@ func (s *Station) judgeBoth(ctx context.Context, o *overlap, f *flight) bool {
 	}
 	open = append(open, s.followNew(ctx, o, f, second)...)
 	if first.err == nil {
-		o.acquaint(f.frame.Seq)
+		o.acquaint(f.view, f.frame.Seq)
 	}
-	s.live.offer(now, &f.frame.Frame, open, second.result.Detections)
+	f.view.screen.offer(now, &f.frame.Frame, open, second.result.Detections)
 	if !o.waits() || now.Sub(o.asked) > switchLimit {
 		s.complete(ctx, o)
 	}
@@ -63,7 +63,7 @@ func (s *Station) followOld(ctx context.Context, o *overlap, f *flight, r *run) 
 		s.endOld(ctx, o, p)
 	}
 	for id, c := range o.owned {
-		c.confirmed, _ = o.old.tracker.Confirmed(id)
+		c.confirmed, _ = o.old.confirmed(id)
 	}
 	var own []track.View
 	for _, v := range open {
@@ -117,8 +117,8 @@ func (s *Station) followNew(ctx context.Context, o *overlap, f *flight, r *run) 
 // acquaint notes which of the new lane's parts are the same as which of the old
 // one's. An acquaintance stands while the old lane counts the part, or once its
 // verdict is told; one that came to nothing gives way to a better one.
-func (o *overlap) acquaint(seq uint64) {
-	for id, former := range o.old.tracker.Pair(o.new.tracker, seq) {
+func (o *overlap) acquaint(v *view, seq uint64) {
+	for id, former := range o.old.eyes[v.index].tracker.Pair(o.new.eyes[v.index].tracker, seq) {
 		switch {
 		case o.new.claims[id].settled():
 		case o.owned[former] != nil && !o.follows(o.own[id]):
@@ -143,7 +143,7 @@ func (o *overlap) follows(c *claim) bool {
 		return false
 	}
 	for former, mate := range o.mates {
-		if confirmed, open := o.old.tracker.Confirmed(former); mate == c && confirmed && open {
+		if confirmed, open := o.old.confirmed(former); mate == c && confirmed && open {
 			return true
 		}
 	}
@@ -153,7 +153,7 @@ func (o *overlap) follows(c *claim) bool {
 // waits tells whether parts that were in view at the cut still are.
 func (o *overlap) waits() bool {
 	for id := range o.owned {
-		if _, open := o.old.tracker.Confirmed(id); open {
+		if _, open := o.old.confirmed(id); open {
 			return true
 		}
 	}

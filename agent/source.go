@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/quality"
 )
 
 // liveFrames is over how many of the newest frames the page tells quantiles.
@@ -36,13 +38,16 @@ func (a *Agent) Now() api.Now {
 		st.Update = updates[st.ID]
 		out.Stations = append(out.Stations, st)
 	}
+	for _, c := range a.cameras {
+		out.Cameras = append(out.Cameras, a.camera(c))
+	}
 	return out
 }
 
 func (a *Agent) station(s *Station, now time.Time) api.Station {
 	f, l := s.figures(liveFrames), s.loadout()
 	out := api.Station{
-		ID: s.cfg.ID, Line: s.cfg.Line, Camera: cameraNow(s, &f),
+		ID: s.cfg.ID, Line: s.cfg.Line, Views: s.stationViews(),
 		Model: api.Model{
 			Name: l.About.Name, Version: l.About.Version, Digest: l.About.Digest, Family: l.About.Family,
 			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99),
@@ -72,20 +77,73 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	return out
 }
 
-func cameraNow(s *Station, f *Figures) api.Camera {
-	c := &f.Camera
-	out := api.Camera{
-		Source: s.cfg.Source, State: string(c.State), Error: c.LastError, Rate: c.Rate, Width: c.Width, Height: c.Height,
-		Captured: c.Captured, Inferred: f.Inferred, Restarts: c.Restarts,
-		Dropped: api.Dropped{
-			Overwritten: c.Dropped.Overwritten, NoSlot: c.Dropped.NoSlot, Late: c.Dropped.Late,
-			Unreadable: c.Dropped.Unreadable, Failed: f.Lost,
-		},
-	}
-	if !c.LastFrame.IsZero() {
-		out.LastFrame = &c.LastFrame
+// stationViews tells of each camera of a station what became of its pictures.
+func (s *Station) stationViews() []api.View {
+	out := make([]api.View, 0, len(s.views))
+	for _, v := range s.views {
+		over := v.feed.Stats().Overwritten
+		s.mu.Lock()
+		out = append(out, api.View{Camera: s.cameraID(v.camera), Inferred: v.inferred, Unchanged: v.unchanged, Overwritten: over, Failed: v.lost})
+		s.mu.Unlock()
 	}
 	return out
+}
+
+// cameraID is the camera's name; one without is the station's own.
+func (s *Station) cameraID(c *Camera) string { return cmp.Or(c.cfg.ID, s.cfg.ID) }
+
+// camera tells how a camera is doing.
+func (a *Agent) camera(c *Camera) api.Camera {
+	st := c.cfg.Source.Stats()
+	out := api.Camera{
+		ID: a.cameraID(c), Source: c.cfg.Address, State: string(st.State), Error: st.LastError, Rate: st.Rate, Announced: st.AnnouncedRate,
+		Codec: st.Codec, Timing: st.Timing.String(), Width: st.Width, Height: st.Height, Captured: st.Captured, Restarts: st.Restarts,
+		Memory: st.Memory, Reference: c.monitor.Reference() != nil, Triggers: c.cfg.Source.Triggers(), Lies: []api.Lie{},
+		Dropped: api.Dropped{
+			NoSlot: st.Dropped.NoSlot, Late: st.Dropped.Late, Unreadable: st.Dropped.Unreadable,
+			Incomplete: st.Dropped.Incomplete, Stale: st.Dropped.Stale,
+		},
+	}
+	for _, s := range a.stations {
+		if slices.Contains(s.cfg.Cameras, c) {
+			out.Stations = append(out.Stations, s.cfg.ID)
+		}
+	}
+	if !st.LastFrame.IsZero() {
+		out.LastFrame = &st.LastFrame
+	}
+	if !st.LastFault.IsZero() {
+		out.LastFault = &st.LastFault
+	}
+	for _, f := range c.findings() {
+		lie := api.Lie{Fault: f.Fault.String(), Effect: "warn", Since: f.Since, Detail: f.Detail}
+		if c.cfg.Checks[f.Fault] == Rejects {
+			lie.Effect = "none"
+		}
+		out.Lies = append(out.Lies, lie)
+	}
+	return out
+}
+
+// cameraID is how the API calls a camera: one without a name has that of its
+// station.
+func (a *Agent) cameraID(c *Camera) string {
+	for _, s := range a.stations {
+		if slices.Contains(s.cfg.Cameras, c) {
+			return s.cameraID(c)
+		}
+	}
+	return c.cfg.ID
+}
+
+// seek gives the camera of that name, nil if there is none.
+func (a *Agent) seek(id string) *Camera {
+	for _, c := range a.cameras {
+		if a.cameraID(c) == id {
+			return c
+		}
+	}
+	return nil
 }
 
 func hourNow(h Hour) api.Hour {
@@ -104,6 +162,7 @@ func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 	s.mu.Lock()
 	ended, failure, armed := s.ended, s.failure, s.lane.Model != nil
 	s.mu.Unlock()
+	away := s.awayText()
 	switch {
 	case failure != nil:
 		return api.Failed, failure.Error()
@@ -111,16 +170,36 @@ func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 		return api.Ended, "the source is over"
 	case !armed:
 		return api.Starting, "waiting for its first bundle"
-	case f.Camera.State == capture.Failed:
-		return api.Stalled, f.Camera.LastError
-	case f.Camera.State == capture.Silent:
-		return api.Stalled, "the camera sends nothing"
+	case away != "":
+		return api.Stalled, away
 	case f.Inferred == 0:
 		return api.Starting, "waiting for the first picture"
-	case now.Sub(f.Last) > staleAfter:
+	case !s.waits() && now.Sub(f.Last) > staleAfter:
 		return api.Stalled, "no picture was inspected for " + now.Sub(f.Last).Truncate(time.Second).String()
 	}
 	return api.Inspecting, ""
+}
+
+// awayText says which camera gives nothing, "" if all do.
+func (s *Station) awayText() string {
+	for _, v := range s.views {
+		st, name := v.camera.cfg.Source.Stats(), ""
+		if len(s.views) > 1 {
+			name = s.cameraID(v.camera) + ": "
+		}
+		switch st.State {
+		case capture.Failed, capture.Refused:
+			return name + st.LastError
+		case capture.Silent:
+			return name + "the camera sends nothing"
+		}
+	}
+	return ""
+}
+
+// waits tells whether a camera gives pictures only when somebody wants one.
+func (s *Station) waits() bool {
+	return slices.ContainsFunc(s.views, func(v *view) bool { return v.camera.cfg.Source.Patient() })
 }
 
 // recent is the last hour and the newest verdicts, newest first.
@@ -231,13 +310,18 @@ func (a *Agent) Subscribe(ctx context.Context) <-chan api.Result {
 	return out
 }
 
-// Live waits for a newer picture of a station (api.Source).
-func (a *Agent) Live(ctx context.Context, station string, after uint64) (*api.Shot, error) {
+// Live waits for a newer picture of a station, through the camera of that name or
+// its first (api.Source).
+func (a *Agent) Live(ctx context.Context, station, camera string, after uint64) (*api.Shot, error) {
 	s := a.find(station)
 	if s == nil {
 		return nil, api.ErrNoStation
 	}
-	shot, err := s.live.next(ctx, after)
+	n := slices.IndexFunc(s.views, func(v *view) bool { return camera == "" || s.cameraID(v.camera) == camera })
+	if n < 0 {
+		return nil, api.ErrNoCamera
+	}
+	shot, err := s.views[n].screen.next(ctx, after)
 	if errors.Is(err, errEnded) {
 		return nil, api.ErrEnded
 	}
@@ -265,6 +349,50 @@ const suspectScore = 0.5
 
 func suspect(p vision.Part) bool {
 	return slices.ContainsFunc(p.Defects, func(e vision.Evidence) bool { return e.Score >= suspectScore })
+}
+
+// Look waits for a newer picture of a camera (api.Source).
+func (a *Agent) Look(ctx context.Context, camera string, after uint64) (*api.Shot, error) {
+	c := a.seek(camera)
+	if c == nil {
+		return nil, api.ErrNoCamera
+	}
+	shot, err := c.live.next(ctx, after)
+	if errors.Is(err, errEnded) {
+		return nil, api.ErrEnded
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &api.Shot{Seq: shot.Seq, JPEG: shot.JPEG, Width: shot.Width, Height: shot.Height}, nil
+}
+
+// Proof is the picture with which a camera's fault was found (api.Source).
+func (a *Agent) Proof(camera, fault string) ([]byte, bool) {
+	c := a.seek(camera)
+	f, known := quality.ParseFault(fault)
+	if c == nil || !known {
+		return nil, false
+	}
+	return c.proof(f)
+}
+
+// Fire makes a camera with a software trigger take a picture (api.Source).
+func (a *Agent) Fire(camera string) error {
+	c := a.seek(camera)
+	if c == nil {
+		return api.ErrNoCamera
+	}
+	return c.cfg.Source.Fire()
+}
+
+// SetReference makes a camera's next picture its reference (api.Source).
+func (a *Agent) SetReference(ctx context.Context, camera string) error {
+	c := a.seek(camera)
+	if c == nil {
+		return api.ErrNoCamera
+	}
+	return c.SetReference(ctx)
 }
 
 // Picture is the JPEG of a part of late (api.Source).

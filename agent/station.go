@@ -21,11 +21,10 @@ import (
 // DefaultDeadline is when a decided part is told at the latest, on disk or not.
 const DefaultDeadline = 500 * time.Millisecond
 
-// StationConfig says what a station inspects and how. Camera must be given.
+// StationConfig says what a station inspects and how. Cameras must be given.
 type StationConfig struct {
 	ID, Line string
-	Camera   *capture.Camera
-	Source   string        // of the camera, as it may be shown
+	Cameras  []*Camera     // at least one; other stations may have them too
 	Model    *infer.Worker // what it begins with, as Loadout says; see Switch
 	About    Model
 	Rule     *rules.Rule
@@ -34,7 +33,12 @@ type StationConfig struct {
 	Deadline time.Duration // 0: DefaultDeadline
 	Allow    bool          // tell verdicts that aren't on disk by the deadline
 	Pictures bool          // keep a picture of each part
-	Log      *slog.Logger
+
+	// ChangeGate is how long at most a picture in which nothing has changed isn't
+	// inspected again; 0: every picture is.
+	ChangeGate time.Duration
+
+	Log *slog.Logger
 }
 
 // Model is what a verdict says of the model that it rests on.
@@ -45,17 +49,16 @@ type Model struct {
 	Unsigned bool   // a file that nobody signed: no bundle, and not shipped with the program
 }
 
-// Station is one inspection point: one camera, one model, one rule, and one
-// verdict for each part.
+// Station is one inspection point: one or more cameras, one model, one rule, and
+// one verdict for each part. Each camera shows parts of its own.
 type Station struct {
 	cfg      StationConfig
 	log      *slog.Logger
 	recorder *recorder
 	cut      func() Cut // where the journal is now
-	live     *live
+	views    []*view
 	began    time.Time
-	width    int // of the last frame, pixels
-	height   int
+	gone     chan *view // gave nothing for long
 
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane
@@ -80,10 +83,11 @@ type Station struct {
 
 // Stats are a station's figures since its start.
 type Stats struct {
-	Inferred uint64 // frames with a result
-	Lost     uint64 // frames given up after the model failed on them twice
-	First    time.Time
-	Last     time.Time // capture of the first frame, result of the last one
+	Inferred  uint64 // frames with a result
+	Unchanged uint64 // frames that showed what the last inspected one showed
+	Lost      uint64 // frames given up after the model failed on them twice
+	First     time.Time
+	Last      time.Time // capture of the first frame, result of the last one
 }
 
 // newStation makes a station that records through r; cut tells where the
@@ -93,10 +97,13 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		cfg.Deadline = DefaultDeadline
 	}
 	s := &Station{
-		cfg: cfg, recorder: r, cut: cut, live: newLive(), began: time.Now(), log: cfg.Log.With("station", cfg.ID), stop: func() {},
-		lane: newLane(Loadout{Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track}, cfg.Track.Mode),
-		turn: make(chan struct{}, 1), poked: make(chan struct{}, 1), armed: make(chan struct{}),
+		cfg: cfg, recorder: r, cut: cut, began: time.Now(), log: cfg.Log.With("station", cfg.ID), stop: func() {},
+		gone: make(chan *view, len(cfg.Cameras)), turn: make(chan struct{}, 1), poked: make(chan struct{}, 1), armed: make(chan struct{}),
 	}
+	for _, c := range cfg.Cameras {
+		s.views = append(s.views, s.newView(c))
+	}
+	s.lane = newLane(Loadout{Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track}, cfg.Track.Mode, s.views)
 	s.armLocked() // nobody else has it yet
 	return s
 }
@@ -113,19 +120,31 @@ func (s *Station) run(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
+	leave := sync.OnceFunc(s.leave)
+	defer leave()
+	defer context.AfterFunc(source, leave)()
+	for _, v := range s.views {
+		g.Go(func() error { return v.screen.run(ctx) })
+	}
 	g.Go(func() error {
-		_ = s.cfg.Camera.Run(source) // Next gives the error, behind the last frame
-		return nil
-	})
-	g.Go(func() error { return s.live.run(ctx) })
-	g.Go(func() error {
-		defer s.live.close()
+		defer func() {
+			for _, v := range s.views {
+				v.screen.close()
+			}
+		}()
 		defer stop()
 		return s.inspect(ctx, source)
 	})
 	err := g.Wait()
 	s.end()
 	return err
+}
+
+// leave lets the cameras go; it is called once.
+func (s *Station) leave() {
+	for _, v := range s.views {
+		v.camera.leave(v.feed)
+	}
 }
 
 // End ends the source as if its recording were over: open parts are judged as
@@ -184,7 +203,7 @@ func (s *Station) Failure() error {
 // Figures are what a summary tells of a station.
 type Figures struct {
 	Stats
-	Camera             capture.Stats
+	Camera             capture.Stats // of the first camera
 	Parts              [3]uint64     // told, by vision.Verdict
 	AgeP50, AgeP99     time.Duration // frame captured → its result
 	ModelP50, ModelP99 time.Duration // the model alone
@@ -197,7 +216,7 @@ func (s *Station) Figures() Figures { return s.figures(0) }
 // figures has quantiles over the newest frames, 0 for all: sorting all of them
 // is too much for what a page asks ten times a second.
 func (s *Station) figures(newest int) Figures {
-	f := Figures{Camera: s.cfg.Camera.Stats()}
+	f := Figures{Camera: s.views[0].camera.cfg.Source.Stats()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.Stats, f.Parts = s.stats, s.counts.total

@@ -86,7 +86,7 @@ func (s *Station) change(ctx context.Context, l Loadout) (Cut, error) {
 		}
 	}
 	o := &overlap{
-		new: newLane(l, s.cfg.Track.Mode), asked: time.Now(), over: make(chan struct{}),
+		new: newLane(l, s.cfg.Track.Mode, s.views), asked: time.Now(), over: make(chan struct{}),
 		owned: map[string]*claim{}, mates: map[string]*claim{}, own: map[string]*claim{},
 	}
 	if err := s.propose(o); err != nil {
@@ -109,7 +109,7 @@ func (s *Station) propose(o *overlap) error {
 		return ErrStationEnded
 	}
 	o.old = s.lane
-	o.quiet = time.NewTimer(o.old.tracker.Gap())
+	o.quiet = time.NewTimer(o.old.gap())
 	s.next = o
 	s.poke()
 	return nil
@@ -257,11 +257,11 @@ func (s *Station) judgeQuiet(ctx context.Context, flights <-chan *flight) {
 	if o == nil {
 		return
 	}
-	o.quiet.Reset(o.old.tracker.Gap())
+	o.quiet.Reset(o.old.gap())
 	s.mu.Lock()
 	busy := len(flights) > 0
 	s.mu.Unlock()
-	if busy || !s.cfg.Camera.Live() && time.Since(o.asked) < switchLimit {
+	if busy || !s.anyLive() && time.Since(o.asked) < switchLimit {
 		return
 	}
 	if o.new.Model == nil {
@@ -269,7 +269,7 @@ func (s *Station) judgeQuiet(ctx context.Context, flights <-chan *flight) {
 	}
 	if err := ready(o.new.Model); err != nil {
 		s.giveUp(ctx, o, fmt.Errorf("the model isn't ready: %w", err))
-		if s.cfg.Camera.Live() {
+		if s.anyLive() {
 			s.decideAll(ctx)
 		}
 		return
@@ -280,12 +280,12 @@ func (s *Station) judgeQuiet(ctx context.Context, flights <-chan *flight) {
 // begin makes the cut: what the old lane follows is its own to decide.
 func (s *Station) begin(o *overlap) {
 	o.began, o.cut = true, s.cut()
-	for _, id := range o.old.tracker.IDs() {
-		confirmed, _ := o.old.tracker.Confirmed(id)
+	for _, id := range o.old.ids() {
+		confirmed, _ := o.old.confirmed(id)
 		o.owned[id] = &claim{confirmed: confirmed}
 	}
 	if s.stream() {
-		for id, mine := range o.new.tracker.Adopt(o.old.tracker) {
+		for id, mine := range o.new.adopt(o.old) {
 			o.new.claims[mine] = o.owned[id]
 		}
 	}
@@ -303,7 +303,7 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 	if !o.began {
 		s.begin(o)
 	}
-	for _, p := range o.old.tracker.Flush() {
+	for _, p := range o.old.flush() {
 		s.endOld(ctx, o, p)
 	}
 	for _, c := range o.owned { // those that came to nothing are the new lane's
@@ -324,12 +324,12 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 // giveUp lets the old lane go on alone.
 func (s *Station) giveUp(ctx context.Context, o *overlap, why error) {
 	for _, h := range o.held {
-		if _, open := o.new.tracker.Confirmed(h.mate); open && !h.claim.told {
+		if _, open := o.new.confirmed(h.mate); open && !h.claim.told {
 			s.decide(ctx, o.old, h.part)
 		}
 	}
 	for id, c := range o.mates { // what the new lane has told isn't told again
-		if _, open := o.old.tracker.Confirmed(id); open && c.told {
+		if _, open := o.old.confirmed(id); open && c.told {
 			o.old.claims[id] = c
 		}
 	}

@@ -60,7 +60,7 @@ func (a *Agent) Vitals(station string) (Vitals, error) {
 		return Vitals{}, fmt.Errorf("station %s: there is none of that name", station)
 	}
 	v := Vitals{Celsius: a.hottest(), Deadline: s.cfg.Deadline}
-	if rate := s.cfg.Camera.Stats().Rate; rate > 0 {
+	if rate := s.views[0].camera.cfg.Source.Stats().Rate; rate > 0 {
 		v.Period = time.Duration(float64(time.Second) / rate)
 	}
 	s.mu.Lock()

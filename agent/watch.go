@@ -3,14 +3,16 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/quality"
 )
 
 // watchEvery is how often the state of everything is turned into warnings.
-const watchEvery = 500 * time.Millisecond
+const watchEvery = 250 * time.Millisecond
 
 // oldest is a time that no device's clock can honestly show.
 var oldest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -24,11 +26,15 @@ func (a *Agent) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	watched := make([]watchedStation, len(a.stations))
+	cameras := make([]watchedCamera, len(a.cameras))
 	var noted string
 	for {
 		a.look(time.Now())
 		for n, s := range a.stations {
 			a.watchStation(s, &watched[n])
+		}
+		for n, c := range a.cameras {
+			a.watchCamera(c, &cameras[n])
 		}
 		a.watchFleet(time.Now())
 		a.watchUpdates()
@@ -47,47 +53,87 @@ func (a *Agent) watch(ctx context.Context) error {
 
 // watchedStation is what the last look at a station saw.
 type watchedStation struct {
-	dropped, unreadable, ruleFailed uint64
-	droppedAt, unreadableAt, ruleAt time.Time
-	restarts                        uint64
-	restartedAt                     time.Time
+	dropped, ruleFailed, restarts  uint64
+	droppedAt, ruleAt, restartedAt time.Time
 }
 
 // shown is how long a warning about something that happened stays.
 const shown = time.Minute
 
 func (a *Agent) watchStation(s *Station, w *watchedStation) {
-	id, cam, now := s.cfg.ID, s.cfg.Camera.Stats(), time.Now()
-	recent := func(count uint64, before *uint64, at *time.Time) bool {
-		if count > *before {
-			*at = now
-		}
-		*before = count
-		return !at.IsZero() && now.Sub(*at) < shown
-	}
-	a.set(health.CameraSilent, id, cam.State == capture.Silent, "last picture "+ago(now, cam.LastFrame))
-	a.set(health.CameraUnreachable, id, cam.State == capture.Failed, cam.LastError)
-	unreadable := recent(cam.Dropped.Unreadable, &w.unreadable, &w.unreadableAt)
-	a.set(health.CameraPictureBroken, id, unreadable, fmt.Sprintf("%d so far", cam.Dropped.Unreadable))
+	id, now := s.cfg.ID, time.Now()
 	l, restarts := s.loadout(), uint64(0)
 	if l.Model != nil {
 		restarts = l.Model.Stats().Restarts
 	}
-	dropped := cam.Dropped.Overwritten + cam.Dropped.NoSlot + cam.Dropped.Late
-	a.set(health.FramesDropped, id, l.Model != nil && recent(dropped, &w.dropped, &w.droppedAt), fmt.Sprintf("%d of %d so far", dropped, cam.Captured))
+	captured, dropped := s.missed()
+	a.set(health.FramesDropped, id, l.Model != nil && recent(now, dropped, &w.dropped, &w.droppedAt), fmt.Sprintf("%d of %d so far", dropped, captured))
 
 	failure := s.Failure()
 	detail := fmt.Sprintf("%d times so far", restarts)
 	if failure != nil {
 		detail = failure.Error()
 	}
-	a.set(health.ModelWorkerRestarting, id, failure != nil || recent(restarts, &w.restarts, &w.restartedAt), detail)
+	a.set(health.ModelWorkerRestarting, id, failure != nil || recent(now, restarts, &w.restarts, &w.restartedAt), detail)
 	a.set(health.NoRule, id, l.Rule == nil && l.Model != nil, "")
 	a.set(health.VerdictsUnrecordedAllowed, id, s.cfg.Allow, "")
 	if l.Rule != nil {
 		r := l.Rule.Stats()
-		a.set(health.RuleFailing, id, recent(r.Failed, &w.ruleFailed, &w.ruleAt), r.LastError)
+		a.set(health.RuleFailing, id, recent(now, r.Failed, &w.ruleFailed, &w.ruleAt), r.LastError)
 	}
+}
+
+// recent tells whether a count has grown of late.
+func recent(now time.Time, count uint64, before *uint64, at *time.Time) bool {
+	if count > *before {
+		*at = now
+	}
+	*before = count
+	return !at.IsZero() && now.Sub(*at) < shown
+}
+
+// missed counts the pictures of the station's cameras, and those of them for
+// which a newer one came before their turn.
+func (s *Station) missed() (captured, dropped uint64) {
+	for _, v := range s.views {
+		cam := v.camera.cfg.Source.Stats()
+		captured += cam.Captured
+		dropped += v.feed.Stats().Overwritten + cam.Dropped.NoSlot + cam.Dropped.Late
+	}
+	return captured, dropped
+}
+
+// watchedCamera is what the last look at a camera saw.
+type watchedCamera struct {
+	broken, incomplete     uint64
+	brokenAt, incompleteAt time.Time
+}
+
+func (a *Agent) watchCamera(c *Camera, w *watchedCamera) {
+	id, cam, now := a.cameraID(c), c.cfg.Source.Stats(), time.Now()
+	a.set(health.CameraSilent, id, cam.State == capture.Silent, "last picture "+ago(now, cam.LastFrame))
+	a.set(health.CameraUnreachable, id, cam.State == capture.Failed, cam.LastError)
+	a.set(health.CameraRefuses, id, cam.State == capture.Refused, cam.LastError)
+	d := cam.Dropped
+	a.set(health.CameraPictureBroken, id, recent(now, d.Unreadable, &w.broken, &w.brokenAt), fmt.Sprintf("%d of %d so far", d.Unreadable, cam.Captured))
+	a.set(health.CameraPictureIncomplete, id, recent(now, d.Incomplete, &w.incomplete, &w.incompleteAt), fmt.Sprintf("%d of %d so far", d.Incomplete, cam.Captured))
+	found := map[quality.Fault]string{}
+	for _, f := range c.findings() {
+		found[f.Fault] = f.Detail
+		if c.cfg.Checks[f.Fault] == Rejects {
+			found[f.Fault] = strings.TrimPrefix(f.Detail+"; parts get no decision and are rejected", "; ")
+		}
+	}
+	for fault, warning := range lies {
+		detail, on := found[fault]
+		a.set(warning, id, on, detail)
+	}
+}
+
+// lies are the warnings about pictures that can't be trusted.
+var lies = map[quality.Fault]health.Warning{
+	quality.Frozen: health.CameraFrozen, quality.Dark: health.CameraDark, quality.Overexposed: health.CameraOverexposed,
+	quality.Blurred: health.CameraBlurred, quality.Moved: health.CameraMoved, quality.Flicker: health.CameraFlicker,
 }
 
 func (a *Agent) set(w health.Warning, subject string, on bool, detail string) {

@@ -52,6 +52,7 @@ const (
 	ReasonRuleFailed  = "rule_failed"  // the rule trapped, ran too long or answered nonsense
 	ReasonModelFailed = "model_failed" // no frame of the part was inspected to the end
 	ReasonStopped     = "stopped"      // the agent ended while the part was in view
+	ReasonCamera      = "camera_"      // with a fault's name behind it: the camera's pictures couldn't be trusted
 )
 
 // Evidence is what all frames of a part together say about one defect label.
@@ -75,6 +76,7 @@ type Part struct {
 	Last     uint64 // Seq of the first and last frame that showed it
 	Best     uint64 // Seq of the frame that Box was taken from
 	Name     string // file name of the picture, of a part that came from a folder
+	Camera   string // that saw it, as track.Config names it
 	Seen     time.Time
 	LastSeen time.Time // Captured of the first and last frame that showed it
 	BestSeen time.Time // and of the best

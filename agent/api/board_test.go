@@ -83,7 +83,7 @@ func TestPageShowsTheBoard(t *testing.T) {
 	if got := text(ask(t, s, "GET", "/")); !strings.Contains(got, want) {
 		t.Errorf("the page doesn't say\n%s\nbut\n%s", want, got)
 	}
-	m.stations = append(m.stations, good("station2"))
+	m.add("station2")
 	if got := text(ask(t, s, "GET", "/")); !strings.Contains(got, want) {
 		t.Errorf("the page of several stations doesn't say it: %s", got)
 	}

@@ -23,7 +23,7 @@ import (
 func line(t testing.TB, stations ...string) (*memory, *Server) {
 	m := newMemory()
 	for _, id := range stations {
-		m.stations = append(m.stations, good(id))
+		m.add(id)
 	}
 	goodPart := belt(t, 120, 120, 44, [][2]float64{{60, 60}}, []bool{false})
 	badPart := belt(t, 120, 120, 44, [][2]float64{{60, 60}}, []bool{true})
@@ -244,9 +244,11 @@ func TestPageInTrouble(t *testing.T) {
 	server := serve(t, s)
 	m.set(func(st *Station) {
 		st.State, st.StateText = Stalled, "no picture for 4 s"
-		old := time.Now().Add(-4 * time.Second)
-		st.Camera.LastFrame = &old
 		st.Hour.P99 = 181
+	})
+	m.watch(func(c *Camera) {
+		old := time.Now().Add(-4 * time.Second)
+		c.LastFrame = &old
 	})
 	m.health.Raise(health.CameraSilent, "station1", "nothing for 4 s")
 	m.health.Raise(health.VerdictsUnrecordedAllowed, "station1", "")

@@ -29,6 +29,8 @@ type memory struct {
 	version  string
 	began    time.Time
 	stations []Station
+	cameras  []Camera
+	asked    []string // of cameras
 	results  []Result // by number, from 1
 	pictures map[string][]byte
 	subs     map[chan Result]struct{}
@@ -47,17 +49,27 @@ type memory struct {
 }
 
 func newMemory(stations ...Station) *memory {
-	return &memory{
+	m := &memory{
 		version: "1.2.3", began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), stations: stations,
 		pictures: map[string][]byte{}, subs: map[chan Result]struct{}{}, turn: make(chan struct{}), room: 256,
 	}
+	for _, s := range stations {
+		m.cameras = append(m.cameras, seen(s.ID))
+	}
+	return m
+}
+
+// add adds a good station with its camera.
+func (m *memory) add(id string) {
+	m.stations = append(m.stations, good(id))
+	m.cameras = append(m.cameras, seen(id))
 }
 
 func (m *memory) Now() Now {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Now{
-		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board,
+		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Cameras: slices.Clone(m.cameras), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board,
 	}
 }
 
@@ -98,7 +110,7 @@ func (m *memory) Subscribe(ctx context.Context) <-chan Result {
 	return c
 }
 
-func (m *memory) Live(ctx context.Context, id string, after uint64) (*Shot, error) {
+func (m *memory) Live(ctx context.Context, id, _ string, after uint64) (*Shot, error) {
 	for {
 		m.mu.Lock()
 		shot, turn, known := m.shot, m.turn, station(m.stations, id) != nil
@@ -115,6 +127,44 @@ func (m *memory) Live(ctx context.Context, id string, after uint64) (*Shot, erro
 		case <-turn:
 		}
 	}
+}
+
+func (m *memory) Look(ctx context.Context, id string, after uint64) (*Shot, error) {
+	if !slices.ContainsFunc(m.Now().Cameras, func(c Camera) bool { return c.ID == id }) {
+		return nil, ErrNoCamera
+	}
+	return m.Live(ctx, m.Now().Stations[0].ID, "", after)
+}
+
+func (m *memory) Proof(camera, fault string) ([]byte, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, ok := m.pictures[camera+"/"+fault]
+	return b, ok
+}
+
+func (m *memory) Fire(camera string) error { return m.act("fire", camera) }
+
+func (m *memory) SetReference(_ context.Context, camera string) error {
+	return m.act("reference", camera)
+}
+
+// act notes what was asked of a camera.
+func (m *memory) act(what, camera string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.ContainsFunc(m.cameras, func(c Camera) bool { return c.ID == camera }) {
+		return ErrNoCamera
+	}
+	m.asked = append(m.asked, what+" "+camera)
+	return m.broken
+}
+
+// watch changes the first camera.
+func (m *memory) watch(change func(*Camera)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.cameras[0])
 }
 
 func (m *memory) Picture(id string) ([]byte, bool) {
@@ -171,17 +221,25 @@ func (m *memory) subscribers() int {
 
 // good is a station in the middle of an hour.
 func good(id string) Station {
-	taken := time.Now()
 	return Station{
 		ID: id, Line: "A", State: Inspecting, Signed: true,
-		Camera: Camera{Source: "rtsp://***@192.0.2.10/stream", State: "streaming", Rate: 30.2, Width: 960, Height: 540, LastFrame: &taken,
-			Captured: 108000, Inferred: 107400, Dropped: Dropped{Overwritten: 590, Late: 7, NoSlot: 1, Unreadable: 2}, Restarts: 1},
+		Views:      []View{{Camera: id, Inferred: 107400, Overwritten: 590}},
 		Model:      Model{Name: "drawn-parts", Version: "3", Digest: "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1", Family: "yolox", P50: 6.1, P99: 9.4},
 		Rule:       Rule{Name: "threshold:defect>0.5", Digest: "1b77"},
 		DeadlineMS: 120, Unrecorded: "reject",
 		Counts: Counts{Pass: 12000, Fail: 130, None: 9},
 		Hour: Hour{Counts: Counts{Pass: 2381, Fail: 27, None: 4}, Yield: &Yield{0.98715, 0.98183, 0.99092, 2412},
 			PerMinute: 42.3, P50: 38, P99: 61.4},
+	}
+}
+
+// seen is the camera of good.
+func seen(id string) Camera {
+	taken := time.Now()
+	return Camera{
+		ID: id, Source: "rtsp://***@192.0.2.10/stream", Stations: []string{id}, State: "streaming", Rate: 30.2, Announced: 30, Codec: "h264",
+		Timing: "arrived", Width: 960, Height: 540, LastFrame: &taken, Captured: 108000, Dropped: Dropped{Late: 7, NoSlot: 1, Unreadable: 2},
+		Restarts: 1, Memory: 61e6, Lies: []Lie{},
 	}
 }
 

@@ -36,6 +36,26 @@ func each(value func(*Station) float64) func(*Server, *Now, func(float64, ...str
 	}
 }
 
+// eachCamera reads one value of each camera.
+func eachCamera(value func(*Camera) float64) func(*Server, *Now, func(float64, ...string)) {
+	return func(_ *Server, n *Now, emit func(float64, ...string)) {
+		for i := range n.Cameras {
+			emit(value(&n.Cameras[i]), n.Cameras[i].ID)
+		}
+	}
+}
+
+// eachView reads one value of each camera of each station.
+func eachView(value func(*View) float64) func(*Server, *Now, func(float64, ...string)) {
+	return func(_ *Server, n *Now, emit func(float64, ...string)) {
+		for _, s := range n.Stations {
+			for i := range s.Views {
+				emit(value(&s.Views[i]), s.ID, s.Views[i].Camera)
+			}
+		}
+	}
+}
+
 // byStation reads several values of each station, which have one more label.
 func byStation(values func(*Station, func(value float64, label string))) func(*Server, *Now, func(float64, ...string)) {
 	return func(_ *Server, n *Now, emit func(float64, ...string)) {
@@ -95,32 +115,56 @@ func agentMetrics() []metric {
 // frameMetrics are of pictures on their way from the camera through the model.
 func frameMetrics() []metric {
 	station, quantiles := []string{"station"}, []string{"station", "quantile"}
+	camera, view := []string{"camera"}, []string{"station", "camera"}
 	return []metric{
-		{"sightline_capture_frames_total", "Pictures that the source gave.", counter, station,
-			each(func(s *Station) float64 { return float64(s.Camera.Captured) })},
-		{"sightline_capture_frames_dropped_total", "Pictures that were never inspected.", counter, []string{"station", "reason"},
-			byStation(func(s *Station, emit func(float64, string)) {
-				d := s.Camera.Dropped
-				emit(float64(d.Overwritten), "overwritten")
-				emit(float64(d.NoSlot), "no_slot")
-				emit(float64(d.Late), "late")
-				emit(float64(d.Unreadable), "unreadable")
-				emit(float64(d.Failed), "failed")
-			})},
-		{"sightline_capture_rate_hertz", "Pictures a second, measured.", gauge, station,
-			each(func(s *Station) float64 { return s.Camera.Rate })},
-		{"sightline_capture_frame_age_seconds", "Since the newest picture was taken; absent before the first.", gauge, station,
+		{"sightline_capture_frames_total", "Pictures that the camera gave.", counter, camera,
+			eachCamera(func(c *Camera) float64 { return float64(c.Captured) })},
+		{"sightline_capture_frames_dropped_total", "Pictures that no station could have.", counter, []string{"camera", "reason"},
 			func(_ *Server, n *Now, emit func(float64, ...string)) {
-				for _, s := range n.Stations {
-					if s.Camera.LastFrame != nil {
-						emit(time.Since(*s.Camera.LastFrame).Seconds(), s.ID)
+				for _, c := range n.Cameras {
+					d := c.Dropped
+					emit(float64(d.NoSlot), c.ID, "no_slot")
+					emit(float64(d.Late), c.ID, "late")
+					emit(float64(d.Unreadable), c.ID, "unreadable")
+					emit(float64(d.Incomplete), c.ID, "incomplete")
+					emit(float64(d.Stale), c.ID, "stale")
+				}
+			}},
+		{"sightline_capture_rate_hertz", "Pictures a second, measured.", gauge, camera,
+			eachCamera(func(c *Camera) float64 { return c.Rate })},
+		{"sightline_capture_frame_age_seconds", "Since the newest picture was taken; absent before the first.", gauge, camera,
+			func(_ *Server, n *Now, emit func(float64, ...string)) {
+				for _, c := range n.Cameras {
+					if c.LastFrame != nil {
+						emit(time.Since(*c.LastFrame).Seconds(), c.ID)
 					}
 				}
 			}},
-		{"sightline_capture_worker_restarts_total", "How often the capture process was started again.", counter, station,
-			each(func(s *Station) float64 { return float64(s.Camera.Restarts) })},
-		{"sightline_infer_frames_total", "Pictures that the model has seen.", counter, station,
-			each(func(s *Station) float64 { return float64(s.Camera.Inferred) })},
+		{"sightline_capture_worker_restarts_total", "How often the capture process was started again.", counter, camera,
+			eachCamera(func(c *Camera) float64 { return float64(c.Restarts) })},
+		{"sightline_capture_worker_memory_bytes", "Private memory of the capture process.", gauge, camera,
+			eachCamera(func(c *Camera) float64 { return float64(c.Memory) })},
+		{"sightline_capture_picture_fault", "1 while the camera's pictures have this fault.", gauge, []string{"camera", "fault"},
+			func(_ *Server, n *Now, emit func(float64, ...string)) {
+				for _, c := range n.Cameras {
+					for _, l := range c.Lies {
+						emit(1, c.ID, l.Fault)
+					}
+				}
+			}},
+		{"sightline_infer_frames_total", "Pictures that the model has seen.", counter, view,
+			eachView(func(v *View) float64 { return float64(v.Inferred) })},
+		{"sightline_infer_frames_unchanged_total", "Pictures that showed nothing new, and for which the last result stood.", counter, view,
+			eachView(func(v *View) float64 { return float64(v.Unchanged) })},
+		{"sightline_infer_frames_dropped_total", "Pictures that came to the station and were never inspected.", counter, []string{"station", "camera", "reason"},
+			func(_ *Server, n *Now, emit func(float64, ...string)) {
+				for _, s := range n.Stations {
+					for _, v := range s.Views {
+						emit(float64(v.Overwritten), s.ID, v.Camera, "overwritten")
+						emit(float64(v.Failed), s.ID, v.Camera, "failed")
+					}
+				}
+			}},
 		{"sightline_infer_run_seconds", "Time of a run of the model, over the newest runs.", gauge, quantiles,
 			byStation(func(s *Station, emit func(float64, string)) {
 				emit(s.Model.P50/1e3, "0.5")

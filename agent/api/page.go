@@ -91,7 +91,7 @@ func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 		Board    *boardView
 	}{head: newHead("Stations · Sightline", "now", n.Stations), Need: needs(&n, ""), Board: viewBoard(n.Board)}
 	for i := range n.Stations {
-		data.Stations = append(data.Stations, viewStation(&n.Stations[i], n.Health))
+		data.Stations = append(data.Stations, viewStation(&n, &n.Stations[i]))
 	}
 	s.render(w, http.StatusOK, "overview", data)
 }
@@ -122,7 +122,7 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		Board   *boardView
 		Update  *updateView
 	}{
-		head: newHead(st.ID+" · Sightline", "now", n.Stations), Station: viewStation(st, n.Health), Need: needs(n, st.ID), Board: viewBoard(n.Board),
+		head: newHead(st.ID+" · Sightline", "now", n.Stations), Station: viewStation(n, st), Need: needs(n, st.ID), Board: viewBoard(n.Board),
 		Update: viewUpdate(st),
 	}
 	for i := range recent {
@@ -131,7 +131,7 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 	data.Ghosts = make([]int, lastParts-len(data.Parts))
 	if len(n.Stations) > 1 {
 		for i := range n.Stations {
-			v := viewStation(&n.Stations[i], n.Health)
+			v := viewStation(n, &n.Stations[i])
 			v.Here = v.ID == st.ID
 			data.Switch = append(data.Switch, v)
 		}

@@ -114,7 +114,8 @@ func TestHostileTextIsOnlyText(t *testing.T) {
 	r.Evidence[0].Label = evil
 	m.tell(r)
 	m.pictures[evil] = []byte("x")
-	m.set(func(st *Station) { st.Line, st.StateText, st.Camera.Error, st.Camera.Source = evil, evil, evil, evil })
+	m.set(func(st *Station) { st.Line, st.StateText = evil, evil })
+	m.watch(func(c *Camera) { c.Error, c.Source, c.Codec = evil, evil, evil })
 	m.health.Raise(health.CameraSilent, "station1", evil)
 	s := newServer(t, m)
 	for _, target := range []string{"/", "/results", "/results/1", "/stations/station1", "/results?label=" + url.QueryEscape(evil),

@@ -21,9 +21,22 @@ type Source interface {
 	// Subscribe gives each result as it is told, until ctx ends. A slow reader
 	// loses some, which the source counts; it never holds anybody up.
 	Subscribe(ctx context.Context) <-chan Result
-	// Live waits for a picture of the station newer than number after. The
-	// error is ErrNoStation, ErrEnded when no more will come, or ctx's.
-	Live(ctx context.Context, station string, after uint64) (*Shot, error)
+	// Live waits for a picture of the station newer than number after, through the
+	// camera of that name, "" for its first. The error is ErrNoStation, ErrNoCamera,
+	// ErrEnded when no more will come, or ctx's.
+	Live(ctx context.Context, station, camera string, after uint64) (*Shot, error)
+	// Look waits for a picture of the camera newer than number after, without
+	// marks. The error is as Live's.
+	Look(ctx context.Context, camera string, after uint64) (*Shot, error)
+	// Proof is the JPEG with which a fault of a camera's pictures was found, while
+	// it holds.
+	Proof(camera, fault string) ([]byte, bool)
+	// Fire makes a camera with a software trigger take a picture. The error is
+	// ErrNoCamera, or says for people why not.
+	Fire(camera string) error
+	// SetReference makes the camera's next picture the one against which it is seen
+	// to have moved. The error is as Fire's.
+	SetReference(ctx context.Context, camera string) error
 	// Picture is the JPEG of a part of late, by the part's ID.
 	Picture(part string) ([]byte, bool)
 	// Approve is an operator's OK for the bundle that a station waits with. The
@@ -43,6 +56,7 @@ type Source interface {
 // Errors of a Source.
 var (
 	ErrNoStation = errors.New("there is no such station")
+	ErrNoCamera  = errors.New("there is no such camera")
 	ErrEnded     = errors.New("the station gives no more pictures")
 	ErrNoUpdates = errors.New("no station of this device follows a signed bundle: name one as bundle in the configuration")
 )

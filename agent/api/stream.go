@@ -177,7 +177,7 @@ func enter(open *atomic.Int64, most int64, what string) (leave func(), err error
 	return func() { open.Add(-1) }, nil
 }
 
-func (s *Server) live(ctx context.Context, in *stationInput) (*huma.StreamResponse, error) {
+func (s *Server) live(ctx context.Context, in *liveInput) (*huma.StreamResponse, error) {
 	if station(s.source.Now().Stations, in.Station) == nil {
 		return nil, huma.Error404NotFound("there is no station " + strconv.Quote(in.Station))
 	}
@@ -191,7 +191,7 @@ func (s *Server) live(ctx context.Context, in *stationInput) (*huma.StreamRespon
 		var after uint64
 		for out.Err == nil {
 			ctx, cancel := context.WithTimeout(hc.Context(), beatEvery)
-			shot, err := s.source.Live(ctx, in.Station, after)
+			shot, err := s.source.Live(ctx, in.Station, in.Camera, after)
 			cancel()
 			switch {
 			case err == nil:
@@ -204,6 +204,11 @@ func (s *Server) live(ctx context.Context, in *stationInput) (*huma.StreamRespon
 			}
 		}
 	}}, nil
+}
+
+type liveInput struct {
+	Station string `path:"station" maxLength:"64" doc:"name of the station"`
+	Camera  string `query:"camera" maxLength:"64" doc:"name of one of its cameras; its first without"`
 }
 
 // overlay is what the header of a live picture says.
@@ -248,7 +253,7 @@ func ascii(b []byte) []byte {
 	return out
 }
 
-func (s *Server) nextPicture(ctx context.Context, in *stationInput) (*huma.StreamResponse, error) {
+func (s *Server) nextPicture(ctx context.Context, in *liveInput) (*huma.StreamResponse, error) {
 	leave, err := enter(&s.viewers, maxViewers, "live pictures")
 	if err != nil {
 		return nil, err
@@ -256,7 +261,7 @@ func (s *Server) nextPicture(ctx context.Context, in *stationInput) (*huma.Strea
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, pictureTime)
 	defer cancel()
-	shot, err := s.source.Live(ctx, in.Station, 0)
+	shot, err := s.source.Live(ctx, in.Station, in.Camera, 0)
 	switch {
 	case errors.Is(err, ErrNoStation):
 		return nil, huma.Error404NotFound("there is no station " + strconv.Quote(in.Station))

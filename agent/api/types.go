@@ -14,12 +14,33 @@ type Now struct {
 	Version  string    // of the program
 	Began    time.Time // start of the agent
 	Stations []Station // in the order of the configuration
+	Cameras  []Camera  // in the order in which stations name them
 	Health   []health.Raised
 	Recorder Recorder
 	Journal  Journal
 	Fleet    *Fleet         // nil while this agent doesn't send to a fleet
 	Lost     uint64         // results that readers of Subscribe were too slow for
 	Board    *board.Reading // nil where the hardware isn't read
+}
+
+// camera is the camera of that name, nil if there is none.
+func (n *Now) camera(id string) *Camera {
+	for i := range n.Cameras {
+		if n.Cameras[i].ID == id {
+			return &n.Cameras[i]
+		}
+	}
+	return nil
+}
+
+// first is the first camera of a station.
+func (n *Now) first(s *Station) *Camera {
+	if len(s.Views) > 0 {
+		if c := n.camera(s.Views[0].Camera); c != nil {
+			return c
+		}
+	}
+	return &Camera{}
 }
 
 // Recorder counts what the disk did to verdicts.
@@ -74,7 +95,7 @@ type Station struct {
 	Line       string  `json:"line" doc:"the line that it belongs to, may be empty" example:"A"`
 	State      State   `json:"state" enum:"starting,inspecting,stalled,failed,ended" doc:"how it is doing"`
 	StateText  string  `json:"state_text" doc:"why, for people; may be empty"`
-	Camera     Camera  `json:"camera" doc:"where its pictures come from"`
+	Views      []View  `json:"views" doc:"the cameras through which it looks; what is theirs alone is under /v1/cameras"`
 	Model      Model   `json:"model" doc:"what looks at the pictures"`
 	Rule       Rule    `json:"rule" doc:"what makes the verdict"`
 	Signed     bool    `json:"signed" doc:"false while it runs a file that nobody signed: no verified bundle, and no model that is part of the program"`
@@ -91,33 +112,77 @@ type Station struct {
 	Recent []Result `json:"-"`
 }
 
-// Camera is where pictures come from, and what became of them.
+// View is one camera of a station, and what became of its pictures there.
+type View struct {
+	Camera      string `json:"camera" doc:"name of the camera, or its address where it has none" example:"left"`
+	Inferred    uint64 `json:"frames_inferred" doc:"pictures that the model has seen"`
+	Unchanged   uint64 `json:"frames_unchanged" doc:"pictures that showed nothing new, and for which the last result stood (change_gate)"`
+	Overwritten uint64 `json:"frames_overwritten" doc:"pictures for which a newer one came before their turn"`
+	Failed      uint64 `json:"frames_failed" doc:"pictures that the model gave no result for"`
+}
+
+// missed counts pictures that came to the station and weren't inspected.
+func (s *Station) missed() uint64 {
+	n := uint64(0)
+	for _, v := range s.Views {
+		n += v.Overwritten + v.Failed
+	}
+	return n
+}
+
+// Inferred counts pictures that the model has seen.
+func (s *Station) Inferred() uint64 {
+	n := uint64(0)
+	for _, v := range s.Views {
+		n += v.Inferred
+	}
+	return n
+}
+
+// Camera is where pictures come from, and how it is doing. Stations share it.
 type Camera struct {
+	ID        string     `json:"id" doc:"its name; that of the station where it has none of its own" example:"left"`
 	Source    string     `json:"source" doc:"address or path, without credentials"`
-	State     string     `json:"state" doc:"connecting, streaming, silent, failed or ended"`
+	Stations  []string   `json:"stations" doc:"which look through it"`
+	State     string     `json:"state" enum:"connecting,waiting,streaming,silent,refused,failed,ended" doc:"how it is doing"`
 	Error     string     `json:"error,omitempty" doc:"the newest trouble"`
+	LastFault *time.Time `json:"last_fault,omitempty" doc:"when it was lost last; absent if never since the agent's start"`
 	Rate      float64    `json:"rate_hz" doc:"pictures a second, measured; 0 while none come"`
+	Announced float64    `json:"announced_rate_hz,omitempty" doc:"pictures a second, as it says itself"`
+	Codec     string     `json:"codec,omitempty" doc:"of its stream, as far as it is known" example:"h264"`
+	Timing    string     `json:"timing,omitempty" enum:"read,arrived,stamped,synced" doc:"how well the time of its pictures is known: when they were read, when they arrived, by the camera's own clock, by that and a common time"`
 	Width     int        `json:"width" doc:"of the newest picture, pixels; 0 before the first"`
 	Height    int        `json:"height" doc:"of the newest picture, pixels; 0 before the first"`
 	LastFrame *time.Time `json:"last_frame,omitempty" doc:"when the newest picture was taken; absent before the first"`
 	Captured  uint64     `json:"frames_captured" doc:"pictures that the source gave"`
-	Inferred  uint64     `json:"frames_inferred" doc:"of them, those that the model has seen"`
-	Dropped   Dropped    `json:"frames_dropped" doc:"of them, those that it never saw"`
+	Dropped   Dropped    `json:"frames_dropped" doc:"of them, those that no station could have"`
 	Restarts  uint64     `json:"restarts" doc:"how often the capture process was started again"`
+	Memory    int64      `json:"memory_bytes" doc:"private memory of the capture process"`
+	Lies      []Lie      `json:"picture_faults" doc:"what is wrong with its pictures now"`
+	Triggers  bool       `json:"software_trigger" doc:"whether POST /v1/cameras/{id}/trigger makes it take a picture"`
+	Reference bool       `json:"reference" doc:"whether it has a reference picture, against which it is seen to have moved"`
 }
 
-// Dropped counts pictures that were never inspected, by reason.
+// Lie is something wrong with a camera's pictures.
+type Lie struct {
+	Fault  string    `json:"fault" enum:"frozen,dark,overexposed,blurred,moved,flicker" doc:"what is wrong"`
+	Effect string    `json:"effect" enum:"warn,none" doc:"warn, or none: parts that are decided meanwhile get NONE"`
+	Since  time.Time `json:"since" doc:"since when"`
+	Detail string    `json:"detail,omitempty" doc:"for people"`
+}
+
+// Dropped counts pictures that never reached a station, by reason.
 type Dropped struct {
-	Overwritten uint64 `json:"overwritten" doc:"a newer one came before its turn"`
-	NoSlot      uint64 `json:"no_slot" doc:"no memory was free for it"`
-	Late        uint64 `json:"late" doc:"the decoder passed it over for a newer one"`
-	Unreadable  uint64 `json:"unreadable" doc:"it was broken"`
-	Failed      uint64 `json:"failed" doc:"the model gave no result for it"`
+	NoSlot     uint64 `json:"no_slot" doc:"no memory was free for it"`
+	Late       uint64 `json:"late" doc:"the decoder passed it over for a newer one"`
+	Unreadable uint64 `json:"unreadable" doc:"it was broken"`
+	Incomplete uint64 `json:"incomplete" doc:"parts of it were lost on the way"`
+	Stale      uint64 `json:"stale" doc:"it was held back on the way, and old when it came"`
 }
 
 // Total is the sum over all reasons.
 func (d Dropped) Total() uint64 {
-	return d.Overwritten + d.NoSlot + d.Late + d.Unreadable + d.Failed
+	return d.NoSlot + d.Late + d.Unreadable + d.Incomplete + d.Stale
 }
 
 // Model is what looks at the pictures.

@@ -198,7 +198,7 @@ func TestUnsignedStandsOnEveryPage(t *testing.T) {
 	if b := ask(t, s, "GET", "/v1/stations").Body.String(); !strings.Contains(b, `"signed":false`) {
 		t.Errorf("/v1/stations: %s", b)
 	}
-	m.stations = append(m.stations, good("station2"))
+	m.add("station2")
 	if b := ask(t, s, "GET", "/").Body.String(); strings.Count(b, "UNSIGNED") != 2 {
 		t.Errorf("the overview says UNSIGNED %d times, want it above and at one of two stations", strings.Count(b, "UNSIGNED"))
 	}
@@ -261,7 +261,7 @@ func TestUpdatesInABrowser(t *testing.T) {
 		b.shoot(v.name)
 	}
 	m.set(func(st *Station) { *st = following("station1", Transfer) })
-	m.stations = append(m.stations, good("station2"))
+	m.add("station2")
 	m.stations[1].Signed = false
 	b.window(1280, 800, "dark")
 	b.open(url + "/")

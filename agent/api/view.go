@@ -28,11 +28,12 @@ type stationView struct {
 	Source, Deadline string
 }
 
-func viewStation(s *Station, raised []health.Raised) stationView {
+func viewStation(n *Now, s *Station) stationView {
+	cam := n.first(s)
 	v := stationView{
 		Station: s, Yield: "–", Interval: "no parts yet", Rejected: int(s.Hour.Counts.Fail), None: int(s.Hour.Counts.None),
-		Parts: int(s.Hour.Counts.Total()), Rate: rate(s.Hour.PerMinute), Width: s.Camera.Width, Height: s.Camera.Height,
-		Source: s.Camera.Source, Deadline: milliseconds(s.DeadlineMS),
+		Parts: int(s.Hour.Counts.Total()), Rate: rate(s.Hour.PerMinute), Width: cam.Width, Height: cam.Height,
+		Source: cam.Source, Deadline: milliseconds(s.DeadlineMS),
 	}
 	if v.Width <= 0 || v.Height <= 0 {
 		v.Width, v.Height = 16, 9
@@ -46,8 +47,8 @@ func viewStation(s *Station, raised []health.Raised) stationView {
 		v.Latency = milliseconds(s.Hour.P99)
 		v.Meter = int(min(100, max(2, 100*s.Hour.P99/s.DeadlineMS))) // 2 can still be seen
 	}
-	v.Frames = caption(&s.Camera)
-	v.say(raised)
+	v.Frames = caption(cam, s.missed())
+	v.say(n.Health)
 	return v
 }
 
@@ -84,7 +85,7 @@ func (v *stationView) say(raised []health.Raised) {
 }
 
 // caption is what stands over the live picture.
-func caption(c *Camera) string {
+func caption(c *Camera, missed uint64) string {
 	if c.LastFrame == nil {
 		if c.Error != "" {
 			return c.Error
@@ -98,7 +99,7 @@ func caption(c *Camera) string {
 	} else {
 		text = "newest picture " + web.Age(age) + " old"
 	}
-	return text + fmt.Sprintf(" · %s not inspected", web.Count(int(c.Dropped.Total())))
+	return text + fmt.Sprintf(" · %s not inspected", web.Count(int(c.Dropped.Total()+missed)))
 }
 
 // partView is a part as a page shows it.

@@ -26,6 +26,7 @@ type Config struct {
 	Journal  Journal   `yaml:"journal" doc:"How results are kept."`
 	Fleet    Fleet     `yaml:"fleet" doc:"What is told to the fleet service, once the device is enrolled (sightline-agent enroll)."`
 	Updates  Updates   `yaml:"updates" doc:"How signed bundles come to this device."`
+	Cameras  []Camera  `yaml:"cameras" doc:"The cameras that stations name. One that a single station uses may stand there instead."`
 	Stations []Station `yaml:"stations" need:"yes" doc:"The inspection points of this device, at least one."`
 
 	// Warnings are settings that work but deserve a second look.
@@ -70,7 +71,9 @@ const (
 type Station struct {
 	ID         string                 `yaml:"id" need:"yes" example:"station1" doc:"Name of the station: letters, digits, dot, dash and underscore, at most 64. It stands in addresses, results and metrics."`
 	Line       string                 `yaml:"line" example:"A" doc:"The line that it belongs to, a label for people."`
-	Camera     Camera                 `yaml:"camera" need:"yes" doc:"Where its pictures come from."`
+	Camera     Camera                 `yaml:"camera" doc:"Where its pictures come from: the name of one of cameras, or the settings of one."`
+	Cameras    []string               `yaml:"cameras" example:"[left, right]" doc:"Instead of camera: the names of several cameras. Each shows parts of its own."`
+	ChangeGate time.Duration          `yaml:"change_gate" doc:"How long at most a picture in which nothing has changed isn't inspected again, as 2s; the last result stands for it. 0: every picture is inspected."`
 	Model      string                 `yaml:"model" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped. Needed without bundle; with it, what runs until the first signed bundle has come. A file or folder needs allow_unsigned: true."`
 	Bundle     string                 `yaml:"bundle" example:"caps" doc:"Name of the signed bundle that the station follows: what the fleet, or an operator, installs under that name runs here once it is verified and has proved itself on this device."`
 	Family     string                 `yaml:"family" example:"yolox" doc:"How the model's output is read. Needed for plain files that don't tell it."`
@@ -82,13 +85,6 @@ type Station struct {
 	Window     Window                 `yaml:"update_window" example:"\"Sat 22:00-04:00, Sun\"" doc:"When updates: window may switch, in the device's local time: times of day as 22:00-04:00, days as Mon or Mon-Fri, or both; several with commas. A window that goes over midnight belongs to the day on which it begins."`
 	Unsigned   bool                   `yaml:"allow_unsigned" doc:"Allow model to be a file or a folder, which nobody signed. The station is then shown as unsigned, in red, wherever it is shown."`
 	Unrecorded Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
-}
-
-// Camera says where a station's pictures come from.
-type Camera struct {
-	Source   string `yaml:"source" need:"yes" example:"\"rtsp://192.0.2.10/stream\"" doc:"A camera (rtsp://, or http:// for MJPEG), a video file, or a folder of pictures."`
-	Loop     bool   `yaml:"loop" doc:"Begin a file or folder again when it is over."`
-	Realtime bool   `yaml:"realtime" doc:"Play a file at its own rate, as a camera would; false reads every frame as fast as it can be inspected. Cameras are always real time."`
 }
 
 // UpdatePolicy says when a new bundle may become active.
@@ -127,7 +123,7 @@ func Default() Config {
 // DefaultStation is a station before its part of a file is read.
 func DefaultStation() Station {
 	return Station{
-		Camera:     Camera{Realtime: true},
+		Camera:     DefaultCamera(),
 		Deadline:   500 * time.Millisecond,
 		Unrecorded: Reject,
 		Updates:    Auto,

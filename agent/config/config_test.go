@@ -61,24 +61,29 @@ func TestParseReadsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checks := DefaultCamera().Checks
+	first := Camera{ID: "station1", Source: "rtsp://u:p@192.0.2.10/stream", Loop: true, Checks: checks}
+	second := Camera{ID: "4711", Source: "belt.mp4", Realtime: true, Checks: checks}
 	want := &Config{
-		Listen: "[::1]:8081", Data: "data", Infer: Infer{Threads: 2}, Journal: Journal{LimitMB: 64}, Fleet: Fleet{Report: 3 * time.Second},
+		Cameras: []Camera{first, second},
+		Listen:  "[::1]:8081", Data: "data", Infer: Infer{Threads: 2}, Journal: Journal{LimitMB: 64}, Fleet: Fleet{Report: 3 * time.Second},
 		Updates: Updates{Transfer: HTTP},
 		Stations: []Station{{
 			ID: "station1", Line: "A",
-			Camera:   Camera{Source: "rtsp://u:p@192.0.2.10/stream", Loop: true},
+			Camera:   first,
+			Cameras:  []string{"station1"},
 			Model:    "drawn-parts",
 			Family:   "yolox",
 			Labels:   map[string]vision.Role{"part": vision.PartRole, "scratch": vision.DefectRole, "no": vision.Ignored},
 			Rule:     "threshold:defect>0.5",
 			Deadline: 120 * time.Millisecond, Confidence: 0.25, Unrecorded: Allow, Updates: Auto,
 		}, {
-			ID: "4711", Camera: Camera{Source: "belt.mp4", Realtime: true},
+			ID: "4711", Camera: second, Cameras: []string{"4711"},
 			Model: "m.onnx", Rule: "r.wasm", Deadline: 500 * time.Millisecond, Unrecorded: Reject,
 			Bundle: "caps", Updates: InWindow, Window: "Sat 22:00-04:00, Sun", Unsigned: true,
 		}},
 	}
-	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}, Camera{})); d != "" {
 		t.Error(d)
 	}
 	f := got.Fault("stations[1].family", "isn't known")
@@ -134,8 +139,8 @@ var bad = []struct{ name, text, want string }{
 	{"deep lists", strings.Repeat("- ", 40) + "a", "s.yaml:1: nested deeper than 32 levels"},
 	{"second document", station + "---\nlisten: x\n", `s.yaml:6: a second document: a configuration is one document, remove the line "---"`},
 	{"alias bomb", "a: &a [x, x]\nb: &b [*a, *a]\nlisten: *b\n" + station,
-		"s.yaml:1: a: there is no such setting; there are listen, data, infer, journal, fleet, updates, stations\n" +
-			"s.yaml:2: b: there is no such setting; there are listen, data, infer, journal, fleet, updates, stations\n" +
+		"s.yaml:1: a: there is no such setting; there are listen, data, infer, journal, fleet, updates, cameras, stations\n" +
+			"s.yaml:2: b: there is no such setting; there are listen, data, infer, journal, fleet, updates, cameras, stations\n" +
 			"s.yaml:3: listen: anchors (&) and aliases (*) aren't read: write the value out"},
 	{"merge", "infer:\n  <<: {threads: 2}\n" + station, "s.yaml:2: infer: merging (<<) isn't read: write the values out"},
 	{"tag", "infer: {threads: !!int 3}\n" + station, "s.yaml:1: infer.threads: the tag !!int isn't read: remove it"},
@@ -146,7 +151,7 @@ var bad = []struct{ name, text, want string }{
 	{"no value", "data:\n" + station, "s.yaml:1: data: has no value: give one, or remove the line"},
 	{"stations no list", "stations: {id: a}\n", "s.yaml:1: stations: must be a list, each entry begun with \"- \", got settings"},
 	{"station no mapping", "stations: [a]\n", "s.yaml:1: stations[0]: must hold settings as \"key: value\", got \"a\""},
-	{"camera no mapping", "stations:\n- id: a\n  camera: belt.mp4\n  model: drawn-parts\n", "s.yaml:3: stations[0].camera: must hold settings as \"key: value\", got \"belt.mp4\""},
+	{"camera of no list", "stations:\n- id: a\n  camera: belt.mp4\n  model: drawn-parts\n", "s.yaml:3: stations[0].camera: there is no camera \"belt.mp4\": add it to the list cameras, or write its settings here, as {source: …}"},
 	{"no whole number", "infer: {threads: 1.5}\n" + station, `s.yaml:1: infer.threads: must be a whole number, got "1.5"`},
 	{"quoted number", "infer: {threads: \"2\"}\n" + station, `s.yaml:1: infer.threads: must be a whole number, got "2"`},
 	{"negative", "infer:\n  threads: -5\n" + station, "s.yaml:2: infer.threads: must be 1 to 64, got -5"},
@@ -160,8 +165,30 @@ var bad = []struct{ name, text, want string }{
 	{"no port", "listen: 127.0.0.1\n" + station, `s.yaml:1: listen: must be an address and a port, as 127.0.0.1:8080, got "127.0.0.1"`},
 	{"host name", "listen: example.org:80\n" + station, `s.yaml:1: listen: must be an address in numbers, as 127.0.0.1:8080, got "example.org:80"`},
 	{"nothing in a station", "stations:\n  - {}\n", "s.yaml:2: stations[0].id: is missing: a name as station1\n" +
-		"s.yaml:2: stations[0].camera.source: is missing: rtsp://…, http://…, a video file or a folder of pictures\n" +
-		"s.yaml:2: stations[0].model: is missing: the name of a shipped model, an ONNX file or a bundle's folder; or name the signed bundle that the station follows as bundle"},
+		"s.yaml:2: stations[0].model: is missing: the name of a shipped model, an ONNX file or a bundle's folder; or name the signed bundle that the station follows as bundle\n" +
+		"s.yaml:2: stations[0].camera.source: is missing: rtsp://…, http://…, /dev/video0, aravis:NAME, a video file or a folder of pictures; or name a camera of the list cameras"},
+	{"camera without a name", "cameras: [{source: belt.mp4}]\n" + station, "s.yaml:1: cameras[0].id: is missing: a name by which stations say that they use it, as left\n" +
+		`s.yaml:4: stations[0].camera.source: "belt.mp4" is also the source of the camera at line 1: put it into the list cameras once, and let the stations name it`},
+	{"camera twice", "cameras:\n- {id: a, source: belt.mp4}\n- {id: a, source: other.mp4}\nstations: [{id: s, camera: a, model: drawn-parts}]\n",
+		`s.yaml:3: cameras[1].id: "a" is also the name of the camera at line 2: give each its own`},
+	{"nearly a camera", "cameras: [{id: left, source: belt.mp4}]\nstations: [{id: s, cameras: [left, lefft], model: drawn-parts}]\n",
+		`s.yaml:2: stations[0].cameras[1]: there is no camera "lefft"; did you mean left?`},
+	{"camera and cameras", "cameras: [{id: left, source: belt.mp4}]\nstations: [{id: s, camera: left, cameras: [left], model: drawn-parts}]\n",
+		`s.yaml:2: stations[0].cameras: camera is set too: keep one of them`},
+	{"a camera twice", "cameras: [{id: left, source: belt.mp4}]\nstations: [{id: s, cameras: [left, left], model: drawn-parts}]\n",
+		`s.yaml:2: stations[0].cameras: "left" stands there twice`},
+	{"camera's name is a station's", "cameras: [{id: a, source: other.mp4}]\n" + station + "  - {id: b, camera: a, model: drawn-parts}\n",
+		`s.yaml:3: stations[0].id: "a" is also the name of the camera at line 1: give the station another, or let it use that camera`},
+	{"camera's settings", "stations: [{id: s, camera: {source: belt.mp4, size: 4k, roi: [1, 2], checks: {dark: error}, silence: 1ms, memory_mb: 1}, model: drawn-parts}]\n",
+		"s.yaml:1: stations[0].camera.size: must be width and height as 1280x720, got \"4k\"\n" +
+			"s.yaml:1: stations[0].camera.roi: must be four numbers, x, y, width and height, got 2\n" +
+			"s.yaml:1: stations[0].camera.silence: must be 100ms to 10m, or 0 for the usual, got 1ms\n" +
+			"s.yaml:1: stations[0].camera.memory_mb: must be 16 to 1048576, or 0 for the usual, got 1\n" +
+			"s.yaml:1: stations[0].camera.checks.dark: must be warn, none or off, got \"error\""},
+	{"two passwords", "stations: [{id: s, camera: {source: \"rtsp://u:p@h/x\", credentials: belt.mp4}, model: drawn-parts}]\n",
+		`s.yaml:1: stations[0].camera.credentials: the address has a user too: keep one of them`},
+	{"change gate", "stations: [{id: s, camera: {source: belt.mp4}, model: drawn-parts, change_gate: 1ms}]\n",
+		`s.yaml:1: stations[0].change_gate: must be 100ms to 1m, or 0 to inspect every picture, got 1ms`},
 	{"unsigned file", "stations: [{id: a, camera: {source: belt.mp4}, model: ./m.onnx}]", `s.yaml:1: stations[0].model: "./m.onnx" is a file that nobody signed: to run it all the same, shown in red as unsigned, set allow_unsigned: true; to run only what is signed, publish it as a bundle and name that as bundle`},
 	{"bad bundle", "stations: [{id: a, camera: {source: belt.mp4}, bundle: ../caps}]", `s.yaml:1: stations[0].bundle: must be letters, digits, dot, dash and underscore, at most 64, got "../caps"`},
 	{"bad policy", "stations: [{id: a, camera: {source: belt.mp4}, bundle: caps, updates: never}]", `s.yaml:1: stations[0].updates: must be auto, window, ask or download, got "never"`},
@@ -171,9 +198,9 @@ var bad = []struct{ name, text, want string }{
 	{"bad id", "stations: [{id: a b, camera: {source: belt.mp4}, model: drawn-parts}]", `s.yaml:1: stations[0].id: must be letters, digits, dot, dash and underscore, at most 64, got "a b"`},
 	{"same id", station + "  - id: a\n    camera: {source: other.mp4}\n    model: drawn-parts\n", `s.yaml:5: stations[1].id: "a" is also the name of the station at line 2: give each its own`},
 	{"same camera", "stations:\n- {id: a, model: drawn-parts, camera: {source: \"rtsp://Cam:554/x\"}}\n- {id: b, model: drawn-parts, camera: {source: \"rtsp://u:p@cam/x\"}}\n",
-		`s.yaml:3: stations[1].camera.source: "rtsp://***@cam/x" is also the camera of the station at line 2: each station needs a camera of its own`},
+		`s.yaml:3: stations[1].camera.source: "rtsp://***@cam/x" is also the source of the camera at line 2: put it into the list cameras once, and let the stations name it`},
 	{"same file", station + "  - {id: b, model: drawn-parts, camera: {source: ./belt.mp4}}\n",
-		`s.yaml:5: stations[1].camera.source: "belt.mp4" is also the camera of the station at line 3: each station needs a camera of its own`},
+		`s.yaml:5: stations[1].camera.source: "belt.mp4" is also the source of the camera at line 3: put it into the list cameras once, and let the stations name it`},
 	{"no such file", "stations: [{id: a, camera: {source: none.mp4}, model: drawn-parts}]", `s.yaml:1: stations[0].camera.source: no such file or folder: "none.mp4"`},
 	{"no such model", "stations: [{id: a, camera: {source: belt.mp4}, model: models/x, allow_unsigned: true}]", `s.yaml:1: stations[0].model: no such file or folder: "models/x"`},
 	{"no such rule", station + "    rule: none.wasm\n", `s.yaml:5: stations[0].rule: no such file or folder: "none.wasm"`},

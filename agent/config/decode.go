@@ -111,6 +111,11 @@ func (d *decoder) value(n ast.Node, key string, v reflect.Value) {
 	}
 	d.lines[key] = line
 	switch p := v.Addr().Interface().(type) {
+	case *Camera:
+		if name, ok := plain(n); ok {
+			p.ID, p.named = name, true
+			return
+		}
 	case *time.Duration:
 		d.duration(n, key, p)
 		return
@@ -173,8 +178,11 @@ func (d *decoder) list(n ast.Node, key string, v reflect.Value) {
 	}
 	for i, entry := range seq.Values {
 		e := reflect.New(v.Type().Elem()).Elem()
-		if _, ok := e.Interface().(Station); ok {
+		switch e.Interface().(type) {
+		case Station:
 			e.Set(reflect.ValueOf(DefaultStation()))
+		case Camera:
+			e.Set(reflect.ValueOf(DefaultCamera()))
 		}
 		d.value(entry, fmt.Sprintf("%s[%d]", key, i), e)
 		v.Set(reflect.Append(v, e))

@@ -103,6 +103,9 @@ func rows(b *strings.Builder, prefix string, v reflect.Value) {
 		switch {
 		case f.Type == reflect.TypeFor[[]Station]():
 			rows(b, prefix+name+"[].", reflect.ValueOf(DefaultStation()))
+		case f.Type == reflect.TypeFor[[]Camera]():
+			rows(b, prefix+name+"[].", reflect.ValueOf(DefaultCamera()))
+		case f.Type == reflect.TypeFor[Camera](): // as in the list
 		case f.Type.Kind() == reflect.Struct:
 			rows(b, prefix+name+".", v.Field(i))
 		}
@@ -121,6 +124,10 @@ func kindName(t reflect.Type) string {
 		return "auto, window, ask, download"
 	case t == reflect.TypeFor[Transfer]():
 		return "mqtt, http"
+	case t == reflect.TypeFor[Effect]():
+		return "warn, none, off"
+	case t == reflect.TypeFor[Camera]():
+		return "name, or settings as cameras[] has them"
 	}
 	switch t.Kind() {
 	case reflect.Struct:
@@ -181,6 +188,16 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["enum"] = []UpdatePolicy{Auto, InWindow, Ask, Download}
 	case f.Type == reflect.TypeFor[Transfer]():
 		p["enum"] = []Transfer{MQTT, HTTP}
+	case f.Type == reflect.TypeFor[Effect]():
+		p["enum"] = []Effect{Warns, Rejects, Off}
+	case f.Type == reflect.TypeFor[Camera]():
+		p["oneOf"] = []any{map[string]any{"type": "string"}, object(v, "One camera.")}
+	case f.Type == reflect.TypeFor[[]Camera]():
+		p["type"], p["items"] = "array", object(reflect.ValueOf(DefaultCamera()), "One camera.")
+	case f.Type == reflect.TypeFor[[]string]():
+		p["type"], p["minItems"], p["items"] = "array", 1, map[string]any{"type": "string"}
+	case f.Type == reflect.TypeFor[[]int]():
+		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 4, 4, map[string]any{"type": "integer"}
 	case f.Type.Kind() == reflect.Struct:
 		return object(v, f.Tag.Get("doc"))
 	case f.Type.Kind() == reflect.Slice:
@@ -194,6 +211,8 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["type"], p["pattern"] = []string{"string", "integer"}, identifier.String()
 	case f.Type.Kind() == reflect.Bool:
 		p["type"] = "boolean"
+	case f.Type.Kind() == reflect.Float64 || f.Type.Kind() == reflect.Int:
+		p["type"] = "number"
 	default:
 		p["type"] = "string"
 	}

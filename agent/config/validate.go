@@ -75,11 +75,12 @@ func (v *validator) device() {
 	if len(c.Stations) == 0 {
 		v.fault("stations", "there are none: a device has at least one station, with id, camera and model")
 	}
-	ids, sources := map[string]int{}, map[string]int{}
+	ids := map[string]int{}
 	for i := range c.Stations {
 		v.station(i)
-		v.unique(i, ids, sources)
+		v.unique(i, ids)
 	}
+	v.cameras()
 }
 
 // listen checks the address of the page.
@@ -123,7 +124,6 @@ func (v *validator) station(i int) {
 	if strings.IndexFunc(s.Line, unicode.IsControl) >= 0 || len(s.Line) > 64 {
 		v.fault(key("line"), "must be a short label on one line, got %s", shown(s.Line))
 	}
-	s.Camera.Source = v.source(key("camera.source"), s.Camera.Source)
 	v.model(key("model"), s)
 	v.updates(key, s)
 	v.rule(key("rule"), &s.Rule)
@@ -138,6 +138,9 @@ func (v *validator) station(i int) {
 	if d := s.Deadline; d < time.Millisecond || d > time.Minute {
 		v.fault(key("deadline"), "must be 1ms to 1m, got %v", d)
 	}
+	if g := s.ChangeGate; g != 0 && (g < 100*time.Millisecond || g > time.Minute) {
+		v.fault(key("change_gate"), "must be 100ms to 1m, or 0 to inspect every picture, got %v", g)
+	}
 	if s.Unrecorded != Reject && s.Unrecorded != Allow {
 		v.fault(key("unrecorded"), "must be reject or allow, got %s", shown(string(s.Unrecorded)))
 	}
@@ -146,11 +149,16 @@ func (v *validator) station(i int) {
 // source checks a camera's source, and resolves it if it is a path.
 func (v *validator) source(key, source string) string {
 	if source == "" {
-		v.fault(key, "is missing: rtsp://…, http://…, a video file or a folder of pictures")
+		v.fault(key, "is missing: rtsp://…, http://…, /dev/video0, aravis:NAME, a video file or a folder of pictures; or name a camera of the list cameras")
 		return ""
 	}
-	if strings.HasPrefix(source, "gst:") || strings.Contains(source, " ! ") || strings.HasPrefix(source, "/dev/video") {
-		return source // a pipeline or a device: the capture process tells what is wrong with it
+	for _, prefix := range []string{"gst:", "exec:", "aravis:", "/dev/video", "/dev/v4l/"} {
+		if strings.HasPrefix(source, prefix) {
+			return source // the capture process tells what is wrong with it
+		}
+	}
+	if strings.Contains(source, " ! ") || source == "aravis" {
+		return source
 	}
 	scheme, _, isURL := strings.Cut(source, "://")
 	if !isURL {
@@ -251,21 +259,14 @@ func (v *validator) file(key, path string) string {
 	return full
 }
 
-// unique tells of a station's name or camera that an earlier one has already.
-func (v *validator) unique(i int, ids, sources map[string]int) {
+// unique tells of a station's name that an earlier one has already.
+func (v *validator) unique(i int, ids map[string]int) {
 	s := &v.config.Stations[i]
 	at := func(n int, name string) int { return lineOf(v.config.lines, fmt.Sprintf("stations[%d].%s", n, name)) }
 	if n, twice := ids[s.ID]; twice && s.ID != "" {
 		v.fault(fmt.Sprintf("stations[%d].id", i), "%s is also the name of the station at line %d: give each its own", shown(s.ID), at(n, "id"))
 	} else {
 		ids[s.ID] = i
-	}
-	src := sameSource(s.Camera.Source)
-	if n, twice := sources[src]; twice && src != "" {
-		v.fault(fmt.Sprintf("stations[%d].camera.source", i), "%s is also the camera of the station at line %d: each station needs a camera of its own",
-			shown(s.Camera.Source), at(n, "camera.source"))
-	} else {
-		sources[src] = i
 	}
 }
 

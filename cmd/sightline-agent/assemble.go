@@ -13,7 +13,6 @@ import (
 
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
-	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/rules"
 	"github.com/sightline-edge/sightline/vision/track"
@@ -58,14 +57,13 @@ func findPrograms(c config.Infer) (programs, error) {
 // stationOptions is what a person says about a station.
 type stationOptions struct {
 	id, line string
-	source   string
-	loop     bool
-	realtime bool
-	pictures bool // keep pictures of parts
+	cameras  []*agent.Camera
+	mode     track.Mode // how their frames belong together
+	pictures bool       // keep pictures of parts
+	gate     time.Duration
 	deadline time.Duration
 	allow    bool
 	threads  int
-	count    string
 	conf     float32
 }
 
@@ -75,6 +73,7 @@ type assembly struct {
 	engine   *rules.Engine
 	log      *slog.Logger
 	workers  map[string]*infer.Worker // by model and settings
+	cameras  map[string]*agent.Camera // of the configuration, by name
 	list     []*infer.Worker
 }
 
@@ -86,7 +85,7 @@ func newAssembly(ctx context.Context, p programs, log *slog.Logger) (*assembly, 
 	if err := engine.CacheError(); err != nil {
 		log.Warn("rules are compiled at each start", "err", err)
 	}
-	return &assembly{programs: p, engine: engine, log: log, workers: map[string]*infer.Worker{}}, nil
+	return &assembly{programs: p, engine: engine, log: log, workers: map[string]*infer.Worker{}, cameras: map[string]*agent.Camera{}}, nil
 }
 
 func (a *assembly) close(ctx context.Context) error { return a.engine.Close(ctx) }
@@ -107,36 +106,37 @@ func cacheDir(what string) string {
 // station makes a station's configuration; stations with the same model share
 // its worker.
 func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (agent.StationConfig, error) {
-	camera, mode, err := a.camera(o)
+	rule, err := a.fits(ctx, o.mode, c)
 	if err != nil {
 		return agent.StationConfig{}, err
 	}
-	rule, err := a.fits(ctx, mode, c)
-	if err != nil {
-		return agent.StationConfig{}, err
-	}
+	st := a.bare(o)
+	st.Model, st.About, st.Rule = a.worker(c, o.threads), c.about, rule
+	st.Track = track.Config{Start: cmp.Or(o.conf, startScore), Keep: keepScore, Mode: o.mode, Roles: c.roles()}
+	return st, nil
+}
+
+// bare is a station's configuration without a model.
+func (a *assembly) bare(o stationOptions) agent.StationConfig {
 	return agent.StationConfig{
-		ID: o.id, Line: o.line, Camera: camera, Source: capture.Redact(o.source),
-		Model: a.worker(c, o.threads), About: c.about, Rule: rule,
-		Track:    track.Config{Start: cmp.Or(o.conf, startScore), Keep: keepScore, Mode: mode, Roles: c.roles()},
+		ID: o.id, Line: o.line, Cameras: o.cameras, Track: track.Config{Mode: o.mode}, ChangeGate: o.gate,
 		Deadline: o.deadline, Allow: o.allow, Pictures: o.pictures, Log: a.log,
-	}, nil
+	}
 }
 
 // following makes a station that waits for a bundle, or begins with the model
 // that its configuration names; without one c is nil.
 func (a *assembly) following(ctx context.Context, o stationOptions, bundle string, c *choice) (agent.StationConfig, error) {
-	camera, mode, err := a.camera(o)
-	if err == nil && c != nil { // for the plant to load
-		var rule *rules.Rule
-		if rule, err = a.fits(ctx, mode, c); rule != nil {
-			err = errors.Join(err, rule.Close(ctx))
-		}
+	st := a.bare(o)
+	st.Bundle = bundle
+	if c == nil {
+		return st, nil
 	}
-	return agent.StationConfig{
-		ID: o.id, Line: o.line, Camera: camera, Source: capture.Redact(o.source), Bundle: bundle, Track: track.Config{Mode: mode},
-		Deadline: o.deadline, Allow: o.allow, Pictures: o.pictures, Log: a.log,
-	}, err
+	rule, err := a.fits(ctx, o.mode, c) // for the plant to load
+	if rule != nil {
+		err = errors.Join(err, rule.Close(ctx))
+	}
+	return st, err
 }
 
 // fits checks that a model can inspect what a camera gives, and loads its rule,
@@ -150,23 +150,6 @@ func (a *assembly) fits(ctx context.Context, mode track.Mode, c *choice) (*rules
 	}
 	rule, err := a.engine.Load(ctx, c.rule)
 	return rule, about("rule", err)
-}
-
-// camera makes the source's camera and says how its frames belong together.
-func (a *assembly) camera(o stationOptions) (*capture.Camera, track.Mode, error) {
-	mode := track.Stream
-	if capture.Stills(o.source) {
-		o.realtime = false
-		if mode = track.Pictures; o.count != "" {
-			mode = track.Stills
-		}
-	}
-	camera, err := capture.New(capture.Config{
-		Source: o.source, Loop: o.loop, Realtime: o.realtime,
-		CaptureBinary: a.programs.capture, SelfExecutable: a.programs.self, SelfArgs: []string{"worker", "capture"},
-		Log: a.log,
-	})
-	return camera, mode, err
 }
 
 func (a *assembly) worker(c *choice, threads int) *infer.Worker {

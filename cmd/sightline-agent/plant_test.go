@@ -20,6 +20,7 @@ import (
 	"github.com/sightline-edge/sightline/updater"
 	"github.com/sightline-edge/sightline/updater/gate"
 	"github.com/sightline-edge/sightline/updater/mirror"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // plantRig is an agent whose stations follow a bundle, in this process, with
@@ -71,8 +72,12 @@ func newPlantRig(t *testing.T, stations int, model string) *plantRig {
 	a := agent.New(agent.Config{Journal: j, Opened: opened, Log: made.log, Stay: true})
 	r.plant.agent = a
 	for i := range r.cfg.Stations {
+		camera, err := made.camera(&r.cfg.Stations[i].Camera, "")
+		if err != nil {
+			t.Fatal(err)
+		}
 		s, err := made.following(t.Context(), stationOptions{
-			id: r.cfg.Stations[i].ID, source: r.cfg.Stations[i].Camera.Source, loop: true, deadline: 5 * time.Second,
+			id: r.cfg.Stations[i].ID, cameras: []*agent.Camera{camera}, mode: track.Pictures, deadline: 5 * time.Second,
 		}, "caps", nil)
 		if err != nil {
 			t.Fatal(err)

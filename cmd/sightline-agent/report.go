@@ -33,6 +33,7 @@ type summaryLine struct {
 	FramesCaptured uint64             `json:"frames_captured"`
 	FramesInferred uint64             `json:"frames_inferred"`
 	FramesDropped  uint64             `json:"frames_dropped"`
+	FramesSame     uint64             `json:"frames_unchanged,omitempty"` // the change gate saw nothing new
 	FramesFailed   uint64             `json:"frames_failed,omitempty"`
 	Seconds        float64            `json:"seconds"` // first frame captured → last result
 	FPS            float64            `json:"fps"`
@@ -123,7 +124,7 @@ func (r *report) summary(f agent.Figures, cpu time.Duration) error {
 	d := f.Camera.Dropped
 	s := summaryLine{
 		Kind: "summary", FramesCaptured: f.Camera.Captured, FramesInferred: f.Inferred,
-		FramesDropped: d.Overwritten + d.NoSlot + d.Late + d.Unreadable, FramesFailed: f.Lost,
+		FramesDropped: d.Total(), FramesFailed: f.Lost, FramesSame: f.Unchanged,
 		Seconds: f.Last.Sub(f.First).Seconds(),
 		Verdicts: map[string]uint64{
 			"PASS": f.Parts[vision.Pass], "FAIL": f.Parts[vision.Fail], "NONE": f.Parts[vision.None],
@@ -134,7 +135,7 @@ func (r *report) summary(f agent.Figures, cpu time.Duration) error {
 	}
 	s.Parts = f.Parts[vision.Pass] + f.Parts[vision.Fail] + f.Parts[vision.None]
 	if s.Seconds > 0 {
-		s.FPS = float64(s.FramesInferred) / s.Seconds
+		s.FPS = float64(s.FramesInferred+s.FramesSame) / s.Seconds
 	}
 	if r.json {
 		r.keep(json.NewEncoder(r.out).Encode(s))
@@ -144,6 +145,9 @@ func (r *report) summary(f agent.Figures, cpu time.Duration) error {
 	r.say("%d frames captured, %d inspected, %d dropped, in %.1f s: %.1f a second", s.FramesCaptured, s.FramesInferred, s.FramesDropped, s.Seconds, s.FPS)
 	r.say("model p50 %.1f ms, p99 %.1f ms; captured → result p50 %.1f ms, p99 %.1f ms; %.1f s of processor time",
 		ms(f.ModelP50), ms(f.ModelP99), ms(f.AgeP50), ms(f.AgeP99), s.CPUSeconds)
+	if s.FramesSame > 0 {
+		r.say("%d more showed nothing new: the last result stood for them", s.FramesSame)
+	}
 	if s.FramesFailed > 0 {
 		r.say("%d frames got no result: the model failed on them", s.FramesFailed)
 	}

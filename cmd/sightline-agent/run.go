@@ -114,12 +114,14 @@ func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, 
 func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (agent.StationConfig, error) {
 	s := &cfg.Stations[i]
 	o := stationOptions{
-		id: s.ID, line: s.Line, source: s.Camera.Source, loop: s.Camera.Loop, realtime: s.Camera.Realtime,
-		pictures: true, deadline: s.Deadline, allow: s.Unrecorded == config.Allow, threads: cfg.Infer.Threads,
+		id: s.ID, line: s.Line, pictures: true, gate: s.ChangeGate, deadline: s.Deadline, allow: s.Unrecorded == config.Allow, threads: cfg.Infer.Threads,
 		conf: float32(s.Confidence),
 	}
 	var c *choice
 	var err error
+	if o.cameras, o.mode, err = a.stationCameras(cfg, s); err != nil {
+		return agent.StationConfig{}, err
+	}
 	if s.Model != "" {
 		if c, err = chooseConfigured(s); err != nil {
 			return agent.StationConfig{}, fault(cfg, i, "model", err)
@@ -132,7 +134,7 @@ func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (a
 		st, err = a.station(ctx, o, c)
 	}
 	if err != nil {
-		return st, fault(cfg, i, "camera.source", err)
+		return st, fault(cfg, i, "camera", err)
 	}
 	return st, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // firstFrameLimit is how long try waits for a source to give anything.
@@ -26,6 +27,7 @@ const firstFrameLimit = 10 * time.Second
 type tryOptions struct {
 	model   modelOptions
 	station stationOptions
+	camera  config.Camera
 	seconds float64
 	json    bool
 	save    string
@@ -62,12 +64,13 @@ label the only part. Without a rule the verdict is NONE (no_rule).`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.station.source, "source", "", "video, picture, folder of pictures, http:// (MJPEG), rtsp://, or a GStreamer pipeline")
+	f.StringVar(&o.camera.Source, "source", "", "video, picture, folder of pictures, http://, rtsp://, /dev/video0, aravis:NAME, or a GStreamer pipeline")
 	modelFlags(cmd, &o.model)
 	f.StringVar(&o.model.rule, "rule", "", "what decides: threshold:LABEL>SCORE (defect means any defect), or a .wasm file")
 	f.StringVar(&o.model.count, "count", "", "count this label: each thing of it is a part")
-	f.BoolVar(&o.station.loop, "loop", false, "begin a recording or folder again at its end")
-	f.BoolVar(&o.station.realtime, "realtime", false, "play a recording at its own rate and drop frames as a camera would")
+	f.BoolVar(&o.camera.Loop, "loop", false, "begin a recording or folder again at its end")
+	f.BoolVar(&o.camera.Realtime, "realtime", false, "play a recording at its own rate and drop frames as a camera would")
+	f.DurationVar(&o.station.gate, "change-gate", 0, "how long at most a picture in which nothing has changed isn't inspected again, as 2s; 0: every picture is inspected")
 	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at the source's end or Ctrl-C")
 	f.BoolVar(&o.json, "json", false, "print JSON Lines: one object for each part, then the summary")
 	f.StringVar(&o.save, "save", "", "folder for a picture of each part and results.jsonl")
@@ -88,12 +91,14 @@ func modelFlags(cmd *cobra.Command, o *modelOptions) {
 }
 
 func (o *tryOptions) check() error {
-	if err := firstOf(cli.Required("source", o.station.source, "line.mp4"), cli.Required("model", o.model.model, "drawn-parts")); err != nil {
+	if err := firstOf(cli.Required("source", o.camera.Source, "line.mp4"), cli.Required("model", o.model.model, "drawn-parts")); err != nil {
 		return err
 	}
 	switch {
 	case o.model.rule != "" && o.model.count != "":
 		return cli.Usage("--rule and --count exclude each other: a count has no verdict")
+	case o.station.gate < 0:
+		return cli.Usage("--change-gate %v: must not be negative", o.station.gate)
 	case o.seconds < 0:
 		return cli.Usage("--seconds %v: must not be negative", o.seconds)
 	case o.station.threads < 1 || o.station.threads > 64:
@@ -125,7 +130,12 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer made.close(context.WithoutCancel(ctx))
-	o.station.id, o.station.count, o.station.conf = "try", o.model.count, o.model.conf
+	camera, err := made.camera(&o.camera, "")
+	if err != nil {
+		return err
+	}
+	o.station.id, o.station.conf, o.station.cameras = "try", o.model.conf, []*agent.Camera{camera}
+	o.station.mode = modeOf(o.camera.Source, o.model.count != "")
 	o.station.pictures = o.serve != "" || o.save != ""
 	station, err := made.station(ctx, o.station, c)
 	if err != nil {
@@ -172,8 +182,19 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 	if err := noFrame(cfg, " that can be inspected"); err != nil {
 		return errors.Join(err, errNothing)
 	}
-	cpu := cfg.Camera.CPU() + cfg.Model.CPU() + ownCPU()
+	cpu := cfg.Cameras[0].Source().CPU() + cfg.Model.CPU() + ownCPU()
 	return report.summary(s.Figures(), cpu)
+}
+
+// modeOf says how the frames of a source belong together.
+func modeOf(source string, count bool) track.Mode {
+	switch {
+	case !capture.Stills(source):
+		return track.Stream
+	case count:
+		return track.Stills
+	}
+	return track.Pictures
 }
 
 // errNothing ends a try that has nothing to sum up.
@@ -181,7 +202,7 @@ var errNothing = errors.New("nothing was inspected")
 
 // noFrame says why a source has given nothing, nil if it has.
 func noFrame(cfg agent.StationConfig, within string) error {
-	st := cfg.Camera.Stats()
+	st := cfg.Cameras[0].Source().Stats()
 	if st.Captured > st.Dropped.Unreadable {
 		return nil
 	}
@@ -192,7 +213,7 @@ func noFrame(cfg agent.StationConfig, within string) error {
 			why = "it doesn't answer"
 		}
 	}
-	return fmt.Errorf("source %s: no picture%s: %s", cfg.Source, within, why)
+	return fmt.Errorf("source %s: no picture%s: %s", cfg.Cameras[0].Name(), within, why)
 }
 
 // ownCPU is the processor time of this process, its children apart.

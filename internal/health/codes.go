@@ -19,6 +19,46 @@ var (
 		Title: "the camera sends pictures that can't be read",
 		Do:    "Check the network between camera and device for lost packets. Broken pictures are counted and never judged.",
 	}
+	CameraPictureIncomplete = Warning{
+		Code: "camera_picture_incomplete", Severity: Warn,
+		Title: "parts of the camera's pictures are lost on the way",
+		Do:    "Check cables and switches between camera and device, and whether the network carries the camera's rate; GigE cameras want jumbo frames. Incomplete pictures are counted and never judged.",
+	}
+	CameraRefuses = Warning{
+		Code: "camera_refuses", Severity: Error,
+		Title: "the camera refuses the user or the password",
+		Do:    "Correct the camera's user and password. So that the camera doesn't lock the account, it is asked again only every few minutes, or when the file with the credentials changes.",
+	}
+	CameraFrozen = Warning{
+		Code: "camera_frozen", Severity: Error,
+		Title: "the camera sends the same picture again and again",
+		Do:    "Restart the camera. What it shows may be long past.",
+	}
+	CameraDark = Warning{
+		Code: "camera_dark", Severity: Warn,
+		Title: "the camera's pictures are dark",
+		Do:    "Check the lights, the lens cap, and the exposure time.",
+	}
+	CameraOverexposed = Warning{
+		Code: "camera_overexposed", Severity: Warn,
+		Title: "the camera's pictures are overexposed",
+		Do:    "Check the exposure time and gain, and whether light from elsewhere falls in.",
+	}
+	CameraBlurred = Warning{
+		Code: "camera_blurred", Severity: Warn,
+		Title: "the camera's pictures have lost their sharpness",
+		Do:    "Clean the lens and check the focus. Small defects may not be seen meanwhile.",
+	}
+	CameraMoved = Warning{
+		Code: "camera_moved", Severity: Warn,
+		Title: "the camera looks at another place than its reference picture shows",
+		Do:    "Turn the camera back to where it was. If the new place is right, set the reference picture anew on the camera's page.",
+	}
+	CameraFlicker = Warning{
+		Code: "camera_flicker", Severity: Warn,
+		Title: "the brightness of the camera's pictures swings",
+		Do:    "Use lamps without flicker, or an exposure time that is a multiple of half the mains period (10 ms at 50 Hz, 8.33 ms at 60 Hz).",
+	}
 	ModelWorkerRestarting = Warning{
 		Code: "model_worker_restarting", Severity: Error,
 		Title: "the model's process ended and is being started again",
@@ -154,7 +194,8 @@ var (
 // All is every declared warning, in the order of the documentation.
 func All() []Warning {
 	return []Warning{
-		CameraSilent, CameraUnreachable, CameraPictureBroken,
+		CameraSilent, CameraUnreachable, CameraPictureBroken, CameraPictureIncomplete, CameraRefuses,
+		CameraFrozen, CameraDark, CameraOverexposed, CameraBlurred, CameraMoved, CameraFlicker,
 		ModelWorkerRestarting, RuleFailing, NoRule,
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,

@@ -152,6 +152,13 @@ func (c *Camera) Run(ctx context.Context) error {
 	return err
 }
 
+// Patient reports whether nothing may come for long although all is well: from
+// a watched folder, or a camera that waits for its trigger.
+func (c *Camera) Patient() bool { return c.bare().patient() }
+
+// Triggers reports whether Fire takes a picture.
+func (c *Camera) Triggers() bool { return c.cfg.Trigger == "software" }
+
 // Fire makes a camera with a software trigger take a picture. It doesn't wait
 // for it.
 func (c *Camera) Fire() error {

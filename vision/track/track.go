@@ -25,6 +25,7 @@ type Config struct {
 	Gap      time.Duration // without frames for longer, open parts are decided; 3 s
 	Evidence int           // frames that must agree on a defect, at least; 3
 	Mode     Mode          // how frames belong together; Stream
+	Camera   string        // stands in the parts
 	Roles    map[string]vision.Role
 }
 

@@ -1,0 +1,235 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/picture"
+	"github.com/sightline-edge/sightline/vision/quality"
+)
+
+// Severity says what becomes of parts while a camera's pictures lie.
+type Severity uint8
+
+// The severities. The zero value only warns.
+const (
+	Warns   Severity = iota
+	Rejects          // parts that are decided meanwhile get NONE camera_…
+	Ignored          // nobody is told
+)
+
+// CameraConfig says what a Camera is. Source must be given.
+type CameraConfig struct {
+	ID      string          // its name; "" for the only camera of a station that has none
+	Source  *capture.Camera // what reads it
+	Address string          // of the source, as it may be shown
+
+	Checks    map[quality.Fault]Severity
+	Reference *vision.Frame             // what it should show; nil: unknown
+	Keep      func(*vision.Frame) error // keeps another Reference for the next start; nil: the Reference stays as it is
+	Log       *slog.Logger
+}
+
+// Camera is one camera of the device with the stations that look through it. It
+// watches its pictures for lies, whoever else uses them.
+type Camera struct {
+	cfg     CameraConfig
+	monitor *quality.Monitor
+	live    *live
+	feed    *capture.Feed // the camera's own, nil where every picture counts and none lies
+
+	mu       sync.Mutex // protects all below
+	users    int        // stations that still take pictures
+	evidence map[quality.Fault]evidence
+	refer    chan error // gets what came of the reference that is to be set; nil: none is
+}
+
+// evidence is the picture with which a fault was found.
+type evidence struct {
+	jpeg  []byte
+	since time.Time
+}
+
+// NewCamera makes a camera for the stations that are given it.
+func NewCamera(cfg CameraConfig) *Camera {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Camera{cfg: cfg, live: newLive(), evidence: map[quality.Fault]evidence{}}
+	c.monitor = quality.New(quality.Config{Reference: cfg.Reference})
+	if cfg.Source.Drops() {
+		c.feed = cfg.Source.Feed()
+	}
+	return c
+}
+
+// Name is what results call the camera: its ID, or its address without one.
+func (c *Camera) Name() string {
+	if c.cfg.ID != "" {
+		return c.cfg.ID
+	}
+	return c.cfg.Address
+}
+
+// Source is what reads the camera.
+func (c *Camera) Source() *capture.Camera { return c.cfg.Source }
+
+// use gives a station its feed.
+func (c *Camera) use() *capture.Feed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users++
+	return c.cfg.Source.Feed()
+}
+
+// leave notes that a station takes no more pictures; without any the camera is
+// let go.
+func (c *Camera) leave(f *capture.Feed) {
+	f.Close()
+	c.mu.Lock()
+	c.users--
+	last := c.users == 0
+	c.mu.Unlock()
+	if last && c.feed != nil {
+		c.feed.Close()
+	}
+}
+
+// run reads the camera until the context ends, it is over, or no station uses it
+// any more. Why it failed is told by the stations' feeds.
+func (c *Camera) run(ctx context.Context) {
+	var g errgroup.Group
+	g.Go(func() error {
+		_ = c.cfg.Source.Run(ctx) // the feeds give the error, behind the last frame
+		return nil
+	})
+	if c.feed != nil {
+		keep, end := context.WithCancel(ctx)
+		g.Go(func() error { return c.live.run(keep) })
+		g.Go(func() error {
+			defer end()
+			defer c.live.close()
+			c.watch(ctx)
+			return nil
+		})
+	}
+	_ = g.Wait() // nothing in it fails
+}
+
+// watch looks at each picture that it gets hold of.
+func (c *Camera) watch(ctx context.Context) {
+	for {
+		f, err := c.feed.Next(ctx)
+		if err != nil {
+			return
+		}
+		c.monitor.Look(&f.Frame)
+		c.prove(&f.Frame)
+		c.refresh(&f.Frame)
+		c.live.offer(time.Now(), &f.Frame, nil, nil)
+		f.Release()
+	}
+}
+
+// prove keeps the picture with which a fault was found.
+func (c *Camera) prove(f *vision.Frame) {
+	found := c.monitor.Findings()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(found) == 0 && len(c.evidence) == 0 {
+		return
+	}
+	for fault := range c.evidence {
+		if !slices.ContainsFunc(found, func(x quality.Finding) bool { return x.Fault == fault }) {
+			delete(c.evidence, fault)
+		}
+	}
+	for _, x := range found {
+		if _, known := c.evidence[x.Fault]; known {
+			continue
+		}
+		jpeg, err := picture.EncodeJPEG(f, picture.Encoding{Quality: liveQuality, MaxSide: liveSide})
+		if err != nil {
+			c.cfg.Log.Warn("picture of a camera's fault", "camera", c.Name(), "err", err)
+		}
+		c.evidence[x.Fault] = evidence{jpeg, x.Since}
+	}
+}
+
+// SetReference makes the next picture the camera's reference, for good.
+func (c *Camera) SetReference(ctx context.Context) error {
+	if c.cfg.Keep == nil || c.feed == nil {
+		return errors.New("its reference picture can't be set here: the configuration names one as reference, or it is no camera")
+	}
+	done := make(chan error, 1)
+	c.mu.Lock()
+	busy := c.refer != nil
+	if !busy {
+		c.refer = done
+	}
+	c.mu.Unlock()
+	if busy {
+		return errors.New("its reference picture is being set already")
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.refer = nil
+		return errors.New("the camera gives no picture that could be the reference")
+	}
+}
+
+// refresh makes a frame the reference if somebody waits for that.
+func (c *Camera) refresh(f *vision.Frame) {
+	c.mu.Lock()
+	done := c.refer
+	c.refer = nil
+	c.mu.Unlock()
+	if done == nil {
+		return
+	}
+	own := *f
+	own.Pix = slices.Clone(f.Pix)
+	err := c.cfg.Keep(&own)
+	if err == nil {
+		c.monitor.SetReference(&own)
+	}
+	done <- err
+}
+
+// findings are what is wrong with the pictures now, without what is ignored.
+func (c *Camera) findings() []quality.Finding {
+	if c.cfg.Source.Stats().State != capture.Streaming { // what isn't there doesn't lie
+		return nil
+	}
+	return slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] == Ignored })
+}
+
+// lies gives the reason for which parts get NONE now, "" for none.
+func (c *Camera) lies() string {
+	for _, f := range c.findings() {
+		if c.cfg.Checks[f.Fault] == Rejects {
+			return "camera_" + f.Fault.String()
+		}
+	}
+	return ""
+}
+
+// proof is the picture with which a fault was found.
+func (c *Camera) proof(f quality.Fault) ([]byte, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.evidence[f]
+	return e.jpeg, ok && e.jpeg != nil
+}

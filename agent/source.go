@@ -357,7 +357,15 @@ func (a *Agent) Look(ctx context.Context, camera string, after uint64) (*api.Sho
 	if c == nil {
 		return nil, api.ErrNoCamera
 	}
-	shot, err := c.live.next(ctx, after)
+	screen := c.live
+	if c.feed == nil { // then the station's eyes are the only ones
+		for _, s := range a.stations {
+			if n := slices.Index(s.cfg.Cameras, c); n >= 0 {
+				screen = s.views[n].screen
+			}
+		}
+	}
+	shot, err := screen.next(ctx, after)
 	if errors.Is(err, errEnded) {
 		return nil, api.ErrEnded
 	}

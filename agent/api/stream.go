@@ -185,13 +185,20 @@ func (s *Server) live(ctx context.Context, in *liveInput) (*huma.StreamResponse,
 	if err != nil {
 		return nil, err
 	}
+	return pictures(leave, func(ctx context.Context, after uint64) (*Shot, error) {
+		return s.source.Live(ctx, in.Station, in.Camera, after)
+	}), nil
+}
+
+// pictures streams what next gives until it fails or the viewer leaves.
+func pictures(leave func(), next func(ctx context.Context, after uint64) (*Shot, error)) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		defer leave()
 		out := newPieces(hc, "multipart/x-mixed-replace; boundary=frame")
 		var after uint64
 		for out.Err == nil {
 			ctx, cancel := context.WithTimeout(hc.Context(), beatEvery)
-			shot, err := s.source.Live(ctx, in.Station, in.Camera, after)
+			shot, err := next(ctx, after)
 			cancel()
 			switch {
 			case err == nil:
@@ -203,7 +210,7 @@ func (s *Server) live(ctx context.Context, in *liveInput) (*huma.StreamResponse,
 				return
 			}
 		}
-	}}, nil
+	}}
 }
 
 type liveInput struct {
@@ -265,6 +272,8 @@ func (s *Server) nextPicture(ctx context.Context, in *liveInput) (*huma.StreamRe
 	switch {
 	case errors.Is(err, ErrNoStation):
 		return nil, huma.Error404NotFound("there is no station " + strconv.Quote(in.Station))
+	case errors.Is(err, ErrNoCamera):
+		return nil, huma.Error404NotFound("the station has no camera " + strconv.Quote(in.Camera))
 	case err != nil:
 		return nil, huma.Error503ServiceUnavailable("the station gave no picture in three seconds")
 	}

@@ -41,6 +41,7 @@ func (s *Server) addV1(mux *http.ServeMux) {
 	huma.Register(api, stream("part-picture", "/v1/parts/{part}/picture.jpg", "A part's picture",
 		"image/jpeg", "Only the newest parts have one."), s.partPicture)
 
+	s.addCameras(api)
 	s.addUpdates(api)
 	s.addGolden(api)
 
@@ -107,6 +108,9 @@ func (s *Server) now() Now {
 	n := s.source.Now()
 	if n.Stations == nil {
 		n.Stations = []Station{}
+	}
+	if n.Cameras == nil {
+		n.Cameras = []Camera{}
 	}
 	for i := range n.Stations {
 		st := &n.Stations[i]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/shm"
@@ -46,8 +47,10 @@ func (f *Feed) Camera() *Camera { return f.camera }
 // Release; no worker writes to the slot before.
 type Frame struct {
 	vision.Frame
-	Pool *shm.Pool // holds the pixels; to keep it beyond Release, Retain it
-	Slot int
+	Pool  *shm.Pool // holds the pixels; to keep it beyond Release, Retain it
+	Slot  int
+	Stamp time.Duration // when it was taken by the camera's own clock, since whatever; 0: it tells none
+	Came  time.Time     // when it reached this process
 
 	shared   *sharedSlot
 	released atomic.Bool
@@ -58,6 +61,8 @@ type sharedSlot struct {
 	session *session
 	pool    *shm.Pool
 	slot    int
+	stamp   time.Duration
+	came    time.Time
 	holds   atomic.Int32
 }
 
@@ -178,7 +183,7 @@ func (c *Camera) push(frame vision.Frame, slot *sharedSlot) {
 			f.stats.Overwritten += uint64(len(f.queue))
 			old = append(old, f.dropLocked()...)
 		}
-		f.queue = append(f.queue, &Frame{Frame: frame, Pool: slot.pool, Slot: slot.slot, shared: slot})
+		f.queue = append(f.queue, &Frame{Frame: frame, Pool: slot.pool, Slot: slot.slot, Stamp: slot.stamp, Came: slot.came, shared: slot})
 	}
 	c.mu.Unlock()
 	for _, f := range old {

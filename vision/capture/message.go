@@ -91,6 +91,7 @@ type taken struct {
 
 	Gray   bool          `json:"gray,omitempty"`   // vision.Gray8 instead of BGR24
 	Timing vision.Timing `json:"timing,omitempty"` // 0 means vision.Read
+	Stamp  int64         `json:"stamp,omitempty"`  // by the camera's own clock, ns since whatever; 0: it tells none
 	Key    string        `json:"key,omitempty"`    // of a watched folder's picture: tells a new file of an old name
 }
 

@@ -285,7 +285,7 @@ func (s *session) frame(m message) error {
 	s.mu.Unlock()
 	s.frames++
 	s.camera.took(&f)
-	slot := &sharedSlot{session: s, pool: p, slot: m.Slot}
+	slot := &sharedSlot{session: s, pool: p, slot: m.Slot, stamp: time.Duration(t.Stamp), came: time.Now()}
 	if s.camera.again(t.Name, t.Key) {
 		slot.holds.Store(1)
 		slot.drop()

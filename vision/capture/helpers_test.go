@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 			lie(os.Args[1])
 			os.Exit(0)
 		}
+		leak()
 		if err := WorkerMain(context.Background(), 3, OpenAll); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

@@ -46,7 +46,10 @@ func plant(t testing.TB, workers []*infer.Worker, stations ...StationConfig) *ru
 	}})
 	ctx, cancel := context.WithCancel(context.Background())
 	for n, cfg := range stations {
-		cfg.Cameras, cfg.Log, cfg.Pictures, cfg.Deadline = []*Camera{drawnCamera(t, ctx, uint64(n))}, quiet, true, 10*time.Second
+		cfg.Log, cfg.Pictures, cfg.Deadline = quiet, true, 10*time.Second
+		if cfg.Cameras == nil {
+			cfg.Cameras = []*Camera{drawnCamera(t, drawnBelt(t, n), CameraConfig{})}
+		}
 		r.Add(cfg)
 	}
 	go func() { r.done <- r.Run(ctx) }()
@@ -60,21 +63,29 @@ func plant(t testing.TB, workers []*infer.Worker, stations ...StationConfig) *ru
 	return r
 }
 
-// drawnCamera is an MJPEG camera over a belt.
-func drawnCamera(t testing.TB, ctx context.Context, seed uint64) *Camera {
+// drawnBelt is a belt whose parts come quickly.
+func drawnBelt(t testing.TB, seed int) *scene.Scene {
 	t.Helper()
-	sc, err := scene.New(scene.Config{Seed: seed, Speed: 3, Width: 512, Height: 288})
+	sc, err := scene.New(scene.Config{Seed: uint64(seed), Speed: 3, Width: 512, Height: 288})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: sc, Width: 512, Height: 288, Rate: 15})
+	return sc
+}
+
+// drawnCamera is an MJPEG camera over what is drawn.
+func drawnCamera(t testing.TB, d ipcam.Drawer, cfg CameraConfig) *Camera {
+	t.Helper()
+	m, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: d, Width: 512, Height: 288, Rate: 15})
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	server := httptest.NewServer(m)
 	drawn := make(chan error, 1)
 	go func() { drawn <- m.Run(ctx) }()
 	t.Cleanup(func() {
+		cancel()
 		<-drawn
 		server.CloseClientConnections()
 		server.Close()
@@ -83,7 +94,8 @@ func drawnCamera(t testing.TB, ctx context.Context, seed uint64) *Camera {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewCamera(CameraConfig{Source: c})
+	cfg.Source = c
+	return NewCamera(cfg)
 }
 
 func (r *running) eventually(what string, holds func() bool) {

@@ -157,7 +157,7 @@ func (t *track) defects(cfg Config) []vision.Evidence {
 
 func (t *track) part(cfg Config) vision.Part {
 	return vision.Part{
-		ID: t.id, Label: t.label(), Score: t.score, Box: t.bestBox,
+		ID: t.id, Camera: cfg.Camera, Label: t.label(), Score: t.score, Box: t.bestBox,
 		Defects: t.defects(cfg),
 		Frames:  t.hits, First: t.first, Last: t.seen, Best: t.best,
 		Name: t.name, Seen: t.firstTime, LastSeen: t.lastTime, BestSeen: t.bestTime,

@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/quality"
+	"github.com/sightline-edge/sightline/vision/scene"
+)
+
+// with is a station that inspects with the loadout.
+func with(id string, l Loadout, cameras ...*Camera) StationConfig {
+	return StationConfig{ID: id, Model: l.Model, About: l.About, Rule: l.Rule, Track: l.Track, Cameras: cameras}
+}
+
+// captures counts the capture processes of this process.
+func captures(t *testing.T) int {
+	t.Helper()
+	n := 0
+	tasks, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is good
+	for _, f := range tasks {
+		b, _ := os.ReadFile(f) // a thread may have ended
+		for _, pid := range strings.Fields(string(b)) {
+			line, _ := os.ReadFile("/proc/" + pid + "/cmdline") // so may a process
+			if strings.HasSuffix(strings.TrimRight(string(line), "\x00"), "capture") {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// saw counts the verdicts of a station's parts that a camera saw.
+func (r *running) saw(station, camera string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, i := range r.told {
+		if i.Station == station && i.Camera == camera && i.Told.Verdict != vision.None {
+			n++
+		}
+	}
+	return n
+}
+
+// TestStationOfTwoCameras: parts of both get their verdicts, also over a switch
+// of models, and each says which camera saw it.
+func TestStationOfTwoCameras(t *testing.T) {
+	first, second := shipped(t, "first", 0.1), shipped(t, "second", 0.1)
+	left, right := drawnCamera(t, drawnBelt(t, 1), CameraConfig{ID: "left"}), drawnCamera(t, drawnBelt(t, 2), CameraConfig{ID: "right"})
+	r := plant(t, []*infer.Worker{first.Model}, with("one", first, left, right))
+	both := func(more int) func() bool {
+		l, g := r.saw("one", "left"), r.saw("one", "right")
+		return func() bool { return r.saw("one", "left") >= l+more && r.saw("one", "right") >= g+more }
+	}
+	r.eventually("verdicts through both cameras", both(2))
+	r.StartWorker(second.Model)
+	if _, err := r.Switch(t.Context(), "one", second); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("verdicts through both cameras with the other model", both(2))
+	s, n := r.named("one"), r.Now()
+	if len(s.Views) != 2 || s.Views[0].Camera != "left" || s.Views[1].Inferred == 0 || s.State != api.Inspecting {
+		t.Errorf("%+v", s)
+	}
+	if len(n.Cameras) != 2 || n.Cameras[1].ID != "right" || n.Cameras[1].State != "streaming" || n.Cameras[1].Stations[0] != "one" {
+		t.Errorf("%+v", n.Cameras)
+	}
+	for _, camera := range []string{"left", "right"} {
+		if shot, err := r.Live(t.Context(), "one", camera, 0); err != nil || len(shot.JPEG) == 0 {
+			t.Errorf("live through %s: %v", camera, err)
+		}
+	}
+	if _, err := r.Live(t.Context(), "one", "middle", 0); err != api.ErrNoCamera {
+		t.Errorf("live through a camera that isn't there: %v", err)
+	}
+}
+
+// TestStationsShareACamera: one process serves both, and goes on for the one when
+// the other ends.
+func TestStationsShareACamera(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	camera := drawnCamera(t, drawnBelt(t, 3), CameraConfig{ID: "cam"})
+	r := plant(t, []*infer.Worker{l.Model}, with("one", l, camera), with("two", l, camera))
+	r.eventually("verdicts of both stations", func() bool { return r.saw("one", "cam") > 1 && r.saw("two", "cam") > 1 })
+	if n := captures(t); n != 1 {
+		t.Errorf("%d capture processes serve one camera", n)
+	}
+	r.find("one").End()
+	r.eventually("the end of station one", func() bool { return r.named("one").State == api.Ended })
+	before := r.saw("two", "cam")
+	r.eventually("verdicts of station two", func() bool { return r.saw("two", "cam") > before+1 })
+	if c := r.Now().Cameras; len(c) != 1 || len(c[0].Stations) != 2 || c[0].State != "streaming" {
+		t.Errorf("%+v", c)
+	}
+	r.find("two").End()
+	r.eventually("the end of the camera", func() bool { return captures(t) == 0 })
+}
+
+// slow shows each drawn picture several times.
+type slow struct {
+	*scene.Scene
+	times int
+}
+
+func (s slow) Frame(n int, dst *vision.Frame) error { return s.Scene.Frame(n/s.times, dst) }
+
+// TestChangeGate: pictures that show nothing new aren't inspected, and no part's
+// verdict is another for it.
+func TestChangeGate(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	camera := drawnCamera(t, slow{drawnBelt(t, 4), 4}, CameraConfig{ID: "cam", Checks: map[quality.Fault]Severity{quality.Frozen: Ignored}})
+	gated := with("gated", l, camera)
+	gated.ChangeGate = 2 * time.Second
+	r := plant(t, []*infer.Worker{l.Model}, with("all", l, camera), gated)
+	r.eventually("verdicts of both stations", func() bool { return r.saw("all", "cam") > 3 && r.saw("gated", "cam") > 3 })
+	all, some := r.named("all").Views[0], r.named("gated").Views[0]
+	if all.Unchanged != 0 || some.Unchanged < some.Inferred {
+		t.Errorf("every picture came four times: without gate %+v, with it %+v", all, some)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	verdicts := map[string][]vision.Verdict{}
+	for _, i := range r.told {
+		verdicts[i.Station] = append(verdicts[i.Station], i.Told.Verdict)
+	}
+	for n := range min(len(verdicts["all"]), len(verdicts["gated"])) {
+		if verdicts["all"][n] != verdicts["gated"][n] {
+			t.Errorf("without gate %v, with it %v", verdicts["all"], verdicts["gated"])
+			break
+		}
+	}
+}
+
+// TestCameraThatLooksElsewhere: where moved is to reject, no part passes while the
+// camera doesn't show what its reference shows.
+func TestCameraThatLooksElsewhere(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	other := drawnBelt(t, 5)
+	reference := other.NewFrame()
+	if err := other.Frame(0, reference); err != nil {
+		t.Fatal(err)
+	}
+	for i, j := 0, len(reference.Pix)-1; i < j; i, j = i+1, j-1 { // upside down
+		reference.Pix[i], reference.Pix[j] = reference.Pix[j], reference.Pix[i]
+	}
+	var kept *vision.Frame
+	camera := drawnCamera(t, drawnBelt(t, 5), CameraConfig{ID: "cam", Reference: reference,
+		Checks: map[quality.Fault]Severity{quality.Moved: Rejects}, Keep: func(f *vision.Frame) error { kept = f; return nil }})
+	r := plant(t, []*infer.Worker{l.Model}, with("one", l, camera))
+	r.eventually("the warning", func() bool { return r.warned(health.CameraMoved, "cam") })
+	if lies := r.Now().Cameras[0].Lies; len(lies) != 1 || lies[0].Fault != "moved" || lies[0].Effect != "none" {
+		t.Errorf("%+v", lies)
+	}
+	if jpeg, ok := r.Proof("cam", "moved"); !ok || len(jpeg) == 0 {
+		t.Error("there is no picture of it")
+	}
+	r.eventually("a part without decision", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		n := len(r.told)
+		return n > 0 && r.told[n-1].Told.Verdict == vision.None && r.told[n-1].Told.Reason == "camera_moved"
+	})
+	if err := r.SetReference(t.Context(), "cam"); err != nil || kept == nil {
+		t.Fatalf("set the reference: %v", err)
+	}
+	r.eventually("the warning's end", func() bool { return !r.warned(health.CameraMoved, "cam") })
+	before := r.saw("one", "cam")
+	r.eventually("verdicts", func() bool { return r.saw("one", "cam") > before })
+	if err := r.SetReference(t.Context(), "none"); err != api.ErrNoCamera {
+		t.Errorf("set the reference of no camera: %v", err)
+	}
+	if err := r.Fire("cam"); err == nil || !strings.Contains(err.Error(), "its trigger isn't software") {
+		t.Errorf("fire a camera that runs freely: %v", err)
+	}
+}

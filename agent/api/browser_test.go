@@ -218,7 +218,7 @@ func TestResultsInABrowser(t *testing.T) {
 	b.open(url + "/results/60")
 	b.shows(`document.querySelector(".shot").naturalWidth > 0`, noScroll)
 	b.shoot("part")
-	b.click(`.bar nav a:nth-child(2)`)
+	b.click(`.bar nav a[href="/results"]`)
 	b.shows(`document.querySelectorAll(".part").length === 48`, noScroll, `[...document.images].slice(0, 24).every((i) => i.complete)`)
 	b.shoot("results")
 	b.run(`document.querySelector("select[name=verdict]").value = "FAIL"`)

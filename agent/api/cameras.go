@@ -33,11 +33,20 @@ func (s *Server) addCameras(api huma.API) {
 		})
 	act("set-camera-reference", "/v1/cameras/{camera}/reference", "Make the next picture the camera's reference",
 		"Against it the camera is seen to have moved. It is kept over restarts.",
-		func(ctx context.Context, in *cameraInput) (*struct{}, error) {
-			ctx, cancel := context.WithTimeout(ctx, pictureTime)
-			defer cancel()
-			return in.answer(s.source.SetReference(ctx, in.Camera))
-		})
+		s.refer)
+}
+
+// refer makes the camera's next picture its reference.
+func (s *Server) refer(ctx context.Context, in *cameraInput) (*struct{}, error) {
+	ctx, cancel := context.WithTimeout(ctx, pictureTime)
+	defer cancel()
+	return in.answer(s.source.SetReference(ctx, in.Camera))
+}
+
+// nextInput asks for a camera's next picture.
+type nextInput struct {
+	Camera string `path:"camera" maxLength:"64" doc:"name of the camera"`
+	At     string `query:"at" maxLength:"32" doc:"anything: pages ask anew with it"`
 }
 
 type cameraInput struct {
@@ -81,7 +90,7 @@ func (s *Server) getCamera(_ context.Context, in *cameraInput) (*cameraOutput, e
 	return nil, in.missing()
 }
 
-func (s *Server) cameraPicture(ctx context.Context, in *cameraInput) (*huma.StreamResponse, error) {
+func (s *Server) cameraPicture(ctx context.Context, in *nextInput) (*huma.StreamResponse, error) {
 	leave, err := enter(&s.viewers, maxViewers, "live pictures")
 	if err != nil {
 		return nil, err
@@ -92,7 +101,7 @@ func (s *Server) cameraPicture(ctx context.Context, in *cameraInput) (*huma.Stre
 	shot, err := s.source.Look(ctx, in.Camera, 0)
 	switch {
 	case errors.Is(err, ErrNoCamera):
-		return nil, in.missing()
+		return nil, (&cameraInput{in.Camera}).missing()
 	case err != nil:
 		return nil, huma.Error503ServiceUnavailable("the camera gave no picture in three seconds")
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -27,6 +28,7 @@ func (s *Server) addPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /stations/{station}", s.stationPage)
 	mux.HandleFunc("POST /stations/{station}/approve", s.approveForm)
+	s.addCameraPages(mux)
 	mux.HandleFunc("GET /results", s.resultsPage)
 	mux.HandleFunc("GET /results/{seq}", s.partPage)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -44,6 +46,7 @@ type head struct {
 func newHead(title, here string, stations []Station) head {
 	h := head{Title: title, Nav: []web.Link{
 		{Name: "Now", URL: "/", Here: here == "now"},
+		{Name: "Cameras", URL: "/cameras", Here: here == "cameras"},
 		{Name: "Results", URL: "/results", Here: here == "results"},
 	}}
 	for i := range stations {
@@ -112,9 +115,15 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		s.fault(w, err)
 		return
 	}
+	seen := r.URL.Query().Get("camera")
+	if !slices.ContainsFunc(st.Views, func(v View) bool { return v.Camera == seen }) {
+		seen = ""
+	}
 	data := struct {
 		head
 		Station stationView
+		Seen    string   // the camera whose live picture is shown, if the station has several
+		Views   []string // all of them
 		Switch  []stationView
 		Parts   []partView
 		Ghosts  []int // places that wait for a part
@@ -122,11 +131,18 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		Board   *boardView
 		Update  *updateView
 	}{
-		head: newHead(st.ID+" · Sightline", "now", n.Stations), Station: viewStation(n, st), Need: needs(n, st.ID), Board: viewBoard(n.Board),
+		head: newHead(st.ID+" · Sightline", "now", n.Stations), Station: viewStation(n, st), Seen: seen, Need: needs(n, st.ID), Board: viewBoard(n.Board),
 		Update: viewUpdate(st),
 	}
 	for i := range recent {
 		data.Parts = append(data.Parts, viewPart(&recent[i]))
+	}
+	if len(st.Views) > 1 {
+		for _, v := range st.Views {
+			data.Views = append(data.Views, v.Camera)
+		}
+		data.Seen = cmp.Or(seen, data.Views[0])
+		data.Station.look(n.camera(data.Seen), st.missed())
 	}
 	data.Ghosts = make([]int, lastParts-len(data.Parts))
 	if len(n.Stations) > 1 {
@@ -263,7 +279,7 @@ type needView struct {
 func needs(n *Now, station string) []needView {
 	var list []needView
 	for _, w := range n.Health {
-		if station == "" || w.Subject == "" || w.Subject == station {
+		if station == "" || w.Subject == "" || n.concerns(station, w.Subject) {
 			list = append(list, viewWarning(w, station))
 		}
 	}
@@ -271,7 +287,7 @@ func needs(n *Now, station string) []needView {
 		if (station != "" && s.ID != station) || (s.State != Stalled && s.State != Failed) {
 			continue
 		}
-		told := slices.ContainsFunc(n.Health, func(w health.Raised) bool { return w.Severity == health.Error && w.Subject == s.ID })
+		told := slices.ContainsFunc(n.Health, func(w health.Raised) bool { return w.Severity == health.Error && s.concerns(w.Subject) })
 		if !told {
 			w := health.Raised{Code: "state", Severity: health.Error, Subject: s.ID, Text: "the station doesn't inspect",
 				Do: "The agent's log says more. Parts that pass meanwhile aren't inspected."}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sightline-edge/sightline/board"
@@ -31,6 +32,13 @@ func (n *Now) camera(id string) *Camera {
 		}
 	}
 	return nil
+}
+
+// concerns tells whether a warning about that subject is about the station of that
+// name.
+func (n *Now) concerns(id, subject string) bool {
+	st := station(n.Stations, id)
+	return st != nil && st.concerns(subject)
 }
 
 // first is the first camera of a station.
@@ -119,6 +127,12 @@ type View struct {
 	Unchanged   uint64 `json:"frames_unchanged" doc:"pictures that showed nothing new, and for which the last result stood (change_gate)"`
 	Overwritten uint64 `json:"frames_overwritten" doc:"pictures for which a newer one came before their turn"`
 	Failed      uint64 `json:"frames_failed" doc:"pictures that the model gave no result for"`
+}
+
+// concerns tells whether a warning about that subject is about the station or one
+// of its cameras.
+func (s *Station) concerns(subject string) bool {
+	return subject == s.ID || slices.ContainsFunc(s.Views, func(v View) bool { return v.Camera == subject })
 }
 
 // missed counts pictures that came to the station and weren't inspected.

@@ -160,15 +160,19 @@ func (s *Server) refusedPicture(_ context.Context, in *pictureInput) (*huma.Stre
 func (s *Server) approveForm(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("station")
 	if _, err := s.approve(r.Context(), &stationInput{Station: id}); err != nil {
-		var status huma.StatusError
-		code := http.StatusConflict
-		if errors.As(err, &status) {
-			code = status.GetStatus()
-		}
-		s.message(w, code, "Nothing was switched", web.Sentence(err.Error())+".")
+		s.message(w, statusOf(err), "Nothing was switched", web.Sentence(err.Error())+".")
 		return
 	}
 	http.Redirect(w, r, "/stations/"+id+"#update", http.StatusSeeOther)
+}
+
+// statusOf is the HTTP status of an operation's error.
+func statusOf(err error) int {
+	var status huma.StatusError
+	if errors.As(err, &status) {
+		return status.GetStatus()
+	}
+	return http.StatusConflict
 }
 
 // ownPages refuses what another site makes a browser do.

@@ -26,17 +26,14 @@ type stationView struct {
 	Frames           string // the caption of the picture
 	Width, Height    int
 	Source, Deadline string
+	Camera           string // whose live picture is shown
 }
 
 func viewStation(n *Now, s *Station) stationView {
 	cam := n.first(s)
 	v := stationView{
 		Station: s, Yield: "–", Interval: "no parts yet", Rejected: int(s.Hour.Counts.Fail), None: int(s.Hour.Counts.None),
-		Parts: int(s.Hour.Counts.Total()), Rate: rate(s.Hour.PerMinute), Width: cam.Width, Height: cam.Height,
-		Source: cam.Source, Deadline: milliseconds(s.DeadlineMS),
-	}
-	if v.Width <= 0 || v.Height <= 0 {
-		v.Width, v.Height = 16, 9
+		Parts: int(s.Hour.Counts.Total()), Rate: rate(s.Hour.PerMinute), Deadline: milliseconds(s.DeadlineMS),
 	}
 	if y := s.Hour.Yield; y != nil {
 		v.Yield = web.Percent(y.Value)
@@ -47,13 +44,21 @@ func viewStation(n *Now, s *Station) stationView {
 		v.Latency = milliseconds(s.Hour.P99)
 		v.Meter = int(min(100, max(2, 100*s.Hour.P99/s.DeadlineMS))) // 2 can still be seen
 	}
-	v.Frames = caption(cam, s.missed())
-	v.say(n.Health)
+	v.look(cam, s.missed())
+	v.say(n)
 	return v
 }
 
+// look makes a camera the one whose live picture is shown.
+func (v *stationView) look(c *Camera, missed uint64) {
+	v.Camera, v.Width, v.Height, v.Source, v.Frames = c.ID, c.Width, c.Height, c.Source, caption(c, missed)
+	if v.Width <= 0 || v.Height <= 0 {
+		v.Width, v.Height = 16, 9
+	}
+}
+
 // say finds the word, the colour and the mark of the band.
-func (v *stationView) say(raised []health.Raised) {
+func (v *stationView) say(n *Now) {
 	v.Why = v.StateText
 	switch v.State {
 	case Inspecting:
@@ -70,8 +75,8 @@ func (v *stationView) say(raised []health.Raised) {
 	if v.State != Inspecting {
 		return
 	}
-	for _, w := range raised { // the worst come first
-		if w.Subject != "" && w.Subject != v.ID {
+	for _, w := range n.Health { // the worst come first
+		if w.Subject != "" && !v.concerns(w.Subject) {
 			continue
 		}
 		switch {

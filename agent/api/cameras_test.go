@@ -1,0 +1,101 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// lineOfCameras is a device whose cameras are well, lie, and are gone.
+func lineOfCameras(t *testing.T) (*memory, *Server) {
+	t.Helper()
+	m, s := line(t, "left", "right", "back")
+	since := time.Now().Add(-90 * time.Second)
+	m.cameras[1].Lies = []Lie{{Fault: "moved", Effect: "none", Since: since, Detail: "shifted by about 14, -3 pixels"}}
+	m.cameras[1].Reference, m.cameras[1].Triggers = true, true
+	m.cameras[2].State, m.cameras[2].Error, m.cameras[2].LastFault, m.cameras[2].Rate = "failed", "connection refused: is the camera on, and the port right?", &since, 0
+	m.pictures["right/moved"] = m.shot.JPEG
+	m.health.Raise(lies["moved"], "right", "shifted by about 14, -3 pixels")
+	return m, s
+}
+
+func TestCamerasAnswer(t *testing.T) {
+	m, s := lineOfCameras(t)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		want         string // in the body
+	}{
+		{"GET", "/v1/cameras", 200, `"id":"back"`},
+		{"GET", "/v1/cameras/right", 200, `"picture_faults":[{"fault":"moved","effect":"none"`},
+		{"GET", "/v1/cameras/none", 404, `there is no camera \"none\"`},
+		{"GET", "/v1/cameras/left/picture.jpg?at=12", 200, "\xff\xd8"},
+		{"GET", "/v1/cameras/none/picture.jpg", 404, "there is no camera"},
+		{"GET", "/v1/cameras/right/faults/moved/picture.jpg", 200, "\xff\xd8"},
+		{"GET", "/v1/cameras/right/faults/dark/picture.jpg", 404, "has no picture of that fault now"},
+		{"GET", "/v1/cameras/right/faults/rusty/picture.jpg", 422, "frozen"},
+		{"GET", "/v1/cameras/none/live", 404, "there is no camera"},
+		{"POST", "/v1/cameras/right/trigger", 204, ""},
+		{"POST", "/v1/cameras/none/trigger", 404, "there is no camera"},
+		{"POST", "/v1/cameras/left/reference", 204, ""},
+		{"GET", "/cameras", 200, "connection refused"},
+		{"GET", "/cameras/right", 200, "shifted by about 14, -3 pixels"},
+		{"GET", "/cameras/none", 404, "There is no such camera"},
+		{"POST", "/cameras/right/trigger", 303, ""},
+		{"POST", "/cameras/right/reference", 303, ""},
+		{"POST", "/cameras/none/reference", 404, "there is no camera"},
+		{"POST", "/cameras/right/explode", 404, "There is no such page"},
+	} {
+		got := ask(t, s, c.method, c.path)
+		if got.Code != c.status || !strings.Contains(strings.ReplaceAll(got.Body.String(), "&#34;", `"`), strings.ReplaceAll(c.want, `\"`, `\"`)) && !strings.Contains(strings.ToLower(got.Body.String()), strings.ToLower(c.want)) {
+			t.Errorf("%s %s: %d %.300s", c.method, c.path, got.Code, got.Body)
+		}
+	}
+	if got := strings.Join(m.asked, ", "); got != "fire right, reference left, fire right, reference right" {
+		t.Errorf("asked of the cameras: %s", got)
+	}
+	m.broken = errors.New("the camera gives no picture that could be the reference")
+	if got := ask(t, s, http.MethodPost, "/v1/cameras/left/reference"); got.Code != http.StatusConflict || !strings.Contains(got.Body.String(), "gives no picture") {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+// The technician's way: which camera is it, what does it see, what is to do.
+func TestCamerasInABrowser(t *testing.T) {
+	m, s := lineOfCameras(t)
+	b := browser(t)
+	url := serve(t, s).URL
+	b.window(1280, 900, "light")
+	b.open(url + "/cameras")
+	b.shows(`document.querySelectorAll(".card").length === 3 && document.querySelectorAll(".card.bad").length === 2`, loaded, noScroll,
+		`[...document.querySelectorAll(".card img")].every((i) => i.naturalWidth > 0)`)
+	b.shoot("cameras")
+	b.window(1280, 900, "dark")
+	b.shoot("cameras-dark")
+	b.click(`.card[data-key=right]`)
+	b.shows(`location.pathname === "/cameras/right"`, `document.querySelector("canvas").width === 960`, `document.querySelector(".proof img")`, noScroll)
+	b.run(`document.querySelector(".proof img").scrollIntoView()`)
+	b.shows(`document.querySelector(".proof img").naturalWidth > 0`)
+	b.run(`scrollTo(0, 0)`)
+	b.shoot("camera-dark")
+	b.window(390, 1600, "light")
+	b.open(url + "/cameras/right")
+	b.shows(`document.querySelector("canvas").width === 960`, noScroll)
+	b.shoot("camera-phone")
+	b.click(`form[action="/cameras/right/reference"] button`)
+	until(t, "the reference", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.asked) == 1 })
+	b.window(390, 844, "dark")
+	b.open(url + "/cameras")
+	b.shows(noScroll)
+	b.shoot("cameras-phone")
+
+	m.set(func(st *Station) { st.Views = append(st.Views, View{Camera: "right"}) })
+	b.window(1280, 900, "light")
+	b.open(url + "/stations/left")
+	b.shows(`document.querySelectorAll(".switch.inline a").length === 2`, drawn)
+	b.click(`.switch.inline a[href="/stations/left?camera=right"]`)
+	b.shows(`document.querySelector(".stage").dataset.live === "/v1/stations/left/live?camera=right"`, drawn, noScroll)
+	b.shoot("station-of-two")
+}

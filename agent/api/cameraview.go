@@ -109,10 +109,10 @@ func (v *cameraView) say() {
 	for _, p := range v.Proofs {
 		v.Why = strings.TrimPrefix(v.Why+"; "+p.Title, "; ")
 		if v.Class == "good" {
-			v.Class, v.Mark = "warn", "warn"
+			v.Word, v.Class, v.Mark = "Look at it", "warn", "warn"
 		}
 		if p.Effect == "none" {
-			v.Class, v.Mark = "bad", "bad"
+			v.Word, v.Class, v.Mark = "Not to be trusted", "bad", "bad"
 		}
 	}
 	if v.State != "streaming" && v.State != "waiting" {

@@ -217,6 +217,7 @@ func (s *Station) Figures() Figures { return s.figures(0) }
 // is too much for what a page asks ten times a second.
 func (s *Station) figures(newest int) Figures {
 	f := Figures{Camera: s.views[0].camera.cfg.Source.Stats()}
+	f.Camera.Dropped.Overwritten = s.views[0].feed.Stats().Overwritten // of the station's own
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.Stats, f.Parts = s.stats, s.counts.total

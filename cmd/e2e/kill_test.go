@@ -46,13 +46,13 @@ func killed(t *testing.T, pid int, kind string) {
 func inspected(addr string) (n uint64) {
 	var s struct {
 		Stations []struct {
-			Camera struct {
+			Views []struct {
 				Inferred uint64 `json:"frames_inferred"`
 			}
 		}
 	}
 	if get(addr, "/v1/stations", &s) && len(s.Stations) > 0 {
-		n = s.Stations[0].Camera.Inferred
+		n = s.Stations[0].Views[0].Inferred
 	}
 	return n
 }

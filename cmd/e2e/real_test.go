@@ -112,11 +112,9 @@ func TestBottleCamera(t *testing.T) {
 	}
 	eventually(t, "the last picture", func() bool {
 		var s struct {
-			Stations []struct {
-				Camera struct{ State string }
-			}
+			Cameras []struct{ State string }
 		}
-		return get(address, "/v1/stations", &s) && s.Stations[0].Camera.State != "streaming"
+		return get(address, "/v1/cameras", &s) && s.Cameras[0].State != "streaming"
 	})
 	p.stop()
 	cancel()

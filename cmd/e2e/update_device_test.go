@@ -101,7 +101,7 @@ type seenStation struct {
 	State  string
 	Signed bool
 	Counts struct{ Pass, Fail, None uint64 }
-	Camera struct {
+	Camera struct { // of /v1/cameras
 		Restarts uint64
 		Rate     float64 `json:"rate_hz"`
 	}
@@ -126,7 +126,7 @@ type seenBundle struct {
 
 // look is how a station is; the zero one while the agent doesn't answer.
 func (f *follower) look(station string) (s seenStation) {
-	if !get(f.address, "/v1/stations/"+station, &s) {
+	if !get(f.address, "/v1/stations/"+station, &s) || !get(f.address, "/v1/cameras/"+station, &s.Camera) {
 		return seenStation{}
 	}
 	return s

@@ -197,14 +197,25 @@ var lateRecords = regexp.MustCompile(`(?m)^sightline_journal_records_late_total 
 func (s *switching) look(ctx context.Context) (n told, err error) {
 	var station struct {
 		Counts struct{ Pass, Fail, None float64 }
-		Camera struct {
-			Captured float64 `json:"frames_captured"`
+		Views  []struct {
 			Inferred float64 `json:"frames_inferred"`
 		}
+	}
+	var camera struct {
+		Captured float64 `json:"frames_captured"`
 	}
 	text, err := s.call(ctx, http.MethodGet, "http://"+s.agent+"/v1/stations/belt", nil)
 	if err == nil {
 		err = json.Unmarshal(text, &station)
+	}
+	if err == nil {
+		text, err = s.call(ctx, http.MethodGet, "http://"+s.agent+"/v1/cameras/belt", nil)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &camera)
+	}
+	if err == nil && len(station.Views) != 1 {
+		err = errors.New("the station hasn't one camera")
 	}
 	if err != nil {
 		return n, err
@@ -218,7 +229,7 @@ func (s *switching) look(ctx context.Context) (n told, err error) {
 	}
 	n.late, err = strconv.ParseFloat(string(late[1]), 64)
 	c := station.Counts
-	n.verdicts, n.none, n.captured, n.inferred = c.Pass+c.Fail+c.None, c.None, station.Camera.Captured, station.Camera.Inferred
+	n.verdicts, n.none, n.captured, n.inferred = c.Pass+c.Fail+c.None, c.None, camera.Captured, station.Views[0].Inferred
 	return n, err
 }
 

@@ -19,7 +19,8 @@ ONLY ?=
 GOCV_TAGS := gocv gocv_specific_modules gocv_videoio
 GOCV_ENV := PKG_CONFIG_PATH=$(CURDIR)/build/pc$(if $(PKG_CONFIG_PATH),:$(PKG_CONFIG_PATH)) CGO_ENABLED=1
 GOCV_PACKAGES := $(patsubst %,./%,$(wildcard vision/capture cmd/sightline-capture))
-OPENCV := $(shell command -v g++ >/dev/null && command -v pkg-config >/dev/null && ls /usr/include/opencv4/opencv2/videoio.hpp 2>/dev/null)
+OPENCV := $(shell command -v g++ >/dev/null && command -v pkg-config >/dev/null && \
+	pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0 && ls /usr/include/opencv4/opencv2/videoio.hpp 2>/dev/null)
 
 # go-nvml's functions are bound when they are called, from the driver's own
 # library; a linker that binds all at the start, as Ubuntu's does, must be told.
@@ -46,7 +47,7 @@ setup: ## install what the tests need (Debian packages: root or sudo), fetch the
 	@.ci/setup all
 
 build: fetch $(BINARIES) ## build the programs into bin/ (sightline-capture where OpenCV is)
-	@$(if $(OPENCV),:,echo "sightline-capture was left out: it needs OpenCV (make setup); pictures and MJPEG work without it")
+	@$(if $(OPENCV),:,echo "sightline-capture was left out: it needs OpenCV and GStreamer (make setup); pictures and MJPEG work without it")
 
 demo: export TMPDIR := $(CURDIR)/build/tmp
 demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--seconds 30"

@@ -18,7 +18,7 @@ import (
 // HaveOpenCV tells whether OpenAll reads videos, RTSP and devices.
 const HaveOpenCV = true
 
-// openNative opens what only OpenCV reads.
+// openNative opens what needs a library: OpenCV, GStreamer or Aravis.
 func openNative(ctx context.Context, o order) (reader, opened, error) {
 	// Its warnings would reach the log at every start of a camera.
 	_ = os.Setenv("OPENCV_LOG_LEVEL", "SILENT") // can't fail for such names
@@ -27,24 +27,16 @@ func openNative(ctx context.Context, o order) (reader, opened, error) {
 	case video:
 		return openVideo(o)
 	case rtsp:
-		if err := askRTSP(ctx, o.At); err != nil {
+		if err := askRTSP(ctx, o); err != nil {
 			return nil, opened{}, err
 		}
-		return openRTSP(o)
+		return openRTSP(ctx, o)
 	case device:
 		return openDevice(o)
 	case genICam:
 		return openGenICam(ctx, o)
 	}
-	return openPipeline(o)
-}
-
-func openPipeline(o order) (reader, opened, error) {
-	vc, err := gocv.OpenVideoCaptureWithAPI(o.At, gocv.VideoCaptureGstreamer)
-	if err != nil {
-		return nil, opened{}, errors.New("GStreamer can't start the pipeline: try it with gst-launch-1.0; it must end in an appsink that takes BGR or GRAY8")
-	}
-	return newVideoReader(vc, o, "gstreamer")
+	return openPipeline(ctx, o)
 }
 
 // openVideo opens a recording.
@@ -54,23 +46,6 @@ func openVideo(o order) (reader, opened, error) {
 		return nil, opened{}, errors.New("it is no video that can be read: not a video file, of an unknown kind, or cut before its index")
 	}
 	return newVideoReader(vc, o, "ffmpeg")
-}
-
-// openRTSP reads through GStreamer, which tells when a stream changes its
-// size. FFmpeg is no stand-in: OpenCV goes on at the old size then, with
-// corrupt pixels that nothing gives away (docs/cameras.md).
-func openRTSP(o order) (reader, opened, error) {
-	if strings.ContainsAny(o.At, "\"\\") {
-		return nil, opened{}, errors.New("the address holds a quote or a backslash: write it as %22 or %5C")
-	}
-	// No jitter buffer, TCP, and the newest picture only.
-	line := fmt.Sprintf(`rtspsrc location="%s" protocols=tcp latency=0 tcp-timeout=%d timeout=%d ! decodebin ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false`,
-		o.At, dialTimeout.Microseconds(), o.Read*1000)
-	vc, err := gocv.OpenVideoCaptureWithAPI(line, gocv.VideoCaptureGstreamer)
-	if err != nil {
-		return nil, opened{}, errors.New("the camera answers, but GStreamer gets no video from it: are gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad and gstreamer1.0-libav installed?")
-	}
-	return newVideoReader(vc, o, "gstreamer")
 }
 
 // videoReader reads one cv::VideoCapture.

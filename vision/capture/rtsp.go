@@ -16,15 +16,15 @@ import (
 )
 
 // askRTSP asks a camera for its description, to learn in words why it gives
-// no video: OpenCV tells nothing. A camera that answers in a way of its own is
-// left to OpenCV.
-func askRTSP(ctx context.Context, at string) error {
-	u, err := url.Parse(at)
+// no video: GStreamer's own words tell little. A camera that answers in a way of
+// its own is left to GStreamer.
+func askRTSP(ctx context.Context, o order) error {
+	u, err := url.Parse(o.At)
 	if err != nil {
 		return errors.New("the address can't be read")
 	}
 	if u.Scheme != "rtsp" {
-		return nil // TLS is OpenCV's
+		return nil // TLS is GStreamer's
 	}
 	addr := u.Host
 	if u.Port() == "" {
@@ -38,7 +38,7 @@ func askRTSP(ctx context.Context, at string) error {
 	if err := conn.SetDeadline(time.Now().Add(2 * dialTimeout)); err != nil {
 		return err
 	}
-	user := u.User
+	user := o.access(u)
 	u.User = nil
 	in := textproto.NewReader(bufio.NewReader(conn))
 	status, header, err := describe(conn, in, u, "")
@@ -53,9 +53,9 @@ func askRTSP(ctx context.Context, at string) error {
 	case err != nil:
 		return err
 	case strings.HasPrefix(status, "401") && user == nil:
-		return errors.New("unauthorised (401): give the camera's user and password as rtsp://user:password@host/…")
+		return refusal{"unauthorised (401): give the camera's user and password, in a file of credentials or as rtsp://user:password@host/…"}
 	case strings.HasPrefix(status, "401"):
-		return errors.New("unauthorised (401): the camera refuses this user and password")
+		return refusal{"unauthorised (401): the camera refuses this user and password"}
 	case strings.HasPrefix(status, "404"), strings.HasPrefix(status, "403"), strings.HasPrefix(status, "5"):
 		return fmt.Errorf("the camera answers %s: is the path of the stream right?", status)
 	}

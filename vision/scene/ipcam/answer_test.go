@@ -2,7 +2,10 @@ package ipcam
 
 import (
 	"bytes"
+	"crypto/md5"
+	"fmt"
 	"io"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +22,22 @@ func TestAnswers(t *testing.T) {
 	if s, _, _ := c.do("DESCRIBE", "Authorization: Digest username=\"u\"\r\n"); s != "401 Unauthorized" {
 		t.Errorf("DESCRIBE with a wrong password: %s", s)
 	}
-	if n := ctl.Counts(); n.Connections != 1 || n.Requests["DESCRIBE"] != 2 || n.Credentials != 1 || n.Denied != 1 {
+	right := func(h textproto.MIMEHeader) string {
+		_, rest, _ := strings.Cut(h.Get("WWW-Authenticate"), `nonce="`)
+		nonce, _, _ := strings.Cut(rest, `"`)
+		sum := func(s string) string { return fmt.Sprintf("%x", md5.Sum([]byte(s))) }
+		return fmt.Sprintf("Authorization: Digest username=\"u\", nonce=\"%s\", uri=\"/\", response=\"%s\"\r\n",
+			nonce, sum(sum("u:camera:p")+":"+nonce+":"+sum("DESCRIBE:/")))
+	}
+	_, h, _ := c.do("DESCRIBE", "")
+	if s, _, _ := c.do("DESCRIBE", right(h)); s != "401 Unauthorized" {
+		t.Errorf("DESCRIBE with the right password: %s, although none is to be right", s)
+	}
+	ctl.Set(Script{})
+	if s, _, _ := c.do("DESCRIBE", right(h)); s != "200 OK" {
+		t.Errorf("DESCRIBE with the right password: %s", s)
+	}
+	if n := ctl.Counts(); n.Connections != 1 || n.Requests["DESCRIBE"] != 5 || n.Credentials != 3 || n.Denied != 2 {
 		t.Errorf("counts %+v", n)
 	}
 	ctl.Set(Script{Answers: map[string]string{"PLAY": "453 Not Enough Bandwidth", "SETUP": "", "DESCRIBE": "503 Service Unavailable"}})

@@ -93,27 +93,32 @@ func TestStillAndResize(t *testing.T) {
 		}
 		return &f
 	}
-	a := next()
-	still.Hold(true)
-	for same := 0; same < 5; same++ {
-		if b := next(); b.Pix[0] != a.Pix[0] {
-			a, same = b, 0
+	// find passes over pictures until one is as wanted.
+	find := func(what string, want func(*vision.Frame) bool) *vision.Frame {
+		t.Helper()
+		for range 200 {
+			if f := next(); want(f) {
+				return f
+			}
 		}
+		t.Fatalf("200 pictures, and none %s", what)
+		return nil
 	}
+	last, same := next(), 0
+	still.Hold(true)
+	find("was the same for the fifth time", func(f *vision.Frame) bool {
+		if same++; f.Pix[0] != last.Pix[0] {
+			last, same = f, 0
+		}
+		return same == 5
+	})
 	still.Hold(false)
-	for next().Pix[0] == a.Pix[0] {
-	}
+	find("was a new one", func(f *vision.Frame) bool { return f.Pix[0] != last.Pix[0] })
 	if err := m.Resize(0, 10); err == nil {
 		t.Error("resize to 0x10: accepted")
 	}
 	if err := m.Resize(32, 80); err != nil {
 		t.Fatal(err)
 	}
-	f := next()
-	for f.Width == 64 {
-		f = next()
-	}
-	if f.Width != 32 || f.Height != 80 {
-		t.Errorf("size %dx%d", f.Width, f.Height)
-	}
+	find("had the new size", func(f *vision.Frame) bool { return f.Width == 32 && f.Height == 80 })
 }

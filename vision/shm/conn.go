@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -95,6 +96,10 @@ func (c *Conn) Recv(v any) ([]int, error) {
 		return nil, io.EOF
 	}
 	defer c.done()
+	// Whoever was woken by the last message runs first, on this thread. Blocked in
+	// the kernel it would keep the Go processor for up to some milliseconds before
+	// another thread takes that away from it.
+	runtime.Gosched()
 	oob := make([]byte, unix.CmsgSpace(4*4))
 	var n, oobn, flags int
 	for {

@@ -3,9 +3,13 @@ package shm
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,11 +120,27 @@ func TestStopEndsAWorkerThatListensAndOneThatHangs(t *testing.T) {
 	}
 }
 
+// stopped tells whether every thread of a process stands still.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("process %d has no threads: %v", pid, err)
+	}
+	return !slices.ContainsFunc(threads, func(file string) bool {
+		stat, err := os.ReadFile(file)
+		return err != nil || !bytes.Contains(stat, []byte(") T "))
+	})
+}
+
 func TestStoppedProcessIsKilled(t *testing.T) {
 	p := start(t, "echo")
 	roundTrip(t, p, message{Text: "up"})
 	if err := syscall.Kill(p.Pid(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	for !stopped(t, p.Pid()) { // the signal is on its way
+		runtime.Gosched()
 	}
 	p.Stop(10 * time.Millisecond)
 	if !strings.Contains(p.Exit(), "killed") {

@@ -1,10 +1,12 @@
-// Command sightline-capture reads one camera or recording through OpenCV and
-// hands its frames to sightline-agent in shared memory. The agent starts one
-// for each camera; people have no use for it but --version.
+// Command sightline-capture reads one camera or recording through OpenCV,
+// GStreamer or Aravis and hands its frames to sightline-agent in shared memory.
+// The agent starts one for each camera; people have no use for it but --version
+// and devices, which lists the industrial cameras that answer.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -25,8 +27,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) == 1 && args[0] == "--version":
 		fmt.Fprintln(stdout, "sightline-capture", version)
 		return 0
+	case len(args) == 1 && args[0] == "devices":
+		if err := list(ctx, stdout); err != nil {
+			fmt.Fprintf(stderr, "sightline-capture: %v\n", err)
+			return 1
+		}
+		return 0
 	case len(args) > 0:
-		fmt.Fprintln(stderr, "sightline-capture: it is started by sightline-agent and takes no arguments but --version")
+		fmt.Fprintln(stderr, "sightline-capture: it is started by sightline-agent and takes no arguments but --version and devices")
 		return 2
 	case !capture.HaveOpenCV:
 		fmt.Fprintln(stderr, "sightline-capture: built without OpenCV, so it can't read videos, RTSP or devices: run make setup, then make build")
@@ -37,4 +45,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// list prints the GigE Vision and USB3 Vision cameras that answer, as JSON.
+func list(ctx context.Context, stdout io.Writer) error {
+	all, err := capture.FindGenICam(ctx)
+	if err != nil {
+		return err
+	}
+	e := json.NewEncoder(stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(all)
 }

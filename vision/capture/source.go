@@ -75,7 +75,7 @@ func parseSource(s string) (source, error) {
 		return source{pipeline, s}, nil
 	case strings.Contains(s, "://"):
 		return parseURL(s)
-	case strings.HasPrefix(s, "/dev/video"):
+	case strings.HasPrefix(s, "/dev/video"), strings.HasPrefix(s, "/dev/v4l"):
 		return source{device, s}, nil
 	}
 	return parseFile(s)

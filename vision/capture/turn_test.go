@@ -193,9 +193,8 @@ func (p *plates) Read(room roomFunc) (shot, error) {
 	if err != nil {
 		return s, err
 	}
-	if mem == nil {
-		s.empty = true
-		return s, nil
+	if mem == nil { // nothing more is known then
+		return shot{empty: true, skipped: 3}, nil
 	}
 	p.decoded++
 	for i := range w * h {

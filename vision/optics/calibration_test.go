@@ -171,6 +171,26 @@ func TestFoldsTooSoon(t *testing.T) {
 	}
 }
 
+// A rational model may have a pole, beyond which the picture comes from the other
+// side.
+func TestPoleIsAFold(t *testing.T) {
+	text := strings.Replace(good, "[-0.3, 0.1, 0.001, -0.002, 0]", "[0, 0, 0, 0, 0, -3, 0, 0]", 1) // at r = 0.577, 231 pixels in the result
+	c := read(t, write(t, strings.Replace(text, "plumb_bob", "rational_polynomial", 1)))
+	src := drawn(640, 480, vision.BGR24, 1)
+	for i := range src.Pix {
+		src.Pix[i] = 200
+	}
+	got := apply(t, Config{Calibration: c}, src)
+	for _, p := range []struct {
+		x, y int
+		want byte
+	}{{320, 240, 200}, {320, 340, 200}, {320, 460, 0}, {4, 4, 0}, {60, 240, 0}} {
+		if v := got.Pix[p.y*got.Stride+3*p.x]; v != p.want {
+			t.Errorf("at %d,%d is %d, want %d", p.x, p.y, v, p.want)
+		}
+	}
+}
+
 func FuzzCalibration(f *testing.F) {
 	f.Add([]byte(good))
 	for _, name := range []string{"four", "fisheye", "thin_prism", "rational_polynomial", "equidistant"} {

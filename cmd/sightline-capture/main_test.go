@@ -2,9 +2,14 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sightline-edge/sightline/vision/capture"
@@ -29,4 +34,61 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// installed is this program under its name, as the agent finds it.
+func installed(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "sightline-capture")
+	if err := os.Symlink(self, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestDevices(t *testing.T) {
+	if !capture.HaveOpenCV {
+		t.Skip("left out: built without OpenCV (-tags gocv)")
+	}
+	fake, err := exec.LookPath("arv-fake-gv-camera-0.8")
+	if err != nil {
+		t.Skip("left out: no arv-fake-gv-camera-0.8 (Debian's aravis-tools)")
+	}
+	program := installed(t)
+	want := capture.Device{Source: "aravis:Aravis-Fake-LISTED", Name: "Aravis Fake", Driver: "GigEVision", Bus: "127.0.0.1", Serial: "LISTED"}
+	// There is one port for such cameras, which other tests use as well.
+	for until := time.Now().Add(30 * time.Second); ; {
+		camera := exec.Command(fake, "-i", "127.0.0.1", "-s", "LISTED")
+		if err := camera.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all, err := capture.GenICamDevices(t.Context(), program)
+		_ = camera.Process.Kill() // it may have ended
+		_ = camera.Wait()
+		if err == nil && slices.ContainsFunc(all, func(d capture.Device) bool { return cmp.Equal(d, want) }) {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%+v, %v; want %+v", all, err, want)
+		}
+	}
+}
+
+// The library is looked for when it is needed, not when the program starts.
+func TestDevicesWithoutAravis(t *testing.T) {
+	if !capture.HaveOpenCV {
+		t.Skip("left out: built without OpenCV (-tags gocv)")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "libaravis-0.8.so.0"), nil, 0o644); err != nil { // found first, and no library
+		t.Fatal(err)
+	}
+	t.Setenv("LD_LIBRARY_PATH", dir)
+	if _, err := capture.GenICamDevices(t.Context(), installed(t)); err == nil || !strings.Contains(err.Error(), "install libaravis-0.8-0") {
+		t.Errorf("without the library: %v", err)
+	}
 }

@@ -143,7 +143,7 @@ func GenICamDevices(ctx context.Context, captureBinary string) ([]Device, error)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, captureBinary, "devices")
 	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &said, time.Second
 	if err := cmd.Run(); err != nil {
 		if text := strings.TrimSpace(strings.ToValidUTF8(said.String(), "")); text != "" {
 			err = errors.New(strings.TrimPrefix(text, "sightline-capture: "))

@@ -34,9 +34,27 @@ static char *message_of(GError *e) {
 	return text;
 }
 
+static _Atomic uintptr_t decoding; // the RTSP camera whose decoder is at work, 0 for none
+
+// on_log hears what libav says of the picture that it decodes: nothing else tells
+// that it has filled in for what it couldn't read.
+static void on_log(GstDebugCategory *category, GstDebugLevel level, const gchar *file, const gchar *function,
+	gint line, GObject *object, GstDebugMessage *message, gpointer data) {
+	uintptr_t go = decoding;
+	if (go && !strcmp(gst_debug_category_get_name(category), "libav"))
+		gstComplain(go, (char *)gst_debug_message_get(message));
+}
+
 char *gst_start(void) {
 	GError *e = NULL;
-	return gst_init_check(NULL, NULL, &e) ? NULL : message_of(e);
+	if (!gst_init_check(NULL, NULL, &e))
+		return message_of(e);
+	if (!g_getenv("GST_DEBUG")) // nobody wants to read it all
+		gst_debug_remove_log_function(gst_debug_log_default);
+	gst_debug_set_active(TRUE);
+	gst_debug_set_threshold_for_name("libav", GST_LEVEL_INFO);
+	gst_debug_add_log_function(on_log, NULL, NULL);
+	return NULL;
 }
 
 // on_end_buffer numbers what comes to the appsink and notes when, in fields that
@@ -273,6 +291,7 @@ gst_pipe *gst_pipe_rtsp(uintptr_t go, const char *location, const char *user, co
 	GstElement *pipeline = gst_pipeline_new(NULL);
 	gst_bin_add_many(GST_BIN(pipeline), src, gst_object_ref(sink), NULL);
 	gst_pipe *p = with(go, pipeline, GST_APP_SINK(sink));
+	decoding = go;
 	g_signal_connect(src, "new-manager", G_CALLBACK(on_manager), p);
 	g_signal_connect(src, "select-stream", G_CALLBACK(on_select), p);
 	g_signal_connect(src, "pad-added", G_CALLBACK(on_pad), p);
@@ -397,6 +416,8 @@ char *gst_pipe_trouble(gst_pipe *p, int *denied) {
 
 void gst_pipe_close(gst_pipe *p) {
 	gst_element_set_state(p->pipeline, GST_STATE_NULL);
+	if (p->go)
+		decoding = 0;
 	g_clear_pointer(&p->sample, gst_sample_unref);
 	g_clear_pointer(&p->convert, gst_video_converter_free);
 	gst_object_unref(p->sink);

@@ -175,3 +175,10 @@ func gstShow(self C.uintptr_t, ns C.int64_t, corrupt C.int) C.int {
 func gstReport(self C.uintptr_t, b *C.uint8_t, n C.size_t) {
 	streamOf(self).flow.reported(bytesOf(b, n))
 }
+
+//export gstComplain
+func gstComplain(self C.uintptr_t, text *C.char) {
+	if complaint(C.GoString(text)) {
+		streamOf(self).flow.damaged()
+	}
+}

@@ -2,6 +2,8 @@ package capture
 
 import (
 	"encoding/binary"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/pion/rtp"
@@ -39,7 +41,8 @@ type rtpFlow struct {
 	from    int64  // ticks at which decoding began; what is shown before it isn't decodable
 	begun   bool   // a picture was let through
 	seen    bool   // a picture came out of the decoder
-	suspect bool   // the decoder left out a picture to which those that come out may refer
+	suspect int    // unit from which on the decoder's pictures are not to be trusted, -1 for none
+	keyed   int    // key unit that was fed last
 	lost    uint64 // pictures thrown away
 
 	report report
@@ -54,16 +57,18 @@ type rtpArrival struct {
 // rtpUnit is one coded picture, that is, the packets of one stamp.
 type rtpUnit struct {
 	ticks   int64
-	looked  bool // at its first packet
-	missed  bool // pictures before it are missing
-	torn    bool // packets of it are missing
-	whole   bool // its last packet came
-	key     bool // it refers to nothing before it
-	start   bool // decoding may begin at it for want of a key picture
-	random  bool // H.265 CRA or BLA: pictures that lead it may refer back
-	leading bool // H.265 RASL
-	fed     bool // it went to the decoder
-	shown   bool // it came out
+	looked  bool    // at its first packet
+	missed  bool    // pictures before it are missing
+	torn    bool    // packets of it are missing, or not what they should be
+	open    bool    // a NAL unit is in the middle of its fragments
+	part    [3]byte // headers of the fragments of the one that is open
+	whole   bool    // its last packet came
+	key     bool    // it refers to nothing before it
+	start   bool    // decoding may begin at it for want of a key picture
+	random  bool    // H.265 CRA or BLA: pictures that lead it may refer back
+	leading bool    // H.265 RASL
+	fed     bool    // it went to the decoder
+	shown   bool    // it came out
 }
 
 // report is a camera's RTCP sender report.
@@ -75,7 +80,7 @@ type report struct {
 // firstTicks is where the unrolled stamps begin: far enough from 0 to go back.
 const firstTicks = 1 << 33
 
-func newRTPFlow() *rtpFlow { return &rtpFlow{broken: true} }
+func newRTPFlow() *rtpFlow { return &rtpFlow{broken: true, suspect: -1} }
 
 // describe says what the camera announced. It is called before any packet.
 func (f *rtpFlow) describe(codec string, clock int, rate float64) {
@@ -123,7 +128,7 @@ func (f *rtpFlow) arrive(packet []byte, now int64) {
 
 // pass notes a packet as it leaves the jitter buffer, in order, and gives the
 // stamp in ns, unrolled, by which the picture will be known from now on; -1 for
-// what is no packet.
+// what no decoder should see.
 func (f *rtpFlow) pass(packet []byte) int64 {
 	var h rtp.Header
 	n, err := h.Unmarshal(packet)
@@ -142,8 +147,14 @@ func (f *rtpFlow) pass(packet []byte) int64 {
 	gap := f.count > 0 && h.SequenceNumber != f.seq+1
 	u := f.unitLocked(h.Timestamp, gap)
 	f.seq = h.SequenceNumber
-	f.lookLocked(u, payload)
-	u.whole = u.whole || h.Marker
+	known := f.lookLocked(u, payload)
+	if h.Marker {
+		u.whole = true
+		u.torn = u.torn || u.open
+	}
+	if !known {
+		return -1
+	}
 	return f.nanos(u.ticks)
 }
 
@@ -219,6 +230,9 @@ func (f *rtpFlow) decode(ns int64) bool {
 		f.lostLocked(1)
 		return false
 	}
+	if u.key {
+		f.keyed = i
+	}
 	f.begun, u.fed = true, true
 	return true
 }
@@ -249,7 +263,8 @@ func (f *rtpFlow) lostLocked(n uint64) {
 }
 
 // show tells whether a picture that comes out of the decoder may be handed
-// over. It may not once the decoder has left one out, until the next key picture.
+// over. It may not once the decoder has left one out or found it wrong, until the
+// next key picture.
 func (f *rtpFlow) show(ns int64, corrupt bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -260,27 +275,55 @@ func (f *rtpFlow) show(ns int64, corrupt bool) bool {
 	}
 	u := &f.units[i%unitsKept]
 	u.shown = true
-	if u.key {
-		f.suspect = false
-	}
 	for j := max(0, f.count-unitsKept); j < f.count; j++ {
 		if o := &f.units[j%unitsKept]; o.fed && !o.shown && o.ticks < u.ticks {
 			o.shown = true
-			if f.seen {
-				f.suspect = f.suspect || !u.key
-				f.broken = f.broken || !u.key
+			if f.seen { // it may begin later than at the first that it is given
 				f.lostLocked(1)
+				f.distrustLocked(j)
 			}
 		}
 	}
 	f.seen = true
 	if corrupt {
-		f.suspect, f.broken = true, true
+		f.distrustLocked(i)
 	}
-	if f.suspect {
+	if u.key && i > f.suspect {
+		f.suspect = -1
+	}
+	if f.suspect >= 0 && i >= f.suspect {
 		f.lostLocked(1)
+		return false
 	}
-	return !f.suspect
+	return true
+}
+
+// damaged says that the decoder complains about the picture that it was given last.
+func (f *rtpFlow) damaged() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next > 0 {
+		f.distrustLocked(f.next - 1)
+	}
+}
+
+// distrustLocked keeps back what comes out of the decoder from unit i on, and
+// gives it nothing more, until the next key picture.
+func (f *rtpFlow) distrustLocked(i int) {
+	if f.suspect < 0 || i < f.suspect {
+		f.suspect = i
+	}
+	f.broken = f.broken || f.keyed <= i
+}
+
+// complaints are parts of what libav says when it fills in for what it can't
+// decode, or refers to a picture that it hasn't got.
+var complaints = []string{"concealing", "error while decoding", "decode_slice_header", "Error parsing NAL", "Invalid NAL",
+	"Missing reference", "reference picture missing", "Could not find ref", "non-existing", "corrupt"}
+
+// complaint tells whether a decoder's message means that a picture is wrong.
+func complaint(text string) bool {
+	return slices.ContainsFunc(complaints, func(part string) bool { return strings.Contains(text, part) })
 }
 
 // taken is when a picture was taken by the camera's clocks, ns: by its RTP

@@ -3,14 +3,14 @@ package capture
 import "encoding/binary"
 
 // lookLocked learns from a packet's payload what its picture is, and whether it
-// begins with it.
-func (f *rtpFlow) lookLocked(u *rtpUnit, payload []byte) {
-	fresh := !u.looked
+// begins with it. It reports whether there is anything to it.
+func (f *rtpFlow) lookLocked(u *rtpUnit, payload []byte) bool {
+	fresh, known := !u.looked, true
 	switch f.codec {
 	case "h264":
-		f.lookH264Locked(u, payload, fresh)
+		known = f.lookH264Locked(u, payload, fresh)
 	case "h265":
-		f.lookH265Locked(u, payload, fresh)
+		known = f.lookH265Locked(u, payload, fresh)
 	case "jpeg": // RFC 2435: each picture stands alone, and its first packet has offset 0
 		u.key = true
 		if fresh && len(payload) >= 4 && payload[1]|payload[2]|payload[3] == 0 {
@@ -18,6 +18,8 @@ func (f *rtpFlow) lookLocked(u *rtpUnit, payload []byte) {
 		}
 	}
 	u.looked = true
+	u.torn = u.torn || !known
+	return known
 }
 
 // H.264's kinds of NAL units and packets that matter here (ITU-T H.264 table
@@ -32,17 +34,24 @@ const (
 	avcFragment  = 28 // FU-A: part of a unit
 )
 
-func (f *rtpFlow) lookH264Locked(u *rtpUnit, b []byte, fresh bool) {
-	if len(b) < 2 {
-		return
+func (f *rtpFlow) lookH264Locked(u *rtpUnit, b []byte, fresh bool) bool {
+	kind := byte(0)
+	if len(b) >= 2 && b[0]&0x80 == 0 {
+		kind = b[0] & 0x1f
 	}
-	switch kind := b[0] & 0x1f; kind {
+	if kind == 0 || kind > avcTogether && kind != avcFragment {
+		return false
+	}
+	u.fragment(kind == avcFragment, [3]byte{b[0], b[1] & 0x3f}, b[1])
+	switch kind {
 	case avcTogether:
-		for rest := b[1:]; len(rest) > 2; {
-			n := int(binary.BigEndian.Uint16(rest))
-			rest = rest[2:]
+		for rest := b[1:]; len(rest) > 0; {
+			n := 0
+			if len(rest) > 2 {
+				n, rest = int(binary.BigEndian.Uint16(rest)), rest[2:]
+			}
 			if n == 0 || n > len(rest) {
-				return
+				return false
 			}
 			f.unitOfH264Locked(u, rest[0]&0x1f, rest[1:n], fresh)
 			rest, fresh = rest[n:], false
@@ -54,6 +63,24 @@ func (f *rtpFlow) lookH264Locked(u *rtpUnit, b []byte, fresh bool) {
 	default:
 		f.unitOfH264Locked(u, kind, b[1:], fresh)
 	}
+	return true
+}
+
+// fragment follows a NAL unit through its packets: a first one, any number in
+// the middle, all with the same headers, and a last one. Anything else tore it.
+func (u *rtpUnit) fragment(is bool, headers [3]byte, flags byte) {
+	first, last := flags&0x80 != 0, flags&0x40 != 0
+	switch {
+	case !is:
+		u.torn = u.torn || u.open
+		u.open = false
+	case first == u.open || first && last || u.open && headers != u.part:
+		u.torn = true
+		u.open = !last
+	default:
+		u.open = !last
+	}
+	u.part = headers
 }
 
 // unitOfH264Locked takes a NAL unit's kind and what follows its header; first
@@ -96,17 +123,21 @@ const (
 	hevcFragment  = 49
 )
 
-func (f *rtpFlow) lookH265Locked(u *rtpUnit, b []byte, fresh bool) {
-	if len(b) < 3 {
-		return
+func (f *rtpFlow) lookH265Locked(u *rtpUnit, b []byte, fresh bool) bool {
+	if len(b) < 3 || b[0]&0x80 != 0 || b[0]>>1 > hevcFragment {
+		return false
 	}
-	switch kind := b[0] >> 1 & 0x3f; kind {
+	kind := b[0] >> 1
+	u.fragment(kind == hevcFragment, [3]byte{b[0], b[1], b[2] & 0x3f}, b[2])
+	switch kind {
 	case hevcTogether:
-		for rest := b[2:]; len(rest) > 2; {
-			n := int(binary.BigEndian.Uint16(rest))
-			rest = rest[2:]
+		for rest := b[2:]; len(rest) > 0; {
+			n := 0
+			if len(rest) > 2 {
+				n, rest = int(binary.BigEndian.Uint16(rest)), rest[2:]
+			}
 			if n < 2 || n > len(rest) {
-				return
+				return false
 			}
 			f.unitOfH265Locked(u, rest[0]>>1&0x3f, rest[2:n], fresh)
 			rest, fresh = rest[n:], false
@@ -118,6 +149,7 @@ func (f *rtpFlow) lookH265Locked(u *rtpUnit, b []byte, fresh bool) {
 	default:
 		f.unitOfH265Locked(u, kind, b[2:], fresh)
 	}
+	return true
 }
 
 func (f *rtpFlow) unitOfH265Locked(u *rtpUnit, kind byte, b []byte, first bool) {

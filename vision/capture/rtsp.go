@@ -3,6 +3,7 @@ package capture
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -23,16 +24,9 @@ func askRTSP(ctx context.Context, o order) error {
 	if err != nil {
 		return errors.New("the address can't be read")
 	}
-	if u.Scheme != "rtsp" {
-		return nil // TLS is GStreamer's
-	}
-	addr := u.Host
-	if u.Port() == "" {
-		addr = net.JoinHostPort(u.Hostname(), "554")
-	}
-	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return dialError(err)
+	conn, err := dialRTSP(ctx, u)
+	if err != nil || conn == nil {
+		return err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(2 * dialTimeout)); err != nil {
@@ -60,6 +54,32 @@ func askRTSP(ctx context.Context, o order) error {
 		return fmt.Errorf("the camera answers %s: is the path of the stream right?", status)
 	}
 	return nil
+}
+
+// dialRTSP connects as the scheme says. No connection and no error is TLS of a
+// kind that only GStreamer may know.
+func dialRTSP(ctx context.Context, u *url.URL) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: dialTimeout}
+	dial, port := plain.DialContext, "554"
+	if u.Scheme == "rtsps" {
+		dial, port = (&tls.Dialer{NetDialer: plain}).DialContext, "322"
+	}
+	addr := u.Host
+	if u.Port() == "" {
+		addr = net.JoinHostPort(u.Hostname(), port)
+	}
+	conn, err := dial(ctx, "tcp", addr)
+	var unverified *tls.CertificateVerificationError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &unverified):
+		return nil, fmt.Errorf("the camera's certificate: %w", unverified.Err)
+	case err != nil && u.Scheme == "rtsps" && !(errors.As(err, &network) && network.Op == "dial"):
+		return nil, nil
+	case err != nil:
+		return nil, dialError(err)
+	}
+	return conn, nil
 }
 
 // describe asks once and reads the status and header of the answer.

@@ -13,8 +13,9 @@ type mishap struct {
 	name   string
 	fits   func(*rig) bool // nil: every rig
 	strike func(*testing.T, *rig)
-	lift   func(*testing.T, *rig)      // nil: it is over when it was seen
 	seen   func(r *rig, was seen) bool // nil: noticed
+	until  func(r *rig, was seen) bool // it isn't lifted before; nil: no sooner than it is seen
+	lift   func(*testing.T, *rig)      // nil: it is over when it was seen
 }
 
 // seen is how a rig looked before a mishap.
@@ -90,6 +91,33 @@ func recode(t *testing.T, r *rig) {
 	r.play.To(r.stream(t))
 }
 
+// lockOut is a password that isn't right any more, until someone corrects it.
+func lockOut(t *testing.T, r *rig) {
+	r.deny.Store(true)
+	if r.ctl != nil {
+		r.ctl.Set(ipcam.Script{Deny: true})
+	}
+	door(ipcam.Cut)(t, r)
+	door(ipcam.None)(t, r)
+}
+
+func letIn(t *testing.T, r *rig) {
+	r.deny.Store(false)
+	if r.ctl != nil {
+		r.ctl.Set(ipcam.Script{})
+	}
+	r.renew(t)
+}
+
+// lose lets packets get lost; it returns when the first one is.
+func lose(share float64) func(*testing.T, *rig) {
+	return func(t *testing.T, r *rig) {
+		from := r.ctl.Counts().Lost
+		r.ctl.Set(ipcam.Script{Loss: share})
+		until(t, stuckAfter, r.name+": a packet to get lost", func() bool { return r.ctl.Counts().Lost > from })
+	}
+}
+
 // catchUp lets the camera send the last second and more again to who comes.
 func catchUp(t *testing.T, r *rig) {
 	r.ctl.Set(ipcam.Script{Backlog: 30})
@@ -99,6 +127,8 @@ func catchUp(t *testing.T, r *rig) {
 }
 
 func since1970() time.Duration { return time.Until(time.Unix(0, 0)) }
+
+func refused(r *rig, _ seen) bool { return r.Stats().State == Refused }
 
 // mishaps are what the campaign draws from.
 func mishaps() []mishap {
@@ -112,6 +142,7 @@ func mishaps() []mishap {
 		{name: "reset", fits: overTCP, strike: door(ipcam.Reset), lift: door(ipcam.None)},
 		{name: "cut", strike: door(ipcam.Cut), lift: door(ipcam.None)},
 		{name: "garbage on the line", fits: overTCP, strike: door(ipcam.Garbage), lift: door(ipcam.None)},
+		{name: "wrong password once", fits: isRTSP, strike: lockOut, until: refused, lift: letIn},
 		{name: "another size", strike: resize, seen: resized},
 
 		{name: "worker killed", strike: hit(syscall.SIGKILL)},
@@ -122,8 +153,8 @@ func mishaps() []mishap {
 		{name: "camera half open", fits: isRTSP, strike: played(ipcam.Script{HalfOpen: true}, false), lift: well},
 		{name: "camera hangs up", fits: isRTSP, strike: played(ipcam.Script{}, true)},
 		{name: "camera sends noise", fits: isRTSP, strike: played(ipcam.Script{Garbage: 1}, false), lift: well},
-		{name: "packets lost, 10 %", fits: isRTSP, strike: played(ipcam.Script{Loss: .1}, false), lift: well},
-		{name: "packets lost, half", fits: isRTSP, strike: played(ipcam.Script{Loss: .5}, false), lift: well},
+		{name: "packets lost, 10 %", fits: isRTSP, strike: lose(.1), lift: well},
+		{name: "packets lost, half", fits: isRTSP, strike: lose(.5), lift: well},
 		{name: "backlog of 30", fits: isRTSP, strike: catchUp, lift: well},
 		{name: "wrong rate", fits: isRTSP, strike: played(ipcam.Script{Rate: 5}, true), lift: well},
 		{name: "another codec", fits: isRTSP, strike: recode},

@@ -131,6 +131,7 @@ type rig struct {
 	mu    sync.Mutex // protects what follows
 	last  sight
 	ages  []time.Duration // from when a frame came to when it was handed over
+	late  time.Duration   // the longest from when a picture was drawn to when it is said to have been taken
 	whole uint64          // frames that were handed over, all of them whole and fresh unless the test has failed
 	wrong int             // that weren't, told so far
 }
@@ -228,7 +229,7 @@ func rtspRig(t *testing.T, name, transport string, silence time.Duration) *rig {
 	camera := ipcam.RTSP{Stream: r.play.Play, Rate: rigRate, Path: rigPath, User: rigUser, Password: rigPassword, Control: r.ctl}
 	background(t, func(ctx context.Context) error { return camera.Serve(ctx, ln) })
 	r.gate, _ = gate(t, ln.Addr().String())
-	cfg := config("rtsp://" + rigUser + ":" + rigPassword + "@" + r.gate.Addr() + rigPath)
+	cfg := config("rtsp://" + r.gate.Addr() + rigPath)
 	cfg.Transport = transport
 	if HaveOpenCV { // else the worker isn't this program
 		r.leak, cfg.MemoryMB = syscall.SIGUSR2, 300
@@ -272,6 +273,9 @@ func (r *rig) look(t *testing.T, f *Frame) {
 	r.last = sight{f.Seq, n, f.Width, f.Captured, drawn}
 	r.ages = append(r.ages, now.Sub(f.Captured))
 	r.whole++
+	if known {
+		r.late = max(r.late, f.Captured.Sub(drawn))
+	}
 	bad := func(format string, args ...any) {
 		if r.wrong++; r.wrong <= shownWrong {
 			t.Errorf("%s: frame %d of %dx%d: "+format, append([]any{r.name, f.Seq, f.Width, f.Height}, args...)...)

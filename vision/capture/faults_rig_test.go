@@ -251,15 +251,23 @@ func (r *rig) stream(t *testing.T) ipcam.Stream {
 	return s
 }
 
-// watch takes frames as a station does, and looks at each.
+// watch takes frames as a station does, and looks at each; again when the next
+// one has come, as nobody may have touched it until then.
 func (r *rig) watch(t *testing.T, ctx context.Context) {
+	var held *Frame
 	for {
 		f, err := r.feed.Next(ctx)
+		if held != nil {
+			if n, whole := r.draw.read(&held.Frame); !whole || n != r.sight().number {
+				t.Errorf("%s: frame %d has changed while it was held", r.name, held.Seq)
+			}
+			held.Release()
+		}
 		if err != nil {
 			return
 		}
 		r.look(t, f)
-		f.Release()
+		held = f
 	}
 }
 

@@ -16,10 +16,12 @@ type Filler struct {
 	// lut is pixel × hi + pixel × lo in float32, the first product exact; hi is
 	// 0 where it is anything else.
 	hi, lo float32
+	alike  bool // all planes have the same table
 
 	geo  geometry
 	rows []int16 // two rows of the frame, resized horizontally, 4 lanes a pixel
 	gray []byte  // a colour frame for a Gray tensor
+	line []byte  // a row of the tensor, of a gray frame
 }
 
 // Blob is an input tensor: planes of Height rows of Width values. It remembers
@@ -69,6 +71,7 @@ func NewFiller(in Input) *Filler {
 			f.lut[c][v] = float32((float64(v)*in.Scale - in.Mean[c]) / std)
 		}
 	}
+	f.alike = f.lut[1] == f.lut[0] && f.lut[2] == f.lut[0]
 	for _, d := range [...]float64{1, 255} {
 		hi := math.Float32frombits(math.Float32bits(float32(1/d)) &^ 0xffff) // 8 bits: exact with 8-bit pixels
 		if lo := float32(1/d - float64(hi)); f.isProduct(hi, lo) {
@@ -113,7 +116,11 @@ func (f *Filler) Fill(b *Blob, frame *vision.Frame) (Placement, error) {
 		f.rows = make([]int16, 2*4*(f.geo.at.w+4))
 	}
 	f.layPadding(b)
-	f.resample(b.Data, pix, stride)
+	if channels == 1 {
+		f.resampleGray(b.Data, pix, stride)
+	} else {
+		f.resample(b.Data, pix, stride)
+	}
 	return f.geo.place, nil
 }
 
@@ -247,8 +254,8 @@ func (f *Filler) table(channel int) *[256]float32 {
 	return &f.lut[channel]
 }
 
-// resampleGo is the plain form of the pass; resample may be a faster one with
-// the same result. A row of the frame is resized horizontally once and serves
+// resampleGo is the plain form of the pass, for frames of any kind; resample and
+// resampleGray are faster ones with the same result. A row of the frame is resized horizontally once and serves
 // all output rows that need it.
 func (f *Filler) resampleGo(data []float32, pix []byte, stride int) {
 	g, n := &f.geo, f.geo.at.w*f.geo.channels

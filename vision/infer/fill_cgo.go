@@ -8,14 +8,9 @@ import "C"
 
 import "unsafe"
 
-// resample runs the C kernel for colour frames; it is three times as fast as
-// the plain form, which gray ones take.
+// resample runs the C kernel; it is three times as fast as the plain form.
 func (f *Filler) resample(data []float32, pix []byte, stride int) {
 	g := &f.geo
-	if g.channels != 3 || f.in.Planes() != 3 {
-		f.resampleGo(data, pix, stride)
-		return
-	}
 	C.sightline_fill(
 		(*C.uint8_t)(unsafe.Pointer(&pix[0])), C.size_t(stride),
 		(*C.int32_t)(unsafe.Pointer(&g.cols.offset[0])), (*C.int16_t)(unsafe.Pointer(&g.cols.weight[0])),

@@ -122,17 +122,22 @@ static GstElement *parse(const char *text, char **error) {
 gst_pipe *gst_pipe_parse(const char *text, char **error) {
 	GstAppSink *sink = NULL;
 	GstElement *pipeline = parse(text, error);
-	if (!pipeline)
-		return NULL;
-	int n = appsinks(pipeline, &sink);
-	if (n == 0) {
-		gst_object_unref(pipeline);
-		char *longer = g_strconcat(text, " ! videoconvert ! video/x-raw,format=(string){BGR,GRAY8} ! appsink", NULL);
-		pipeline = parse(longer, error);
+	int n = pipeline ? appsinks(pipeline, &sink) : 0;
+	if (n == 0) { // caps at the end are no pipeline by themselves, either
+		char *longer = g_strconcat(text, " ! videoconvert ! video/x-raw,format=(string){BGR,GRAY8} ! appsink", NULL), *why = NULL;
+		g_clear_object(&pipeline);
+		pipeline = parse(longer, &why);
 		g_free(longer);
-		if (!pipeline)
+		if (pipeline) {
+			free(*error);
+			n = appsinks(pipeline, &sink);
+		} else if (*error) { // about the text as written
+			free(why);
 			return NULL;
-		n = appsinks(pipeline, &sink);
+		} else {
+			*error = why;
+			return NULL;
+		}
 	}
 	if (n != 1) {
 		g_clear_object(&sink);

@@ -119,7 +119,7 @@ func (r *gstReader) next() (*gstShot, error) {
 		}
 	}
 	if n := r.thrownNow() - before; n > 0 {
-		return nil, fmt.Errorf("no whole picture for %v: %d had lost packets on the way, or what they refer to had; over TCP none gets lost", wait, n)
+		return nil, fmt.Errorf("no whole picture for %v: of %d a part is missing, or of what they refer to; over TCP nothing gets lost on the way", wait, n)
 	}
 	if !r.given && r.stream != nil && r.stream.flow.packets() > 0 {
 		return nil, errors.New("what the camera sends can't be decoded: no key picture came in time")

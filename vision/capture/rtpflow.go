@@ -67,6 +67,7 @@ type rtpUnit struct {
 	start   bool    // decoding may begin at it for want of a key picture
 	random  bool    // H.265 CRA or BLA: pictures that lead it may refer back
 	leading bool    // H.265 RASL
+	ahead   bool    // the same, or RADL
 	fed     bool    // it went to the decoder
 	shown   bool    // it came out
 }
@@ -218,13 +219,13 @@ func (f *rtpFlow) decode(ns int64) bool {
 	switch {
 	case u.torn:
 		f.broken = true
-	case u.key || u.start && !f.begun:
+	case f.broken && (u.key || u.start && !f.begun):
 		f.broken, f.leading, f.from = false, u.random, u.ticks
 	case f.leading && u.leading || u.ticks < f.from && !f.seen:
 		f.lostLocked(1)
 		return false
 	default:
-		f.leading = false
+		f.leading = f.leading && u.ahead
 	}
 	if f.broken {
 		f.lostLocked(1)

@@ -113,6 +113,7 @@ func firstSlice(b []byte) bool { return len(b) > 0 && b[0]&0x80 != 0 }
 // H.265's kinds (ITU-T H.265 table 7-1, RFC 7798 section 4.4).
 const (
 	hevcLast      = 31 // of the kinds that are slices
+	hevcRADL      = 6  // and 7: leading pictures that don't
 	hevcRASL      = 8  // and 9: leading pictures that may refer to what lies before a key picture
 	hevcIRAP      = 16 // to 21: decoding may begin
 	hevcIDR       = 19 // and 20: without leading pictures that refer back
@@ -165,6 +166,7 @@ func (f *rtpFlow) unitOfH265Locked(u *rtpUnit, kind byte, b []byte, first bool) 
 		u.key = u.key || kind >= hevcIRAP && kind <= 21
 		u.random = u.random || u.key && kind != hevcIDR && kind != hevcIDR+1
 		u.leading = u.leading || kind == hevcRASL || kind == hevcRASL+1
+		u.ahead = u.ahead || kind >= hevcRADL && kind <= hevcRASL+1
 		if first && firstSlice(b) && !(u.key && f.inBand) {
 			u.torn = false
 		}

@@ -118,7 +118,9 @@ func (c *campaign) run(t *testing.T) {
 		t.Errorf("memory grew by %d bytes", grown)
 	}
 	for _, r := range all {
+		r.mu.Lock()
 		t.Logf("%s: %d frames, said to have been taken up to %v after they were; %d restarts, dropped %+v", r.name, r.whole, millis(r.late), r.Stats().Restarts, r.Stats().Dropped)
+		r.mu.Unlock()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"io"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -173,6 +174,40 @@ func (snow) Frame(_ int, dst *vision.Frame) error {
 		dst.Pix[i] = 250
 	}
 	return nil
+}
+
+// A watched folder looks for its pictures beside Read, and hears of verdicts.
+func TestWatchedFolderIsTurned(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(dir)
+	cfg.Watch, cfg.Done, cfg.Mirror, cfg.ROI = true, "delete", "vertical", [4]int{0, 0, 60, 40}
+	r := start(t, cfg)
+	put := func(name string, w, h int) {
+		t.Helper()
+		if err := os.Rename(write(t, t.TempDir(), name, gridPNG(t, w, h)), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("small.png", 20, 20)
+	eventually(t, 20*time.Second, "what the ROI doesn't fit to be left out", func() bool { return r.Stats().Dropped.Unreadable == 1 })
+	for i := range 3 {
+		name := fmt.Sprintf("%d.png", i)
+		put(name, 60, 40+i)
+		f := r.next(20 * time.Second)
+		if f.Name != name {
+			t.Errorf("%s, want %s", f.Name, name)
+		}
+		places(t, &f.Frame, func(x, y int) (int, int) { return x, 40 + i - 1 - y })
+		f.Release()
+		r.feed.Done(name)
+		eventually(t, 10*time.Second, "the picture to be deleted", func() bool {
+			_, err := os.Stat(filepath.Join(dir, name))
+			return os.IsNotExist(err)
+		})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "small.png")); err != nil || r.Stats().Restarts != 0 {
+		t.Errorf("what nobody has judged: %v, %+v", err, r.Stats())
+	}
 }
 
 // plates is a reader of gray pictures whose pixels tell their places.

@@ -98,7 +98,7 @@ var native = map[string][]string{
 // What any test may use rather than a fake of it: drawn scenes, pictures, the
 // shipped model, the real journal.
 var testEquipment = []string{
-	"vision", "vision/shm", "vision/picture", "vision/scene", "vision/scene/ipcam",
+	"vision", "vision/shm", "vision/picture", "vision/scene", "vision/scene/ipcam", "vision/track",
 	"vision/models", "updater/bundle", "updater/trust", "updater/publish", "sync/journal", "sync/wire",
 }
 

@@ -18,7 +18,7 @@ const (
 	openPatience = 10 * time.Second       // from its start to the open source, and to the first frame of a camera: keyframes may be rare
 	filePatience = 60 * time.Second       // for one picture of a file, the largest included
 	stopGrace    = 300 * time.Millisecond // to end after the socket is closed
-	watchEvery   = 100 * time.Millisecond
+	watchEvery   = 100 * time.Millisecond // at the shortest
 )
 
 // session is the life of one worker, from its start to its end.
@@ -110,7 +110,9 @@ var (
 
 // serve handles messages until the worker is done, gone or given up.
 func (s *session) serve(ctx context.Context, messages <-chan message, received <-chan error) error {
-	watch := time.NewTicker(watchEvery)
+	// A look wakes threads that sleep: with slow cameras that was most of what the
+	// agent itself used. What is looked for takes longer than the silence.
+	watch := time.NewTicker(max(watchEvery, s.camera.cfg.Silence/3))
 	defer watch.Stop()
 	for {
 		select {
@@ -284,13 +286,13 @@ func (s *session) frame(m message) error {
 	s.out++
 	s.mu.Unlock()
 	s.frames++
-	s.camera.took(&f)
 	slot := &sharedSlot{session: s, pool: p, slot: m.Slot, stamp: time.Duration(t.Stamp), came: time.Now()}
-	if s.camera.again(t.Name, t.Key) {
+	if c := s.camera; c.stale(&f) || c.again(t.Name, t.Key) {
 		slot.holds.Store(1)
 		slot.drop()
 		return nil
 	}
+	s.camera.took(&f)
 	s.camera.push(f, slot)
 	return nil
 }

@@ -74,6 +74,7 @@ type stats struct {
 	pid     int           // of the running worker, 0 if there is none
 	ended   time.Duration // CPU of the workers that have ended
 	recent  []moment      // the newest frames, at most rateFrames
+	aged    uint64        // frames that reached this process too late
 }
 
 type moment struct {
@@ -88,7 +89,7 @@ func (c *Camera) Stats() Stats {
 	s := c.stats.public
 	t := c.stats.totals
 	s.Captured = t.Captured
-	s.Dropped = Dropped{NoSlot: t.NoRoom, Late: t.Late, Unreadable: t.Unreadable, Incomplete: t.Incomplete, Stale: t.Stale}
+	s.Dropped = Dropped{NoSlot: t.NoRoom, Late: t.Late, Unreadable: t.Unreadable, Incomplete: t.Incomplete, Stale: t.Stale + c.stats.aged}
 	for _, f := range c.feeds {
 		s.Dropped.Overwritten = max(s.Dropped.Overwritten, f.stats.Overwritten)
 	}
@@ -216,6 +217,21 @@ func (c *Camera) took(f *vision.Frame) {
 	p := &c.stats.public
 	p.State, p.LastFrame, p.Width, p.Height, p.Timing = Streaming, f.Captured, f.Width, f.Height, f.Timing
 	c.note(moment{f.Captured, f.Seq})
+}
+
+// staleAge is from when a live picture is too old to be judged: the part that it
+// shows is elsewhere.
+const staleAge = 2 * time.Second
+
+// stale counts a live picture that is too old.
+func (c *Camera) stale(f *vision.Frame) bool {
+	if !c.Live() || !c.Drops() || time.Since(f.Captured) <= staleAge {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.aged++
+	return true
 }
 
 // alive notes that the camera gives frames although none gets through, or that

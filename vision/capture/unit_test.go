@@ -159,6 +159,10 @@ func lie(how string) {
 		for range got.Pool.Slots {
 			tell(frame)
 		}
+	case "old":
+		frame.Frame.Mono -= (2*staleAge).Nanoseconds()
+		tell(frame)
+		frame.Frame, frame.Slot, frame.Counts.Captured = &taken{Width: 64, Height: 48, Mono: monotonic()}, 1, 2
 	case "kind":
 		frame.Kind = "surprise"
 	case "room":
@@ -188,6 +192,19 @@ func TestWorkerThatLiesIsEnded(t *testing.T) {
 				t.Errorf("run: %v, want %q", r.err, want)
 			}
 		})
+	}
+}
+
+// TestOldPicturesArentHandedOver: what the network held back shows a part that is
+// elsewhere by now.
+func TestOldPicturesArentHandedOver(t *testing.T) {
+	cfg := config("http://127.0.0.1:1/")
+	cfg.SelfArgs = []string{"old"}
+	r := start(t, cfg)
+	f := r.next(10 * time.Second)
+	defer f.Release()
+	if s := r.Stats(); f.Seq != 2 || s.Dropped.Stale != 1 || s.State != Streaming {
+		t.Errorf("frame %d came first, %+v", f.Seq, s)
 	}
 }
 

@@ -160,7 +160,7 @@ func lie(how string) {
 			tell(frame)
 		}
 	case "old":
-		frame.Frame.Mono -= (2*staleAge).Nanoseconds()
+		frame.Frame.Mono -= (2 * staleAge).Nanoseconds()
 		tell(frame)
 		frame.Frame, frame.Slot, frame.Counts.Captured = &taken{Width: 64, Height: 48, Mono: monotonic()}, 1, 2
 	case "kind":

@@ -37,15 +37,6 @@ func (f *pixelFormat) size(w, h int) int {
 	return 3 * w * h
 }
 
-func formatOf(code uint32) *pixelFormat {
-	for i := range pixelFormats {
-		if pixelFormats[i].code == code {
-			return &pixelFormats[i]
-		}
-	}
-	return nil
-}
-
 // formatNamed finds a format by its name in any case.
 func formatNamed(name string) *pixelFormat {
 	for i := range pixelFormats {
@@ -182,6 +173,32 @@ func gap(last, id uint64) uint64 {
 		return 0
 	}
 	return n
+}
+
+// frameCount finds out of a camera's numbers what became of its frames.
+type frameCount struct {
+	last      uint64 // number of the last complete frame, 0 before the first
+	broken    uint64 // incomplete frames since
+	underruns uint64
+}
+
+// complete takes the number of a complete frame, 0 from a camera that doesn't
+// count. It tells what came between it and the last: incomplete frames, and those
+// of which nothing came at all, because every packet was lost or, if underruns
+// has grown, for want of a buffer.
+func (c *frameCount) complete(id uint64, underruns func() uint64) (incomplete, skipped uint64) {
+	incomplete = c.broken
+	if n := gap(c.last, id); c.last != 0 && id != 0 && n > c.broken {
+		n -= c.broken
+		if u := underruns(); u != c.underruns {
+			c.underruns = u
+			skipped = n
+		} else {
+			incomplete += n
+		}
+	}
+	c.last, c.broken = id, 0
+	return incomplete, skipped
 }
 
 // arrival lays a CLOCK_REALTIME stamp of a moment ago over CLOCK_MONOTONIC, ns.

@@ -40,17 +40,15 @@ type genICamReader struct {
 	silence time.Duration // after which a camera that runs freely is lost
 
 	// Of the stream, Read's own.
-	newest    aravisBuffer // complete, not handed over
-	have      bool
-	mono      int64         // when newest was taken
-	timing    vision.Timing // how well that is known
-	stamp     int64         // of newest by the camera's clock, ns; 0: it has none
-	pace      pace
-	last      uint64 // number of the last frame, 0 before the first
-	underruns uint64
-	lost      shot   // what is to be counted with newest, which came after them
-	broken    uint64 // incomplete pictures since the last complete one, to be counted with the next
-	room      int    // bytes, asked for before the first picture; then 0
+	newest aravisBuffer // complete, not handed over
+	have   bool
+	mono   int64         // when newest was taken
+	timing vision.Timing // how well that is known
+	stamp  int64         // of newest by the camera's clock, ns; 0: it has none
+	pace   pace
+	count  frameCount
+	lost   shot // what is to be counted with newest, which came after them
+	room   int  // bytes, asked for before the first picture; then 0
 
 	// Of the control channel, which attend has for itself.
 	fires    chan time.Time
@@ -204,8 +202,8 @@ func (r *genICamReader) Read(room roomFunc) (shot, error) {
 		switch {
 		case r.patient && waited >= beatEvery-popEvery:
 			return shot{}, errNothing
-		case !r.patient && waited >= r.silence && r.broken > 0:
-			return shot{}, fmt.Errorf("none of the last %d pictures came whole: packets are lost on the way (network card, switch, or a packet size that they don't take)", r.broken)
+		case !r.patient && waited >= r.silence && r.count.broken > 0:
+			return shot{}, fmt.Errorf("none of the last %d pictures came whole: packets are lost on the way (network card, switch, or a packet size that they don't take)", r.count.broken)
 		case !r.patient && waited >= r.silence:
 			return shot{}, errSilent
 		}
@@ -256,7 +254,7 @@ func (r *genICamReader) drain(wait uint64) error {
 		wait = 0
 		if !b.complete { // its number may be that of the buffer's picture before
 			r.cam.giveBack(&b)
-			r.broken++
+			r.count.broken++
 			continue
 		}
 		if b.payload != 1 && b.data == nil {
@@ -267,7 +265,9 @@ func (r *genICamReader) drain(wait uint64) error {
 			r.lost.skipped++
 			r.pass()
 		}
-		r.number(b.id)
+		incomplete, skipped := r.count.complete(b.id, r.cam.underruns)
+		r.lost.incomplete += incomplete
+		r.lost.skipped += skipped
 		r.newest, r.have = b, true
 		r.time(&b)
 	}
@@ -277,23 +277,6 @@ func (r *genICamReader) drain(wait uint64) error {
 func (r *genICamReader) pass() {
 	r.cam.giveBack(&r.newest)
 	r.newest, r.have = aravisBuffer{}, false
-}
-
-// number counts what came between this complete picture and the last: incomplete
-// ones, and those of which nothing came at all, for want of a buffer or because
-// every packet was lost. 0 is the number of a camera that doesn't count.
-func (r *genICamReader) number(id uint64) {
-	r.lost.incomplete += r.broken
-	if n := gap(r.last, id); r.last != 0 && id != 0 && n > r.broken {
-		n -= r.broken
-		if u := r.cam.underruns(); u != r.underruns {
-			r.underruns = u
-			r.lost.skipped += n
-		} else {
-			r.lost.incomplete += n
-		}
-	}
-	r.last, r.broken = id, 0
 }
 
 // time finds out when a picture was taken.

@@ -112,6 +112,16 @@ func (a *aravisCamera) setFormat(name string) error {
 	return nil
 }
 
+// formatOf is nil for a format that isn't read here.
+func formatOf(code uint32) *pixelFormat {
+	for i := range pixelFormats {
+		if pixelFormats[i].code == code {
+			return &pixelFormats[i]
+		}
+	}
+	return nil
+}
+
 // format is the one that the camera is set to.
 func (a *aravisCamera) format() (*pixelFormat, error) {
 	code, err := a.integer("PixelFormat")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sightline-edge/sightline/vision/optics"
 	"github.com/sightline-edge/sightline/vision/shm"
 )
 
@@ -91,6 +92,11 @@ func (o *Options) check(k kind) error {
 	}
 	if k == program {
 		o.checkProgram(bad)
+	}
+	if o.Calibration != "" { // the worker reads it again
+		if _, err := optics.ReadCalibration(o.Calibration); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if (o.Done == "move") != (o.DoneDir != "") {
 		bad("done: move and the folder to move to belong together")

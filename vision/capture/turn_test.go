@@ -112,9 +112,12 @@ func TestTurningThatCantBe(t *testing.T) {
 	} {
 		cfg := config(dir)
 		change(&cfg)
-		r := start(t, cfg)
-		if <-r.done; r.err == nil || !strings.Contains(r.err.Error(), want) {
-			t.Errorf("run: %v, want %q", r.err, want)
+		c, err := New(cfg) // a file that is no calibration is told before anything starts
+		if err == nil {
+			err = c.Run(t.Context())
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }

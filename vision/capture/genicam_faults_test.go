@@ -25,6 +25,19 @@ func TestGenICamLosesPackets(t *testing.T) {
 	t.Logf("0 of %d frames torn; of %d, %d came incomplete, %d late", frames, s.Captured, s.Dropped.Incomplete, s.Dropped.Late)
 }
 
+// At a slow rate an incomplete picture is given up before the next one comes, so
+// no newer one stands between it and whoever would take it for whole.
+func TestGenICamLosesPacketsSlowly(t *testing.T) {
+	t.Parallel()
+	needFull(t)
+	needGV(t, "-r", "10")
+	r := start(t, gvConfig(Options{Format: "Mono8", Rate: 8, Width: 256, Height: 256}))
+	slides(t, r, 60, nil)
+	if s := r.Stats(); s.Dropped.Incomplete == 0 {
+		t.Errorf("no picture was incomplete: %+v", s)
+	}
+}
+
 func TestGenICamNeverWhole(t *testing.T) {
 	t.Parallel()
 	needFull(t)

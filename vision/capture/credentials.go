@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxCredentials bounds the file's size in bytes.
@@ -21,7 +23,7 @@ func readCredentials(path string) (user, password string, err error) {
 	bad := func(why any) (string, string, error) {
 		return "", "", fmt.Errorf("read the credentials %s: %v", path, why)
 	}
-	f, err := os.Open(credentialPath(path))
+	f, err := os.OpenFile(credentialPath(path), os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe would wait for its writer
 	if err != nil {
 		return bad(bare(err))
 	}

@@ -14,16 +14,36 @@ const maxJPEG = 64 << 20
 // errCutPicture is a JPEG that another one interrupted.
 var errCutPicture = errors.New("a picture of the stream is cut")
 
+// errLongPicture is a JPEG that doesn't end.
+var errLongPicture = fmt.Errorf("a picture of the camera has more than %d MiB", maxJPEG>>20)
+
 // jpegStream finds JPEG pictures in a stream of bytes by their own structure.
 // It needs neither boundaries nor lengths of the parts around them, which
 // cameras often get wrong.
 type jpegStream struct {
 	r       *bufio.Reader
-	pending bool // the start of a picture has been read already
+	arrived *arrivals
+	pending bool  // the start of a picture has been read already
+	began   int64 // when the first byte of the last picture came, monotonic ns
+	usual   int   // how long the last picture was, bytes
+}
+
+// arrivals notes when bytes came.
+type arrivals struct {
+	r    io.Reader
+	last int64 // monotonic ns
+}
+
+// Read reads and notes the time.
+func (a *arrivals) Read(b []byte) (int, error) {
+	n, err := a.r.Read(b)
+	a.last = monotonic()
+	return n, err
 }
 
 func newJPEGStream(r io.Reader) *jpegStream {
-	return &jpegStream{r: bufio.NewReaderSize(r, 64<<10)}
+	a := &arrivals{r: r}
+	return &jpegStream{r: bufio.NewReaderSize(a, 64<<10), arrived: a, usual: 64 << 10}
 }
 
 // next returns one whole picture, from SOI to EOI, in memory of its own. After
@@ -35,11 +55,15 @@ func (s *jpegStream) next() ([]byte, error) {
 		}
 	}
 	s.pending = false
-	pic := append(make([]byte, 0, 64<<10), 0xff, 0xd8)
+	s.began = s.arrived.last
+	pic := append(make([]byte, 0, s.usual+s.usual/8), 0xff, 0xd8)
 	marker, pic, err := s.marker(pic)
 	for err == nil {
 		switch {
+		case len(pic) > maxJPEG:
+			return nil, errLongPicture
 		case marker == 0xd9:
+			s.usual = len(pic)
 			return pic, nil
 		case marker == 0xd8:
 			s.pending = true
@@ -144,5 +168,5 @@ func (s *jpegStream) entropy(pic []byte) ([]byte, error) {
 			return pic, err
 		}
 	}
-	return pic, fmt.Errorf("a picture of the stream has more than %d MiB", maxJPEG>>20)
+	return pic, errLongPicture
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -222,21 +223,34 @@ func (s *session) handle(m message) error {
 	case tellGone:
 		c.gone(m.Name)
 	case tellSkip:
-		c.log.Warn("picture left out", "reason", m.Text)
-		c.trouble(m.Text)
+		c.log.Warn("picture left out", "reason", short(m.Text))
+		c.trouble(short(m.Text))
 	case tellEnd:
 		s.end = io.EOF
 		switch {
 		case m.Denied:
-			s.end = refusal{m.Text}
+			s.end = refusal{short(m.Text)}
 		case m.Text != "":
-			s.end = errors.New(m.Text)
+			s.end = errors.New(short(m.Text))
+		case c.Live():
+			s.end = errors.New("the camera ended its stream") // and is reached again: no camera is ever over
 		}
 		c.cut(m.Cut)
 	default:
 		return fmt.Errorf("message of unknown kind %q", m.Kind)
 	}
 	return nil
+}
+
+// longest is how much of what a worker says is shown; cameras put whole answers
+// into their errors.
+const longest = 300 // bytes
+
+func short(text string) string {
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "…"
 }
 
 // grow makes new, larger memory and sends it. The old one goes when its last

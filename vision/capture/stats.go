@@ -18,7 +18,7 @@ type State string
 
 // The states of a source.
 const (
-	Connecting State = "connecting" // no frame from this worker yet
+	Connecting State = "connecting" // no frame yet
 	Streaming  State = "streaming"
 	Waiting    State = "waiting" // for a trigger, or for a file to come
 	Silent     State = "silent"  // connected, but nothing comes
@@ -189,7 +189,9 @@ func (c *Camera) started(s *session) {
 	}
 	c.stats.pid = pid
 	c.stats.recent = c.stats.recent[:0]
-	c.stats.public.State = Connecting
+	if p := &c.stats.public; p.State != Failed && p.State != Refused { // a try to reach what is lost is no news
+		p.State = Connecting
+	}
 }
 
 func (c *Camera) stopped(cpu time.Duration) {

@@ -141,7 +141,7 @@ func (c *Camera) watch(ctx context.Context) {
 
 // prove keeps the picture with which a fault was found.
 func (c *Camera) prove(f *vision.Frame) {
-	found := c.monitor.Findings()
+	found := slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] == Ignored })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(found) == 0 && len(c.evidence) == 0 {
@@ -201,9 +201,13 @@ func (c *Camera) refresh(f *vision.Frame) {
 	}
 	own := *f
 	own.Pix = slices.Clone(f.Pix)
-	err := c.cfg.Keep(&own)
+	before := c.monitor.Reference()
+	err := c.monitor.SetReference(&own)
 	if err == nil {
-		c.monitor.SetReference(&own)
+		err = c.cfg.Keep(&own)
+	}
+	if err != nil { // what was compared with before stays
+		_ = c.monitor.SetReference(before) // it could be taken once
 	}
 	done <- err
 }
@@ -216,9 +220,10 @@ func (c *Camera) findings() []quality.Finding {
 	return slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] == Ignored })
 }
 
-// lies gives the reason for which parts get NONE now, "" for none.
+// lies gives the reason for which parts get NONE now, "" for none. It stands when
+// the camera has gone since: its parts were seen in such pictures.
 func (c *Camera) lies() string {
-	for _, f := range c.findings() {
+	for _, f := range c.monitor.Findings() {
 		if c.cfg.Checks[f.Fault] == Rejects {
 			return "camera_" + f.Fault.String()
 		}

@@ -117,6 +117,11 @@ func (a *Agent) watchCamera(c *Camera, w *watchedCamera) {
 	d := cam.Dropped
 	a.set(health.CameraPictureBroken, id, recent(now, d.Unreadable, &w.broken, &w.brokenAt), fmt.Sprintf("%d of %d so far", d.Unreadable, cam.Captured))
 	a.set(health.CameraPictureIncomplete, id, recent(now, d.Incomplete, &w.incomplete, &w.incompleteAt), fmt.Sprintf("%d of %d so far", d.Incomplete, cam.Captured))
+	unusable := ""
+	if err := c.monitor.ReferenceErr(); err != nil {
+		unusable = err.Error()
+	}
+	a.set(health.CameraReference, id, unusable != "", unusable)
 	found := map[quality.Fault]string{}
 	for _, f := range c.findings() {
 		found[f.Fault] = f.Detail

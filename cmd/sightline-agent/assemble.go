@@ -39,6 +39,19 @@ type programs struct {
 // findPrograms looks for what workers need, by the configuration's section
 // infer. ONNX Runtime must be there.
 func findPrograms(c config.Infer) (programs, error) {
+	p, err := findCapture()
+	if err != nil {
+		return p, err
+	}
+	var unknown error
+	p.runtime, err = infer.FindLibrary(c.ONNXRuntime)
+	p.provider, unknown = infer.FindProvider(c.Provider)
+	err = errors.Join(err, unknown)
+	return p, err
+}
+
+// findCapture looks for what reads cameras; sightline-capture may be missing.
+func findCapture() (programs, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return programs{}, fmt.Errorf("find this program's own file: %w", err)
@@ -47,11 +60,7 @@ func findPrograms(c config.Infer) (programs, error) {
 	if _, err := os.Stat(p.capture); err != nil {
 		p.capture, _ = exec.LookPath("sightline-capture") // "" where it isn't installed
 	}
-	var unknown error
-	p.runtime, err = infer.FindLibrary(c.ONNXRuntime)
-	p.provider, unknown = infer.FindProvider(c.Provider)
-	err = errors.Join(err, unknown)
-	return p, err
+	return p, nil
 }
 
 // stationOptions is what a person says about a station.

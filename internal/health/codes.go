@@ -54,6 +54,11 @@ var (
 		Title: "the camera looks at another place than its reference picture shows",
 		Do:    "Turn the camera back to where it was. If the new place is right, set the reference picture anew on the camera's page.",
 	}
+	CameraReference = Warning{
+		Code: "camera_reference_unusable", Severity: Warn,
+		Title: "the camera's reference picture can't be compared with what it sees",
+		Do:    "Set the reference picture anew on the camera's page. Until then nobody sees that the camera has moved.",
+	}
 	CameraFlicker = Warning{
 		Code: "camera_flicker", Severity: Warn,
 		Title: "the brightness of the camera's pictures swings",
@@ -195,7 +200,7 @@ var (
 func All() []Warning {
 	return []Warning{
 		CameraSilent, CameraUnreachable, CameraPictureBroken, CameraPictureIncomplete, CameraRefuses,
-		CameraFrozen, CameraDark, CameraOverexposed, CameraBlurred, CameraMoved, CameraFlicker,
+		CameraFrozen, CameraDark, CameraOverexposed, CameraBlurred, CameraMoved, CameraFlicker, CameraReference,
 		ModelWorkerRestarting, RuleFailing, NoRule,
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,

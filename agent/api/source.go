@@ -68,12 +68,13 @@ type Query struct {
 	Station string
 	Label   string          // of the part, or of one of its defects
 	Part    string          // its ID
+	Camera  string          // that saw it
 	Verdict *vision.Verdict // as it was told
 }
 
 // Fits reports whether a result is wanted, whatever its number.
 func (q *Query) Fits(r *Result) bool {
-	if q.Station != "" && r.Station != q.Station || q.Part != "" && r.ID != q.Part {
+	if q.Station != "" && r.Station != q.Station || q.Part != "" && r.ID != q.Part || q.Camera != "" && r.Camera != q.Camera {
 		return false
 	}
 	if q.Verdict != nil && r.Answer().Verdict != *q.Verdict {

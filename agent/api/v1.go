@@ -142,6 +142,7 @@ type resultsInput struct {
 	Verdict string `query:"verdict" enum:"PASS,FAIL,NONE" doc:"only those told this verdict"`
 	Label   string `query:"label" maxLength:"200" doc:"only parts with this label, or with a defect of this label"`
 	Part    string `query:"part" maxLength:"200" doc:"only this part's, by its ID"`
+	Camera  string `query:"camera" maxLength:"200" doc:"only parts that this camera saw"`
 }
 
 type resultsOutput struct {
@@ -152,7 +153,7 @@ type resultsOutput struct {
 }
 
 func (s *Server) listResults(ctx context.Context, in *resultsInput) (*resultsOutput, error) {
-	q := Query{Limit: in.Limit, Station: in.Station, Label: in.Label, Part: in.Part}
+	q := Query{Limit: in.Limit, Station: in.Station, Label: in.Label, Part: in.Part, Camera: in.Camera}
 	var ok bool
 	if q.Before, ok = parseCursor(in.Cursor); !ok {
 		return nil, huma.Error422UnprocessableEntity("cursor isn't one that this device gave: use next of the page before")

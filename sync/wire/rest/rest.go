@@ -39,6 +39,7 @@ type Result struct {
 	ID            string         `json:"id" doc:"the part"`
 	Station       string         `json:"station"`
 	Line          string         `json:"line,omitempty"`
+	Camera        string         `json:"camera,omitempty" doc:"which saw it: its name, or its address where it has none"`
 	Label         string         `json:"label" doc:"what kind of part the model saw"`
 	Verdict       vision.Verdict `json:"verdict" enum:"PASS,FAIL,NONE" doc:"what the rule decided; NONE is no decision, which rejects"`
 	Reason        string         `json:"reason" doc:"why"`
@@ -101,7 +102,7 @@ func (r *Result) Answer() Told {
 func FromWire(seq uint64, r *wire.Result) Result {
 	p, d := r.Part(), r.Decision()
 	out := Result{
-		Seq: seq, ID: p.ID, Station: r.GetStation(), Line: r.GetLine(), Label: p.Label,
+		Seq: seq, ID: p.ID, Station: r.GetStation(), Line: r.GetLine(), Camera: r.GetCamera(), Label: p.Label,
 		Verdict: d.Verdict, Reason: d.Reason, Score: Finite(p.Score), Box: NewBox(p.Box), Frames: p.Frames,
 		FirstFrame: p.First, LastFrame: p.Last, FirstCaptured: p.Seen, LastCaptured: p.LastSeen,
 		Decided: wire.Time(r.GetDecided()), LatencyMS: MS(time.Duration(r.GetLatency())), Attempt: int(r.GetAttempt()),

@@ -106,9 +106,13 @@ func (l *live) close() {
 	}
 }
 
-// next waits for a shot newer than after.
+// next waits for a shot newer than after, for the next one if that is 0. Once the
+// station has ended its last one stays.
 func (l *live) next(ctx context.Context, after uint64) (*Shot, error) {
 	l.mu.Lock()
+	if after == 0 && l.shot != nil && !l.ended {
+		after = l.shot.Seq // which may be of long ago, when somebody looked last
+	}
 	l.wanted++
 	defer func() {
 		l.mu.Lock()

@@ -29,7 +29,13 @@ const (
 
 // along is the displacement that the motion gives the observation.
 func (m *motion) along(o *observation) float64 {
-	return o.nx*(m.tx+m.a*o.x-m.b*o.y) + o.ny*(m.ty+m.b*o.x+m.a*o.y)
+	dx, dy := m.at(o.x, o.y)
+	return o.nx*dx + o.ny*dy
+}
+
+// at is the displacement of what was at x, y.
+func (m *motion) at(x, y float64) (dx, dy float64) {
+	return m.tx + m.a*x - m.b*y, m.ty + m.b*x + m.a*y
 }
 
 // fit finds the motion that most observations share; those of parts that
@@ -111,7 +117,7 @@ func (m *motion) judge(all []observation) {
 		if !ok {
 			continue
 		}
-		sizes[m.n] = math.Hypot(m.tx+m.a*o.x-m.b*o.y, m.ty+m.b*o.x+m.a*o.y)
+		sizes[m.n] = math.Hypot(m.at(o.x, o.y))
 		if m.n == 0 {
 			lo, hi = [2]float64{o.x, o.y}, [2]float64{o.x, o.y}
 		}

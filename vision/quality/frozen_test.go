@@ -25,6 +25,7 @@ func frozenAfter(m *quality.Monitor, f film, fps float64, at, to int) time.Durat
 
 // A camera that freezes is seen within two seconds.
 func TestFreezeIsSeenWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
 	seeds := 4
 	if full {
 		seeds = 100
@@ -47,6 +48,7 @@ func TestFreezeIsSeenWithinTwoSeconds(t *testing.T) {
 
 // A still scene with a sensor's noise lives, down to a single pixel.
 func TestStillIsNotFrozen(t *testing.T) {
+	t.Parallel()
 	p := clone(drawn(t, scene.Config{Width: 320, Height: 180, Seed: 2})(0))
 	onePixel := func(n int) *vision.Frame {
 		p.Pix[(77*320+(n/3)%300)*3] ^= 0x40 // between the rows that are read of every frame
@@ -67,6 +69,7 @@ func TestStillIsNotFrozen(t *testing.T) {
 // A stopped belt, and a camera that denoises: most of the picture stands to
 // the bit, but not all of it.
 func TestDenoisedIsNotFrozen(t *testing.T) {
+	t.Parallel()
 	noisy, out := drawn(t, scene.Config{Width: 320, Height: 180, Seed: 2, Rate: 30}), (*vision.Frame)(nil)
 	z := newNoise(2)
 	denoised := func(n int) *vision.Frame {
@@ -88,6 +91,7 @@ func TestDenoisedIsNotFrozen(t *testing.T) {
 
 // A frozen picture that changes once is told no longer, and told again.
 func TestFrozenEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	f := drawn(t, scene.Config{Width: 320, Height: 180, Rate: 30, Seed: 4})
 	m := quality.New(quality.Config{})
 	show(m, freeze(f, 60), 30, 0, 150, nil)
@@ -103,12 +107,16 @@ func TestFrozenEndsAtOnce(t *testing.T) {
 
 // A camera that sends nothing isn't frozen, and is a new one when it is back.
 func TestGapIsNotFrozen(t *testing.T) {
+	t.Parallel()
 	f := drawn(t, scene.Config{Width: 320, Height: 180, Rate: 30, Seed: 4})
 	m := quality.New(quality.Config{})
 	show(m, f, 30, 0, 60, nil)
 	fr := *f(60)
-	for i := range 2 {
-		fr.Captured = began.Add(time.Duration(2+9*i) * time.Second)
+	for i := range 40 { // a second of it, nine of nothing, a third of a second more
+		fr.Captured = began.Add(2*time.Second + time.Duration(i)*time.Second/30)
+		if i >= 30 {
+			fr.Captured = fr.Captured.Add(9 * time.Second)
+		}
 		m.Look(&fr)
 	}
 	if tells(m, quality.Frozen) {
@@ -118,6 +126,7 @@ func TestGapIsNotFrozen(t *testing.T) {
 
 // Pictures that come slowly: the same one four times is needed.
 func TestFrozenSnapshots(t *testing.T) {
+	t.Parallel()
 	f := drawn(t, scene.Config{Width: 320, Height: 180, Rate: 1, Seed: 4})
 	if after := frozenAfter(quality.New(quality.Config{}), freeze(f, 20), 1, 20, 30); after < 2*time.Second || after > 5*time.Second {
 		t.Errorf("at a picture a second frozen is seen after %v", after)
@@ -127,9 +136,10 @@ func TestFrozenSnapshots(t *testing.T) {
 // What encoders make of a still scene, of a belt that stops and of a camera
 // that repeats a picture.
 func TestFrozenThroughEncoders(t *testing.T) {
+	t.Parallel()
 	const fps, w = 30, 320
 	encoders := []string{x264 + "-g 60 -crf 35", "-c:v mjpeg -q:v 5"}
-	seconds, seeds := 25, 1
+	seconds, seeds := 13, 1
 	if full {
 		encoders = []string{"-c:v mjpeg -q:v 3", "-c:v mjpeg -q:v 12"}
 		for _, g := range []string{"30", "60", "120"} {
@@ -169,6 +179,7 @@ func TestFrozenThroughEncoders(t *testing.T) {
 
 // A noisy camera whose still phases are known, and whose noise is gone.
 func TestNoiseGone(t *testing.T) {
+	t.Parallel()
 	a := clone(drawn(t, scene.Config{Width: 320, Height: 180, Seed: 2})(0))
 	b := clone(drawn(t, scene.Config{Width: 320, Height: 180, Seed: 2})(100))
 	stillA, stillB, nearly := still(a, 1), still(b, 1), still(a, 0.22)

@@ -15,7 +15,6 @@ const (
 
 // grid is the brightness of the sampled pixels, of this frame and the last.
 type grid struct {
-	at       [gridRows]int // first byte of each row that is read
 	step     [gridCols]int // byte of each pixel in its row
 	buf      [2][samples]byte
 	cur      int

@@ -20,6 +20,7 @@ const (
 	elsewhereN = 0.3 // share of them that one motion explains by chance
 	stableIn   = 1.0 // cells
 	otherLooks = 30  // looks, 15 s, in which nothing of the background is seen
+	lastsFor   = 8   // looks in which things move
 	shiftLeast = 3   // pixels
 )
 
@@ -41,6 +42,7 @@ type moved struct {
 	marks  []landmark // the reference's
 	spots  []spot
 	next   int // to be searched for
+	lasted int // looks in which things moved while fromStart had its motion
 	other  int // looks in which nothing of the background was seen
 	motion motion
 	obs    []observation // scratch
@@ -72,18 +74,19 @@ func (v *moved) look(m *Monitor, f *vision.Frame) {
 	}
 	if 10*seen < 7*judged {
 		v.search(fixed >= fixedFew)
+		v.follow(fixed >= fixedFew)
 	}
 	after := m.cfg.MovedAfter
 	mo, sure := motion{}, false
 	if fixed >= fixedFew {
-		mo = v.fit(true)
+		mo = v.fit(true, false)
 		sure = mo.n >= max(fixedFew-1, int(agreeing*float64(fixed)))
 		if none := v.none(); sure && mo.size >= limit && float64(mo.n-none.n) < rather*float64(fixed) {
 			mo, sure = none, none.n >= fixedFew-1
 		}
 	}
 	if !sure || mo.size < limit {
-		if all, ok := v.fromStart(limit); ok {
+		if all, ok := v.fromStart(m, limit); ok {
 			mo, sure, after = all, true, 2*after // it may be parts alone that are seen
 		}
 	}
@@ -159,13 +162,37 @@ func (v *moved) search(onlyFixed bool) {
 	}
 }
 
-// fit finds the motion of the fixed landmarks, or of all.
-func (v *moved) fit(onlyFixed bool) motion {
+// follow looks for all landmarks where the corners found so far say that they
+// are: an edge by itself can only be searched for along its normal.
+func (v *moved) follow(onlyFixed bool) {
+	mo := v.fit(onlyFixed, true)
+	if mo.n < fixedFew-1 {
+		return
+	}
+	cx, cy := float64(v.cells.w)/2, float64(v.cells.h)/2
+	for i := range v.marks {
+		l, s := &v.marks[i], &v.spots[i]
+		if s.there && !s.far || onlyFixed && !s.isFixed() {
+			continue
+		}
+		dx, dy := mo.at(float64(l.x)-cx, float64(l.y)-cy)
+		dx, dy, score := v.climb(l, int(math.Round(dx)), int(math.Round(dy)), 2)
+		if score < known {
+			continue
+		}
+		s.set(l, dx, dy)
+		s.there, s.far = true, true
+		s.agreed++
+	}
+}
+
+// fit finds the motion of the landmarks, of all or some of them.
+func (v *moved) fit(onlyFixed, onlyCorners bool) motion {
 	v.obs = v.obs[:0]
 	cx, cy := float64(v.cells.w)/2, float64(v.cells.h)/2
 	for i := range v.marks {
 		l, s := &v.marks[i], &v.spots[i]
-		if !s.there || onlyFixed && !s.isFixed() || !onlyFixed && s.far && s.agreed < 2 {
+		if !s.there || onlyFixed && !s.isFixed() || onlyCorners && !l.corner || !onlyFixed && s.far && s.agreed < 2 {
 			continue
 		}
 		o := observation{mark: i, x: float64(l.x) - cx, y: float64(l.y) - cy, nx: 1, d: s.dx}
@@ -183,15 +210,22 @@ func (v *moved) fit(onlyFixed bool) motion {
 	return fit(v.obs)
 }
 
-// fromStart tells a camera that stood elsewhere from the start, when no
-// landmark of its own has been learnt: one motion explains many of all
-// landmarks, all over the picture, and many more than no motion does.
-func (v *moved) fromStart(limit float64) (motion, bool) {
-	mo := v.fit(false)
-	if !mo.wide || mo.size < limit || float64(mo.n) < agreeing*float64(len(v.marks)) {
-		return mo, false
+// fromStart tells a camera that stood elsewhere before its landmarks were
+// learnt: one motion explains many of all landmarks, all over the picture, and
+// many more than no motion does. Parts that stand elsewhere than in the
+// reference look like that too, so it must last while things move.
+func (v *moved) fromStart(m *Monitor, limit float64) (motion, bool) {
+	mo := v.fit(false, false)
+	ok := mo.wide && mo.size >= limit && float64(mo.n) >= agreeing*float64(len(v.marks)) &&
+		float64(mo.n-v.none().n) >= rather*float64(len(v.marks))
+	switch {
+	case m.grid.unlike < samples/50: // nothing moves
+	case ok:
+		v.lasted++
+	default:
+		v.lasted = 0
 	}
-	return mo, float64(mo.n-v.none().n) >= rather*float64(len(v.marks))
+	return mo, ok && v.lasted >= lastsFor
 }
 
 // none is the motion of a camera that stands in its place.

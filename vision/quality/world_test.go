@@ -131,6 +131,17 @@ func clone(p *vision.Frame) *vision.Frame {
 	return &out
 }
 
+// keep draws every frame of a film once. They must not be written to.
+func keep(f film) film {
+	kept := map[int]*vision.Frame{}
+	return func(n int) *vision.Frame {
+		if kept[n] == nil {
+			kept[n] = clone(f(n))
+		}
+		return kept[n]
+	}
+}
+
 // through changes every frame of a film.
 func through(f film, change func(dst, src *vision.Frame)) film {
 	var out *vision.Frame

@@ -110,7 +110,7 @@ func TestFalseAlarmsOnStoppedBelts(t *testing.T) {
 // A real camera's video, over and over: the seam is a jump.
 func TestFalseAlarmsOnVideo(t *testing.T) {
 	t.Parallel()
-	f, minutes := bottles(t), 2
+	f, minutes := bottles(t), 1
 	if full {
 		minutes = 240
 	}

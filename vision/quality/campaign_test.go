@@ -25,13 +25,13 @@ type subject struct {
 
 // subjects are n of each set.
 func subjects(t *testing.T, n int) (all []subject) {
-	wide := 300
+	wide, w, h := 300, 256, 144
 	if full {
-		wide = 400
+		wide, w, h = 400, 384, 216
 	}
 	for seed := range n {
 		make := func(change func(dst, src *vision.Frame), rate float64) film {
-			f := drawn(t, scene.Config{Width: 384, Height: 216, Rate: rate, Seed: uint64(seed), Speed: 0.3 + float64(seed%8)*0.3})
+			f := drawn(t, scene.Config{Width: w, Height: h, Rate: rate, Seed: uint64(seed), Speed: 0.3 + float64(seed%8)*0.3})
 			if change == nil {
 				return f
 			}

@@ -211,13 +211,19 @@ func (v *moved) fit(onlyFixed, onlyCorners bool) motion {
 }
 
 // fromStart tells a camera that stood elsewhere before its landmarks were
-// learnt: one motion explains many of all landmarks, all over the picture, and
-// many more than no motion does. Parts that stand elsewhere than in the
-// reference look like that too, so it must last while things move.
+// learnt: one motion explains most of the landmarks that are seen, all over
+// the picture, and twice as many as no motion does. Parts that stand elsewhere
+// than in the reference look like that too, so it must last while things move.
 func (v *moved) fromStart(m *Monitor, limit float64) (motion, bool) {
 	mo := v.fit(false, false)
-	ok := mo.wide && mo.size >= limit && float64(mo.n) >= agreeing*float64(len(v.marks)) &&
-		float64(mo.n-v.none().n) >= rather*float64(len(v.marks))
+	found := 0
+	for i := range v.spots {
+		if v.spots[i].there {
+			found++
+		}
+	}
+	need := max(2*fixedFew, int(0.6*float64(found)), len(v.marks)/7)
+	ok := mo.wide && mo.size >= limit && mo.n >= need && mo.n >= 2*v.none().n
 	switch {
 	case m.grid.unlike < samples/50: // nothing moves
 	case ok:

@@ -30,7 +30,7 @@ func TestFaultNames(t *testing.T) {
 func TestEachFaultOnABelt(t *testing.T) {
 	t.Parallel()
 	const fps, from, to = 10, 130, 320
-	kept := keep(drawn(t, scene.Config{Width: 320, Height: 180, Rate: fps, Seed: 5}))
+	kept := keep(drawn(t, scene.Config{Width: 256, Height: 144, Rate: fps, Seed: 5}))
 	belt := func() film { return kept }
 	for _, c := range []struct {
 		name   string
@@ -42,7 +42,7 @@ func TestEachFaultOnABelt(t *testing.T) {
 		{"dark", through(belt(), curve(func(v float64) float64 { return v / 12 })), []quality.Fault{quality.Dark}, "black"},
 		{"bright", through(belt(), curve(func(v float64) float64 { return v * 9 })), []quality.Fault{quality.Overexposed}, "clipped"},
 		{"blur", through(belt(), blur(3)), []quality.Fault{quality.Blurred}, "sharpness of the reference"},
-		{"push", through(belt(), aim(0, 7, 0, 1)), []quality.Fault{quality.Moved}, "shifted by about 0, "},
+		{"push", through(belt(), aim(0, 4, 0, 1)), []quality.Fault{quality.Moved}, "shifted by about 0, "},
 		{"turn", through(belt(), aim(0, 0, 5, 1)), []quality.Fault{quality.Moved}, "degrees"},
 		{"flicker", lit(belt(), lamp{mains: 103, depth: 0.1, exposure: 1e-4}, fps), []quality.Fault{quality.Flicker}, "3.0 times a second"},
 	} {

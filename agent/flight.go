@@ -258,6 +258,9 @@ func (s *Station) judgeOne(ctx context.Context, f *flight, r *run) bool {
 	}
 	now := time.Now()
 	s.measure(f, r, now)
+	if f.view.gate != nil {
+		f.view.gate.Seen(f.frame.Seq, len(r.result.Detections))
+	}
 	s.mu.Lock()
 	r.lane.tally.runs.add(r.result.Run)
 	r.lane.tally.ages.add(now.Sub(f.frame.Captured))

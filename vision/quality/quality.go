@@ -11,6 +11,11 @@
 // drawn scene or a test pattern standing still, can't be told from a frozen
 // camera, and is called frozen.
 //
+// Moved needs something fixed in view that has detail, and a reference picture
+// of the empty station. It knows what is fixed by seeing it in its place for
+// ten seconds; a camera that was pushed before that is told only after things
+// have passed before it.
+//
 // A pixel's brightness is here its brightest channel, so that a station that is
 // lit in one colour is neither dark nor without detail.
 package quality
@@ -192,11 +197,11 @@ func (m *Monitor) Look(f *vision.Frame) {
 	if !first && (since < 0 || since > max(2*time.Second, 4*m.every)) {
 		m.gap()
 		first = true
+		m.every += min(max(since-m.every, 0), 10*time.Second) / 4 // it may be slow by nature
 	}
 	m.last = now
 	m.grid.take(f)
 	if first {
-		m.every = max(m.every, 0)
 		m.ticked = now
 		m.grid.swap()
 		return

@@ -122,6 +122,17 @@ func TestAnotherSize(t *testing.T) {
 	}
 }
 
+// A camera that gives a picture every four seconds is watched as well.
+func TestSlowCamera(t *testing.T) {
+	t.Parallel()
+	f := &vision.Frame{Pix: make([]byte, 64*64), Width: 64, Height: 64, Stride: 64, Format: vision.Gray8}
+	m := quality.New(quality.Config{})
+	show(m, func(int) *vision.Frame { return f }, 0.25, 0, 12, nil)
+	if !tells(m, quality.Dark) {
+		t.Error("black isn't dark")
+	}
+}
+
 // Frames with gaps between their rows, grey ones, odd sizes: nothing is read
 // beyond the picture.
 func TestOddFrames(t *testing.T) {

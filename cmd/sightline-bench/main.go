@@ -21,9 +21,22 @@ func main() {
 	os.Exit(code)
 }
 
+// roles are what the bench is as a process that a figure starts, by its first
+// argument.
+var roles = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
+	weighRole: weigh, loopRole: loop, framesRole: frames, bytesRole: sendBytes,
+}
+
 // run gives the exit code: 0 done, 1 a figure failed, 2 wrong use. A goal that
 // is missed is shown, not an error: another machine may keep it.
 func run(ctx context.Context, args []string, all []Figure, stdout, stderr io.Writer) int {
+	if len(args) > 0 && roles[args[0]] != nil {
+		if err := roles[args[0]](ctx, args[1:], stdout); err != nil {
+			fmt.Fprintln(stderr, "sightline-bench:", err)
+			return 1
+		}
+		return 0
+	}
 	flags := flag.NewFlagSet("sightline-bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	out := flags.String("out", "bench.json", "file of the rows; the rows of other figures in it stay")

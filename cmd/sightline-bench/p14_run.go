@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sightline-edge/sightline/vision/infer"
+)
+
+// lap is what one side did with a recording.
+type lap struct {
+	parts, frames int
+	wall, cpu     time.Duration // of the whole program, its processes included
+	memory        float64       // of all its processes, bytes of PSS; median over the run's seconds
+}
+
+// turn lets one side count the parts of a recording.
+func (c *contest) turn(ctx context.Context, side int, video string) (lap, error) {
+	if side == scriptSide {
+		return c.script(ctx, video)
+	}
+	args := append([]string{"try", "--source", video, "--json"}, c.ours...)
+	if side == gateSide {
+		args = append(args, gateFlag...)
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(c.env.Bin, "sightline-agent"), args...)
+	cmd.Env = append(os.Environ(), infer.ProviderEnv+"="+string(infer.CPU), "SIGHTLINE_ONNXRUNTIME="+c.env.ORT)
+	r, out, err := watchRun(cmd)
+	if err != nil {
+		return r, err
+	}
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	var s struct {
+		Kind     string `json:"kind"`
+		Captured int    `json:"frames_captured"`
+		Dropped  int    `json:"frames_dropped"`
+		Parts    int    `json:"parts"`
+	}
+	if err := json.Unmarshal(lines[len(lines)-1], &s); err != nil || s.Kind != "summary" {
+		return r, fmt.Errorf("try %s: the last line is no summary: %s", video, lines[len(lines)-1])
+	}
+	if s.Dropped > 0 {
+		return r, fmt.Errorf("try %s: %d frames of a file were dropped", video, s.Dropped)
+	}
+	r.parts, r.frames = s.Parts, s.Captured
+	return r, nil
+}
+
+func (c *contest) script(ctx context.Context, video string) (lap, error) {
+	cmd := exec.CommandContext(ctx, c.env.Python, append([]string{"-W", "ignore", "-c", p14Script, video}, c.theirs...)...)
+	r, out, err := watchRun(cmd)
+	if err != nil {
+		return r, err
+	}
+	var s struct{ Parts, Frames int }
+	if err := json.Unmarshal(out, &s); err != nil {
+		return r, fmt.Errorf("read the script's answer: %w: %s", err, out)
+	}
+	r.parts, r.frames = s.Parts, s.Frames
+	return r, nil
+}
+
+// watchRun runs a program on two cores to its end and looks at its memory once
+// a second.
+func watchRun(cmd *exec.Cmd) (r lap, stdout []byte, err error) {
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	began := time.Now()
+	if err := startOnTwo(cmd); err != nil {
+		return r, nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	over, looked := make(chan struct{}), make(chan []float64)
+	go func() {
+		var all []float64
+		defer func() { looked <- all }()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				if m := treeMemory(cmd.Process.Pid); m > 0 {
+					all = append(all, m)
+				}
+			}
+		}
+	}()
+	err = cmd.Wait()
+	r.wall = time.Since(began)
+	close(over)
+	if all := <-looked; len(all) > 0 {
+		r.memory = quantile(all, 0.5)
+	}
+	if err != nil {
+		return r, nil, fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, bytes.TrimSpace(errs.Bytes()))
+	}
+	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() // with the children's that it waited for
+	return r, out.Bytes(), nil
+}
+
+// startOnTwo starts a program whose processes share the first two of our cores.
+func startOnTwo(cmd *exec.Cmd) error {
+	runtime.LockOSThread() // the child takes over this thread's cores
+	defer runtime.UnlockOSThread()
+	var all, two unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return err
+	}
+	for n := 0; two.Count() < min(2, all.Count()); n++ {
+		if all.IsSet(n) {
+			two.Set(n)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &two); err != nil {
+		return err
+	}
+	err := cmd.Start()
+	return firstError(err, unix.SchedSetaffinity(0, &all))
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tree gives a process and all that come from it.
+func tree(root int) []int {
+	parents := map[int]int{}
+	all, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		panic("BUG: " + err.Error()) // the pattern is a constant
+	}
+	for _, file := range all {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
+		if len(f) > 1 {
+			parents[pid], _ = strconv.Atoi(f[1])
+		}
+	}
+	found := []int{root}
+	for n := 0; n < len(found); n++ {
+		for pid, parent := range parents {
+			if parent == found[n] && !slices.Contains(found, pid) {
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
+}
+
+// treeMemory is the memory of a process and its children in bytes: what several
+// share is divided among them (PSS). 0 once they have ended.
+func treeMemory(root int) float64 {
+	total := 0.0
+	for _, pid := range tree(root) {
+		total += memoryOf(strconv.Itoa(pid))
+	}
+	return total
+}
+
+func memoryOf(pid string) float64 {
+	text, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), "\nPss:")
+	f := strings.Fields(rest)
+	if len(f) == 0 {
+		return 0
+	}
+	kb, _ := strconv.ParseFloat(f[0], 64) // the kernel writes numbers
+	return 1024 * kb
+}

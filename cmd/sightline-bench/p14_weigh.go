@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/sightline-edge/sightline/vision/infer"
+)
+
+// weighRole is the first argument of a bench that only loads a model: it tells
+// by how much that makes it grow.
+const weighRole = "weigh"
+
+// weighBare is the memory in bytes of the runtime with the model, once run: what
+// a process that does nothing else grows by.
+func weighBare(ctx context.Context, env *Env, model string) (float64, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find this program's own file: %w", err)
+	}
+	out, err := exec.CommandContext(ctx, self, weighRole, env.ORT, model).Output()
+	if err != nil {
+		return 0, fmt.Errorf("weigh the bare model: %w", err)
+	}
+	grown, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		return 0, fmt.Errorf("weigh the bare model: %w", err)
+	}
+	return grown, nil
+}
+
+// weigh is the process of weighBare: its arguments are the runtime's library
+// and the model.
+func weigh(_ context.Context, args []string, stdout io.Writer) error {
+	if len(args) != 2 {
+		return fmt.Errorf("%s: a library and a model are needed, got %q", weighRole, args)
+	}
+	debug.FreeOSMemory()
+	before := memoryOf("self")
+	bare, err := openBare(args[0], args[1], 1, infer.CPU)
+	if err != nil {
+		return err
+	}
+	defer bare.close()
+	if err := bare.run(); err != nil {
+		return fmt.Errorf("run the bare model: %w", err)
+	}
+	debug.FreeOSMemory() // the file's bytes, of which the runtime has made its own
+	_, err = fmt.Fprintf(stdout, "%.0f\n", memoryOf("self")-before)
+	return err
+}

@@ -185,6 +185,7 @@ func TestSeen(t *testing.T) {
 		if !g.Pass(d.draw(300+n), time.Duration(300+n)*frame) {
 			t.Fatal("what one model saw nothing in was skipped for another one")
 		}
+		g.Seen(uint64(301+n), 0)
 	}
 }
 
@@ -195,6 +196,7 @@ func TestNeverEmpty(t *testing.T) {
 	g := change.New(change.Config{})
 	for n := range 200 {
 		if g.Pass(d.draw(n), time.Duration(n)*frame) {
+			g.Seen(uint64(n+7777), 0) // of no frame that there was
 			g.Seen(uint64(n+1), 1)
 		}
 	}

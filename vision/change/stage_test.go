@@ -216,6 +216,15 @@ func (d *desk) rect(x, y, w, h float64, add [3]float64) {
 	}
 }
 
+// soft adds a bump without edges, of all colours alike.
+func (d *desk) soft(x, y, radius, add float64) {
+	c := d.format.Channels()
+	for i := range d.pix {
+		dx, dy := float64(i/c%d.w)-x, float64(i/c/d.w)-y
+		d.pix[i] += float32(add * math.Exp(-(dx*dx+dy*dy)/(2*radius*radius)))
+	}
+}
+
 func grey(v float64) [3]float64 { return [3]float64{v, v, v} }
 
 // draw gives frame n.

@@ -196,6 +196,7 @@ type locked struct {
 	scheme string // basic, digest or both
 	once   bool   // a nonce is good for one request
 	every  int    // a nonce is stale after so many requests
+	late   bool   // the first nonce is stale at once
 
 	mu     sync.Mutex
 	nonce  int
@@ -241,7 +242,7 @@ func (l *locked) allowed(w http.ResponseWriter, r *http.Request) bool {
 		switch {
 		case f["response"] != want:
 			l.failed++
-		case !current || l.every > 0 && l.used >= l.every || l.once && l.used >= 1:
+		case !current || l.late && l.nonce == 1 || l.every > 0 && l.used >= l.every || l.once && l.used >= 1:
 			stale = !l.once // such cameras don't even say so
 		default:
 			l.used++
@@ -282,12 +283,13 @@ func TestPasswords(t *testing.T) {
 		{"digest", &locked{scheme: "digest"}, 11},
 		{"both", &locked{scheme: "both"}, 11},
 		{"stale after three", &locked{scheme: "digest", every: 3}, 14},
+		{"stale at once", &locked{scheme: "digest", late: true}, 12},
 		{"once", &locked{scheme: "digest", once: true}, 20},
 	} {
 		for _, stream := range []bool{false, true} {
 			for _, inAddress := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/stream %v/in the address %v", c.name, stream, inAddress), func(t *testing.T) {
-					l := &locked{scheme: c.camera.scheme, once: c.camera.once, every: c.camera.every}
+					l := &locked{scheme: c.camera.scheme, once: c.camera.once, every: c.camera.every, late: c.camera.late}
 					l.inner = func(w http.ResponseWriter, _ *http.Request) {
 						if !stream {
 							givePicture(w, pic)

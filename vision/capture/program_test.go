@@ -390,6 +390,21 @@ func TestProgramEndsInOrder(t *testing.T) {
 	}
 }
 
+// TestQuietProgramOfAKilledWorker: one that writes nothing more dies as well.
+func TestQuietProgramOfAKilledWorker(t *testing.T) {
+	t.Parallel()
+	pids := filepath.Join(t.TempDir(), "pids")
+	cfg := config(`exec: sh -c 'echo $$ >> ` + pids + `; printf 0123456789abcdef; exec sleep 60'`)
+	cfg.Options = raws("GRAY8", 4, 4)
+	r := start(t, cfg)
+	r.next(10 * time.Second).Release()
+	pid := numbers(t, pids, 1)[0]
+	if err := syscall.Kill(r.pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 2*time.Second, "the program to end", func() bool { return !aliveProcess(pid) })
+}
+
 // TestProgramOfAKilledWorker: it doesn't outlive its worker, nor do its children
 // that write.
 func TestProgramOfAKilledWorker(t *testing.T) {
@@ -443,6 +458,11 @@ func processGroup(t *testing.T, group int) []int {
 // TestProgramHasNothingOfOurs: no descriptor beyond the three, and no input.
 func TestProgramHasNothingOfOurs(t *testing.T) {
 	t.Parallel()
+	leak, err := syscall.Dup(2) // not closed on exec, so the worker has it as well
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(leak)
 	out := filepath.Join(t.TempDir(), "fds")
 	cfg := config(`exec: sh -c 'ls -l /proc/$$/fd | sed "1d;s/.* -> //" > ` + out + `.new; mv ` + out + `.new ` + out + `; exec yes 0123456789abcde'`)
 	cfg.Options = raws("GRAY8", 4, 4)

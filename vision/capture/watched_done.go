@@ -95,7 +95,7 @@ func (r *watchedReader) Done(which string) (gone bool, err error) {
 // moving.
 func (r *watchedReader) finish(name string, g givenFile) (gone bool, err error) {
 	switch {
-	case r.done == "keep", r.done == "delete" && g.bad:
+	case r.done == "keep":
 		r.settle(name, false)
 		return r.vanished(name), nil
 	case !r.still(name, g):

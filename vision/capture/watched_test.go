@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,11 +176,12 @@ func TestWatchedHalfWrittenFilesWait(t *testing.T) {
 				if err := os.Link(p, filepath.Join(dir, "linked.jpg")); err != nil {
 					t.Error(err)
 				}
-				trickle(t, filepath.Join(dir, "slow.jpg"), data, 4, 250*time.Millisecond) // longer than the first try waits
+				trickle(t, filepath.Join(dir, "slow.jpg"), data, 4, 250*time.Millisecond)                      // longer than the first try waits
+				trickle(t, filepath.Join(dir, "trailer.jpg"), bytes.Repeat(data, 10), 15, 40*time.Millisecond) // decodes by a tenth
 				trickle(t, filepath.Join(dir, "steady.jpg"), data, 20, 10*time.Millisecond)
 			}()
 			var got []string
-			for range 6 {
+			for range 7 {
 				s, err := w.step(15 * time.Second)
 				if err != nil {
 					t.Fatalf("after %v: %v", got, err)
@@ -187,12 +189,15 @@ func TestWatchedHalfWrittenFilesWait(t *testing.T) {
 				if s.Width != 320 || s.Key == "" || s.Timing != 0 {
 					t.Errorf("%+v", s)
 				}
+				if whole := strconv.FormatInt(int64(10*len(data)), 36) + "."; s.Name == "trailer.jpg" && !strings.HasPrefix(s.Key, whole) {
+					t.Errorf("trailer.jpg was given before it was whole: %s, not %s", s.Key, whole)
+				}
 				got = append(got, s.Name)
 			}
 			<-done
 			w.quiet(400 * time.Millisecond)
 			slices.Sort(got)
-			if want := "copied.jpg linked.jpg renamed.jpg slow.jpg steady.jpg uploaded.jpg"; strings.Join(got, " ") != want {
+			if want := "copied.jpg linked.jpg renamed.jpg slow.jpg steady.jpg trailer.jpg uploaded.jpg"; strings.Join(got, " ") != want {
 				t.Errorf("got %v, want %s", got, want)
 			}
 		})
@@ -203,6 +208,7 @@ func TestWatchedHalfWrittenFilesWait(t *testing.T) {
 func TestWatchedLatency(t *testing.T) {
 	dir, aside := t.TempDir(), t.TempDir()
 	w := watchHere(t, dir, Options{})
+	w.tries.closed[0] = time.Hour // nothing of it is waited for
 	data := jpegOf(t, plain(64, 48, 9))
 	var took []time.Duration
 	for i := range 10 {
@@ -458,6 +464,21 @@ func TestWatchedMoveToItself(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "the watched folder itself") {
 			t.Errorf("%s: %v", to, err)
 		}
+	}
+}
+
+// TestWatchedMoveThatIsHalfDone: what was copied to another file system, and
+// couldn't be deleted here, isn't copied again.
+func TestWatchedMoveThatIsHalfDone(t *testing.T) {
+	dir, doneDir := t.TempDir(), t.TempDir()
+	w := watchHere(t, dir, Options{Done: "move", DoneDir: doneDir})
+	write(t, dir, "a.jpg", jpegOf(t, plain(64, 48, 1)))
+	w.want("a.jpg")
+	g := w.given["a.jpg"]
+	g.copied = true
+	w.given["a.jpg"] = g
+	if gone, err := w.over("a.jpg"); !gone || err != nil || len(names(t, dir))+len(names(t, doneDir)) != 0 {
+		t.Errorf("gone %v, %v; here %v, there %v", gone, err, names(t, dir), names(t, doneDir))
 	}
 }
 

@@ -25,11 +25,12 @@ type gstPipe struct {
 
 // gstShot describes the picture that was pulled last.
 type gstShot struct {
-	width, height, channels int     // channels is 0 for formats that aren't taken
-	format                  string  // GStreamer's name
-	rate                    float64 // frames a second, announced; 0 if it isn't
-	pts, mono, came         int64   // ns: the buffer's stamp, the same and its arrival here on CLOCK_MONOTONIC; -1 without
-	number                  uint64  // counts all that came, from 1
+	width, height, channels int         // channels is 0 for formats that aren't taken
+	format                  string      // GStreamer's name
+	rate                    float64     // frames a second, announced; 0 if it isn't
+	pts, mono, came         int64       // ns: the buffer's stamp, the same and its arrival here on CLOCK_MONOTONIC; -1 without
+	filled                  bool        // it is in the memory that pull was given
+	outs                    []C.gst_out // what came since the last pull, this one included
 }
 
 // errGstOver is the end of a stream.
@@ -94,17 +95,27 @@ func rtspPipe(s *rtspStream, location, user, password string, udp bool, latency,
 
 func (p *gstPipe) play() { C.gst_pipe_play(p.c) }
 
-// pull waits for the next picture; ok is false if none comes.
-func (p *gstPipe) pull(wait time.Duration) (s gstShot, ok bool, err error) {
+// pull waits for the next picture, and writes it to memory of just its size; nil
+// leaves that to fill. ok is false if none comes.
+func (p *gstPipe) pull(wait time.Duration, to []byte) (s gstShot, ok bool, err error) {
 	var c C.gst_shot
-	switch C.gst_pipe_pull(p.c, C.uint64_t(max(wait, 0)), &c) {
+	switch C.gst_pipe_pull(p.c, C.uint64_t(max(wait, 0)), unsafe.Pointer(unsafe.SliceData(to)), C.uint64_t(len(to)), &c) {
 	case 0:
 		return s, false, nil
 	case -1:
 		return s, false, errGstOver
 	}
-	return gstShot{int(c.width), int(c.height), int(c.channels), C.GoString(&c.format[0]), float64(c.rate),
-		int64(c.pts), int64(c.mono), int64(c.came), uint64(c.number)}, true, nil
+	s = gstShot{int(c.width), int(c.height), int(c.channels), "", float64(c.rate),
+		int64(c.pts), int64(c.mono), int64(c.came), c.filled != 0, c.out[:c.outs:c.outs]}
+	if s.channels == 0 {
+		s.format = C.GoString(&c.format[0])
+	}
+	for n := len(s.outs); n == C.GST_OUTS; {
+		var more [C.GST_OUTS]C.gst_out
+		n = int(C.gst_pipe_outs(p.c, c.number, &more[0], C.GST_OUTS))
+		s.outs = append(s.outs, more[:n]...)
+	}
+	return s, true, nil
 }
 
 // fill writes the pulled picture to memory of width*height*channels bytes.
@@ -137,9 +148,6 @@ func cBool(b bool) C.int {
 	return 0
 }
 
-// bytesOf are C's own, good for the length of a call.
-func bytesOf(b *C.uint8_t, n C.size_t) []byte { return unsafe.Slice((*byte)(b), int(n)) }
-
 //export gstDescribe
 func gstDescribe(self C.uintptr_t, name *C.char, clock C.int, rate *C.char) C.int {
 	return cBool(streamOf(self).describe(C.GoString(name), int(clock), C.GoString(rate)))
@@ -151,34 +159,63 @@ func gstChain(self C.uintptr_t) *C.char { return C.CString(streamOf(self).chain(
 //export gstMissing
 func gstMissing(self C.uintptr_t, why *C.char) { streamOf(self).missing(C.GoString(why)) }
 
-//export gstArrive
-func gstArrive(self C.uintptr_t, b *C.uint8_t, n C.size_t, now C.int64_t) {
-	streamOf(self).flow.arrive(bytesOf(b, n), int64(now))
+// lookLocked shows flow the packets that came since the last call. The stream's
+// order is locked.
+func (s *rtspStream) lookLocked(c *C.gst_pipe) {
+	for {
+		n := int(C.gst_pipe_heads(c, unsafe.Pointer(&s.heads[0]), C.uint64_t(len(s.heads))))
+		if n == 0 {
+			return
+		}
+		for b := s.heads[:n]; len(b) > 0; {
+			var h C.gst_head
+			copy(unsafe.Slice((*byte)(unsafe.Pointer(&h)), C.sizeof_gst_head), b)
+			b = b[C.sizeof_gst_head:]
+			if h.size == 0 {
+				s.flow.fed(int64(h.stamp))
+				continue
+			}
+			s.flow.pass(b[:h.size], int64(h.stamp), int64(h.arrival), uint16(h.plain))
+			b = b[h.size:]
+		}
+	}
 }
 
-//export gstPass
-func gstPass(self C.uintptr_t, b *C.uint8_t, n C.size_t) C.int64_t {
-	return C.int64_t(streamOf(self).flow.pass(bytesOf(b, n)))
+// look is what the reader does before it believes in a picture.
+func (p *gstPipe) look(s *rtspStream) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.lookLocked(p.c)
+	if !s.flow.trusted() {
+		C.gst_pipe_doubt(p.c)
+	}
 }
 
+// gstDecode tells whether a picture may be decoded (1), and whether the next may
+// without asking (2).
+//
 //export gstDecode
-func gstDecode(self C.uintptr_t, ns C.int64_t) C.int {
-	return cBool(streamOf(self).flow.decode(int64(ns)))
-}
-
-//export gstShow
-func gstShow(self C.uintptr_t, ns C.int64_t, corrupt C.int) C.int {
-	return cBool(streamOf(self).flow.show(int64(ns), corrupt != 0))
+func gstDecode(self C.uintptr_t, c *C.gst_pipe, ns C.int64_t) C.int {
+	s := streamOf(self)
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.lookLocked(c)
+	answer := cBool(s.flow.decode(int64(ns)))
+	if s.flow.trusted() {
+		answer |= 2
+	}
+	return answer
 }
 
 //export gstReport
 func gstReport(self C.uintptr_t, b *C.uint8_t, n C.size_t) {
-	streamOf(self).flow.reported(bytesOf(b, n))
+	streamOf(self).flow.reported(unsafe.Slice((*byte)(b), int(n)))
 }
 
 //export gstComplain
-func gstComplain(self C.uintptr_t, text *C.char) {
+func gstComplain(self C.uintptr_t, c *C.gst_pipe, ns C.int64_t, text *C.char) {
 	if complaint(C.GoString(text)) {
-		streamOf(self).flow.damaged()
+		streamOf(self).flow.damaged(int64(ns))
+		C.gst_pipe_doubt(c)
 	}
 }

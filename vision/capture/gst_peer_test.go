@@ -101,7 +101,7 @@ func TestPeerCamera(t *testing.T) {
 					f.Release()
 				}
 				s := r.Stats()
-				if s.Width&^2 != 320 || s.Height&^2 != 240 || s.Codec != codec || s.Reader != "gstreamer" || s.Restarts != 0 {
+				if s.Width&^2 != 320 || s.Height&^2 != 240 || s.Codec != codec || s.Reader != "gstreamer" || s.Dropped.Incomplete != 0 {
 					t.Errorf("stats %+v", s)
 				}
 				if slices.Max(timings) < vision.Stamped {

@@ -26,10 +26,14 @@ type gstReader struct {
 	pipe    *gstPipe
 	stream  *rtspStream // nil unless it is an RTSP camera
 	wait    time.Duration
-	number  uint64 // of the last picture that was given
-	thrown  uint64 // of stream, as told so far
+	marked  uint64 // pictures that an element marked as corrupt
+	told    uint64 // pictures with missing parts, as told so far
+	passed  uint64 // whole pictures that a newer one has replaced, not told yet
 	given   bool
 	pending *gstShot // pulled by open
+	spoilt  bool     // the last pull found a picture that may not be given; the one before it is gone, too
+	room    []byte   // where the next picture goes if it is as large as the last, nil for none
+	size    int      // bytes of the last picture
 	backlog backlog
 	clocks  rtspClocks
 }
@@ -80,14 +84,45 @@ func (r *gstReader) pull(wait time.Duration) (*gstShot, error) {
 		r.pending = nil
 		return s, nil
 	}
-	s, ok, err := r.pipe.pull(wait)
+	r.spoilt = false
+	s, ok, err := r.pipe.pull(wait, r.room)
 	if err != nil || !ok {
 		return nil, r.reason(err)
+	}
+	if !r.whole(s) {
+		r.spoilt = true
+		return nil, nil
 	}
 	if s.channels == 0 || s.width <= 0 || s.height <= 0 || s.width > maxSide || s.height > maxSide {
 		return nil, fmt.Errorf("the appsink gets %s of %dx%d: end the pipeline in ! videoconvert ! video/x-raw,format=BGR ! appsink (GRAY8 is taken, too)", s.format, s.width, s.height)
 	}
 	return &s, nil
+}
+
+// whole tells whether the pulled picture may be given, and counts those that
+// came before it.
+func (r *gstReader) whole(s gstShot) bool {
+	good, n := false, uint64(0)
+	if r.stream != nil {
+		r.pipe.look(r.stream)
+	}
+	for _, out := range s.outs {
+		corrupt := out.corrupt != 0
+		good = !corrupt
+		if r.stream != nil {
+			good = r.stream.flow.show(int64(out.pts), corrupt)
+		} else if corrupt {
+			r.marked++
+		}
+		if good {
+			n++
+		}
+	}
+	if good {
+		n--
+	}
+	r.passed += n
+	return good
 }
 
 // reason prefers what an element or our own side said to the end that followed.
@@ -121,7 +156,7 @@ func (r *gstReader) next() (*gstShot, error) {
 	if n := r.thrownNow() - before; n > 0 {
 		return nil, fmt.Errorf("no whole picture for %v: of %d a part is missing, or of what they refer to; over TCP nothing gets lost on the way", wait, n)
 	}
-	if !r.given && r.stream != nil && r.stream.flow.packets() > 0 {
+	if !r.given && r.stream != nil && r.stream.flow.packets() {
 		return nil, errors.New("what the camera sends can't be decoded: no key picture came in time")
 	}
 	return nil, errors.New("the camera stopped sending")
@@ -129,7 +164,7 @@ func (r *gstReader) next() (*gstShot, error) {
 
 func (r *gstReader) thrownNow() uint64 {
 	if r.stream == nil {
-		return 0
+		return r.marked
 	}
 	return r.stream.flow.thrown()
 }
@@ -137,11 +172,18 @@ func (r *gstReader) thrownNow() uint64 {
 // Read gives the newest picture. While a camera sends its backlog, that is the
 // last one of it.
 func (r *gstReader) Read(room roomFunc) (shot, error) {
+	var err error
+	if r.size > 0 {
+		if r.room, err = room(r.size); err != nil {
+			return shot{}, err
+		}
+		r.room = r.room[:min(r.size, len(r.room))]
+	}
 	g, err := r.next()
 	if err != nil {
 		return shot{}, err
 	}
-	s := shot{skipped: r.passed(g)}
+	var s shot
 	for {
 		at := r.stamps(g)
 		if !at.ok {
@@ -149,32 +191,29 @@ func (r *gstReader) Read(room roomFunc) (shot, error) {
 		}
 		old, wait := r.backlog.next(at.camera, at.arrival)
 		if old {
-			s.stale, s.skipped = s.stale+s.skipped, 0
+			s.stale, s.skipped, r.passed = s.stale+s.skipped+r.passed, 0, 0
 		}
 		if wait == 0 {
 			break
 		}
 		newer, err := r.pull(wait)
+		if newer == nil && err == nil && r.spoilt {
+			newer, err = r.next()
+		}
 		if err != nil {
 			return shot{}, err
 		}
 		if newer == nil {
 			break
 		}
-		s.skipped += r.passed(newer) + 1
+		s.skipped++
 		g = newer
 	}
 	r.given = true
 	n := r.thrownNow()
-	s.incomplete, r.thrown = n-r.thrown, n
+	s.incomplete, r.told = n-r.told, n
+	s.skipped, r.passed = s.skipped+r.passed, 0
 	return r.give(s, g, room)
-}
-
-// passed is how many pictures came since the last one that was pulled.
-func (r *gstReader) passed(g *gstShot) uint64 {
-	n := g.number - r.number - 1
-	r.number = g.number
-	return n
 }
 
 func (r *gstReader) stamps(g *gstShot) stamped {
@@ -202,7 +241,11 @@ func (r *gstReader) when(g *gstShot) (int64, vision.Timing) {
 func (r *gstReader) give(s shot, g *gstShot, room roomFunc) (shot, error) {
 	s.Width, s.Height, s.Gray = g.width, g.height, g.channels == 1
 	s.Mono, s.Timing = r.when(g)
-	mem, err := room(g.width * g.height * g.channels)
+	r.size = g.width * g.height * g.channels
+	if g.filled {
+		return s, nil
+	}
+	mem, err := room(r.size)
 	if err != nil {
 		return s, err
 	}
@@ -211,7 +254,7 @@ func (r *gstReader) give(s shot, g *gstShot, room roomFunc) (shot, error) {
 		return s, nil
 	}
 	if !r.pipe.fill(mem) {
-		return s, fmt.Errorf("GStreamer can't convert %s of %dx%d to BGR", g.format, g.width, g.height)
+		return s, fmt.Errorf("GStreamer can't convert pictures of %dx%d to BGR", g.width, g.height)
 	}
 	return s, nil
 }

@@ -9,11 +9,8 @@ import (
 	"github.com/pion/rtp"
 )
 
-// Sizes of rtpFlow's memories.
-const (
-	unitsKept    = 128 // pictures between the network and the decoder, or in it
-	arrivalsKept = 256 // pictures in the jitter buffer besides
-)
+// unitsKept is how many pictures may be on their way to the decoder, in it and behind it.
+const unitsKept = 128
 
 // rtpFlow follows the RTP packets of one video stream. It tells which pictures
 // came whole and may be decoded, and when their first packet came. A picture
@@ -26,37 +23,29 @@ type rtpFlow struct {
 	clock int64      // ticks a second of the stamps
 	rate  float64    // frames a second, announced; 0 if it isn't
 
-	arrivals [arrivalsKept]rtpArrival
-	came     int // arrivals so far
-
 	units   [unitsKept]rtpUnit
-	count   int    // units so far; the newest is count-1
-	seq     uint16 // of the last packet
-	stamp   uint32 // of the last packet
-	ticks   int64  // the same without wrapping
-	next    int    // the unit that should go to the decoder next
-	inBand  bool   // parameter sets come before key pictures
-	broken  bool   // what comes refers to something that was lost
-	leading bool   // decoding began anew at a picture whose leading ones refer back
-	from    int64  // ticks at which decoding began; what is shown before it isn't decodable
-	begun   bool   // a picture was let through
-	seen    bool   // a picture came out of the decoder
-	suspect int    // unit from which on the decoder's pictures are not to be trusted, -1 for none
-	keyed   int    // key unit that was fed last
-	lost    uint64 // pictures thrown away
+	count   int     // units so far; the newest is count-1
+	seq     uint16  // of the last packet
+	next    int     // the unit that should go to the decoder next
+	inBand  bool    // parameter sets come before key pictures
+	broken  bool    // what comes refers to something that was lost
+	leading bool    // decoding began anew at a picture whose leading ones refer back
+	from    int64   // stamp, ns, at which decoding began; what is shown before it isn't decodable
+	begun   bool    // a picture was let through
+	seen    bool    // a picture came out of the decoder
+	suspect int     // unit from which on the decoder's pictures are not to be trusted, -1 for none
+	keyed   int     // key unit that was fed last
+	lost    uint64  // pictures thrown away
+	accused []int64 // stamps of pictures that the decoder complained about before they were looked at
 
 	report report
 }
 
-// rtpArrival is when the first packet of a picture came.
-type rtpArrival struct {
-	stamp uint32
-	at    int64 // CLOCK_MONOTONIC, ns
-}
-
 // rtpUnit is one coded picture, that is, the packets of one stamp.
 type rtpUnit struct {
-	ticks   int64
+	ns      int64   // its stamp
+	stamp   uint32  // the same in RTP's ticks
+	arrival int64   // of its first packet, on CLOCK_MONOTONIC, ns; 0 if that isn't known
 	looked  bool    // at its first packet
 	missed  bool    // pictures before it are missing
 	torn    bool    // packets of it are missing, or not what they should be
@@ -70,6 +59,7 @@ type rtpUnit struct {
 	ahead   bool    // the same, or RADL
 	fed     bool    // it went to the decoder
 	shown   bool    // it came out
+	counted bool    // as lost
 }
 
 // report is a camera's RTCP sender report.
@@ -77,9 +67,6 @@ type report struct {
 	ntp   int64 // ns since 1970
 	stamp uint32
 }
-
-// firstTicks is where the unrolled stamps begin: far enough from 0 to go back.
-const firstTicks = 1 << 33
 
 func newRTPFlow() *rtpFlow { return &rtpFlow{broken: true, suspect: -1} }
 
@@ -103,100 +90,66 @@ func (f *rtpFlow) thrown() uint64 {
 	return f.lost
 }
 
-// packets is how many pictures the network has brought, at least in part.
-func (f *rtpFlow) packets() int {
+// packets tells whether anything came.
+func (f *rtpFlow) packets() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.came
+	return f.count > 0
 }
 
-// arrive notes a packet as it comes from the network, in any order.
-func (f *rtpFlow) arrive(packet []byte, now int64) {
-	if len(packet) < 12 {
-		return
-	}
-	stamp := binary.BigEndian.Uint32(packet[4:])
+// pass notes a packet in order. ns is the stamp of its picture, unrolled, by
+// which it will be known from now on; arrival is when the picture's first packet
+// came, on CLOCK_MONOTONIC, and counts with the first that passes; 0 if that isn't
+// known. plain is how many packets passed since the last that weren't worth a
+// call: fragments from the middle of a NAL unit.
+func (f *rtpFlow) pass(packet []byte, ns, arrival int64, plain uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := f.came - 1; i >= max(0, f.came-8); i-- { // packets of one picture come close together
-		if f.arrivals[i%arrivalsKept].stamp == stamp {
-			return
-		}
-	}
-	f.arrivals[f.came%arrivalsKept] = rtpArrival{stamp, now}
-	f.came++
-}
-
-// pass notes a packet as it leaves the jitter buffer, in order, and gives the
-// stamp in ns, unrolled, by which the picture will be known from now on; -1 for
-// what no decoder should see.
-func (f *rtpFlow) pass(packet []byte) int64 {
+	f.seq += plain
 	var h rtp.Header
 	n, err := h.Unmarshal(packet)
 	if err != nil {
-		return -1
+		return
 	}
 	payload := packet[n:]
 	if h.Padding && len(payload) > 0 {
 		payload = payload[:max(0, len(payload)-int(payload[len(payload)-1]))]
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.clock <= 0 {
-		return -1
-	}
 	gap := f.count > 0 && h.SequenceNumber != f.seq+1
-	u := f.unitLocked(h.Timestamp, gap)
+	u := f.unitLocked(ns, gap)
+	if !u.looked {
+		u.stamp, u.arrival = h.Timestamp, arrival
+	}
 	f.seq = h.SequenceNumber
-	known := f.lookLocked(u, payload)
+	f.lookLocked(u, payload)
 	if h.Marker {
 		u.whole = true
 		u.torn = u.torn || u.open
 	}
-	if !known {
-		return -1
-	}
-	return f.nanos(u.ticks)
 }
 
 // unitLocked is the picture of a packet. A gap before the packet tore the last
 // picture unless that was whole, and this one unless it begins here.
-func (f *rtpFlow) unitLocked(stamp uint32, gap bool) *rtpUnit {
-	if f.count > 0 && stamp == f.stamp {
-		u := &f.units[(f.count-1)%unitsKept]
-		u.torn = u.torn || gap
-		return u
-	}
+func (f *rtpFlow) unitLocked(ns int64, gap bool) *rtpUnit {
 	first := f.count == 0
-	if first {
-		f.ticks = firstTicks + int64(stamp)
-	} else {
+	if !first {
 		last := &f.units[(f.count-1)%unitsKept]
-		last.torn = last.torn || gap && !last.whole
-		f.ticks += int64(int32(stamp - f.stamp))
-		if f.ticks < firstTicks/2 {
-			f.ticks += firstTicks
+		if last.ns == ns {
+			last.torn = last.torn || gap
+			return last
 		}
+		last.torn = last.torn || gap && !last.whole
 	}
-	f.stamp = stamp
 	u := &f.units[f.count%unitsKept]
-	*u = rtpUnit{ticks: f.ticks, missed: gap, torn: gap || first} // lookLocked may know better
+	*u = rtpUnit{ns: ns, missed: gap, torn: gap || first} // lookLocked may know better
 	f.count++
 	return u
 }
 
-// nanos is a stamp in ns.
-func (f *rtpFlow) nanos(ticks int64) int64 {
-	return ticks/f.clock*1e9 + ticks%f.clock*1e9/f.clock
-}
-
 // findLocked is the number of the picture of a stamp in ns, -1 if it isn't known.
 func (f *rtpFlow) findLocked(ns int64) int {
-	if f.clock <= 0 {
-		return -1
-	}
 	for i := f.count - 1; i >= max(0, f.count-unitsKept); i-- {
-		if f.nanos(f.units[i%unitsKept].ticks) == ns {
+		if f.units[i%unitsKept].ns == ns {
 			return i
 		}
 	}
@@ -210,9 +163,7 @@ func (f *rtpFlow) decode(ns int64) bool {
 	defer f.mu.Unlock()
 	i := f.findLocked(ns)
 	if i < 0 {
-		f.broken = true
-		f.lostLocked(1)
-		return false
+		return false // nothing of it came by
 	}
 	u := &f.units[i%unitsKept]
 	f.missedLocked(i)
@@ -220,21 +171,25 @@ func (f *rtpFlow) decode(ns int64) bool {
 	case u.torn:
 		f.broken = true
 	case f.broken && (u.key || u.start && !f.begun):
-		f.broken, f.leading, f.from = false, u.random, u.ticks
-	case f.leading && u.leading || u.ticks < f.from && !f.seen:
-		f.lostLocked(1)
+		f.broken, f.leading, f.from = false, u.random, u.ns
+	case f.leading && u.leading || u.ns < f.from && !f.seen:
+		f.lostLocked(u)
 		return false
 	default:
 		f.leading = f.leading && u.ahead
 	}
 	if f.broken {
-		f.lostLocked(1)
+		f.lostLocked(u)
 		return false
 	}
 	if u.key {
 		f.keyed = i
 	}
 	f.begun, u.fed = true, true
+	if slices.Contains(f.accused, ns) {
+		f.accused = f.accused[:0] // the others are of pictures before it
+		f.distrustLocked(i)
+	}
 	return true
 }
 
@@ -243,24 +198,46 @@ func (f *rtpFlow) missedLocked(i int) {
 	for ; f.next < i; f.next++ {
 		if f.next >= f.count-unitsKept && f.units[f.next%unitsKept].torn { // so torn that nothing was left of it
 			f.broken = true
-			f.lostLocked(1)
+			f.lostLocked(&f.units[f.next%unitsKept])
 		}
 	}
 	f.next = i + 1
 	if u := &f.units[i%unitsKept]; u.missed {
 		f.broken = true
 		if !u.torn && i > f.count-unitsKept && f.units[(i-1)%unitsKept].whole {
-			f.lostLocked(1) // at least
+			f.lostLocked(&rtpUnit{}) // one at least
 		}
 	}
 }
 
-// lostLocked counts pictures that are thrown away; those before the first that
-// can be decoded were never asked for.
-func (f *rtpFlow) lostLocked(n uint64) {
-	if f.begun {
-		f.lost += n
+// lostLocked counts a picture that is thrown away, once; those before the first
+// that can be decoded were never asked for.
+func (f *rtpFlow) lostLocked(u *rtpUnit) {
+	if f.begun && !u.counted {
+		u.counted = true
+		f.lost++
 	}
+}
+
+// fed says that a picture went to the decoder without asking. If it shouldn't
+// have, nothing that comes out is trusted.
+func (f *rtpFlow) fed(ns int64) {
+	if f.decode(ns) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := f.findLocked(ns); i >= 0 {
+		f.units[i%unitsKept].fed = true
+		f.distrustLocked(i)
+	}
+}
+
+// trusted tells whether the next picture may be decoded if no packet is missing.
+func (f *rtpFlow) trusted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.broken && !f.leading && f.suspect < 0
 }
 
 // show tells whether a picture that comes out of the decoder may be handed
@@ -271,16 +248,15 @@ func (f *rtpFlow) show(ns int64, corrupt bool) bool {
 	defer f.mu.Unlock()
 	i := f.findLocked(ns)
 	if i < 0 {
-		f.lostLocked(1)
 		return false
 	}
 	u := &f.units[i%unitsKept]
 	u.shown = true
 	for j := max(0, f.count-unitsKept); j < f.count; j++ {
-		if o := &f.units[j%unitsKept]; o.fed && !o.shown && o.ticks < u.ticks {
+		if o := &f.units[j%unitsKept]; o.fed && !o.shown && o.ns < u.ns {
 			o.shown = true
 			if f.seen { // it may begin later than at the first that it is given
-				f.lostLocked(1)
+				f.lostLocked(o)
 				f.distrustLocked(j)
 			}
 		}
@@ -293,18 +269,20 @@ func (f *rtpFlow) show(ns int64, corrupt bool) bool {
 		f.suspect = -1
 	}
 	if f.suspect >= 0 && i >= f.suspect {
-		f.lostLocked(1)
+		f.lostLocked(u)
 		return false
 	}
 	return true
 }
 
-// damaged says that the decoder complains about the picture that it was given last.
-func (f *rtpFlow) damaged() {
+// damaged says that the decoder complains about a picture.
+func (f *rtpFlow) damaged(ns int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.next > 0 {
-		f.distrustLocked(f.next - 1)
+	if i := f.findLocked(ns); i >= 0 && i < f.next {
+		f.distrustLocked(i)
+	} else if len(f.accused) < unitsKept {
+		f.accused = append(f.accused, ns)
 	}
 }
 
@@ -333,21 +311,15 @@ func complaint(text string) bool {
 func (f *rtpFlow) taken(ns int64) (camera, wall, arrival int64, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.clock <= 0 {
+	i := f.findLocked(ns)
+	if i < 0 || f.units[i%unitsKept].arrival <= 0 {
 		return 0, 0, 0, false
 	}
-	stamp := uint32(ns/1e9*f.clock + (ns%1e9*f.clock+5e8)/1e9) // wraps as RTP's does
-	for i := f.came - 1; i >= max(0, f.came-arrivalsKept); i-- {
-		a := f.arrivals[i%arrivalsKept]
-		if a.stamp != stamp {
-			continue
-		}
-		if f.report.ntp != 0 {
-			wall = f.report.ntp + int64(int32(stamp-f.report.stamp))*1e9/f.clock
-		}
-		return ns, wall, a.at, true
+	u := &f.units[i%unitsKept]
+	if f.report.ntp != 0 {
+		wall = f.report.ntp + int64(int32(u.stamp-f.report.stamp))*1e9/f.clock
 	}
-	return 0, 0, 0, false
+	return ns, wall, u.arrival, true
 }
 
 // reported notes a sender report (RFC 3550 section 6.4.1).

@@ -30,6 +30,9 @@ var rtspChains = map[string]string{
 type rtspStream struct {
 	flow *rtpFlow
 
+	order sync.Mutex // protects heads: packets are shown to flow by two threads, but in order
+	heads [64 << 10]byte
+
 	mu    sync.Mutex // protects what follows
 	codec string     // of the stream that is read, "" while there is none
 	err   error

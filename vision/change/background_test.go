@@ -51,10 +51,10 @@ func TestEmptyThenPart(t *testing.T) {
 
 // emptyBelt is a belt that moves, which the gate knows as empty, and the number of
 // the next frame.
-func emptyBelt(t *testing.T, format vision.PixelFormat) (*desk, *change.Gate, int) {
+func emptyBelt(t *testing.T, format vision.PixelFormat, rough float64) (*desk, *change.Gate, int) {
 	t.Helper()
 	d := newDesk()
-	d.format, d.belt, d.rough = format, 6, 1.6
+	d.format, d.belt, d.rough = format, 6, rough
 	g := change.New(change.Config{Refresh: time.Hour})
 	for n := range 150 {
 		if g.Pass(d.draw(n), time.Duration(n)*frame) {
@@ -76,16 +76,17 @@ func emptyBelt(t *testing.T, format vision.PixelFormat) (*desk, *change.Gate, in
 func TestOnEmptyBelt(t *testing.T) {
 	for _, c := range []struct {
 		name  string
+		rough float64 // of the belt
 		paint func(d *desk)
 	}{
-		{"small", func(d *desk) { d.rect(150, 101, 6, 6, grey(35)) }},
-		{"soft, as large as a tile", func(d *desk) { d.soft(150, 104, 12, 9) }},
-		{"soft, as large as an area", func(d *desk) { d.soft(160, 96, 45, 3) }},
-		{"grey on grey", func(d *desk) { d.rect(120, 80, 60, 60, grey(8)) }},
-		{"of another colour", func(d *desk) { d.rect(120, 80, 40, 40, [3]float64{45, -10, 0}) }},
+		{"small", 1.6, func(d *desk) { d.rect(150, 101, 6, 6, grey(35)) }},
+		{"soft, as large as a tile", 0.3, func(d *desk) { d.soft(168, 104, 8, 4.5) }},
+		{"soft, as large as an area", 1.6, func(d *desk) { d.soft(160, 96, 45, 3) }},
+		{"grey on grey", 1.6, func(d *desk) { d.rect(120, 80, 60, 60, grey(8)) }},
+		{"of another colour", 1.6, func(d *desk) { d.rect(120, 80, 40, 40, [3]float64{45, -10, 0}) }},
 	} {
 		for _, format := range []vision.PixelFormat{vision.BGR24, vision.Gray8} {
-			d, g, n := emptyBelt(t, format)
+			d, g, n := emptyBelt(t, format, c.rough)
 			d.paint = func(_ int, d *desk) { c.paint(d) }
 			if !g.Pass(d.draw(n), time.Duration(n)*frame) {
 				t.Errorf("%s, format %d: it was taken for the empty belt", c.name, format)
@@ -111,7 +112,7 @@ func TestWildBelt(t *testing.T) {
 // As long as it isn't known what was seen in a frame that differed from the empty
 // belt, the next one isn't skipped as empty: it would be given that frame's parts.
 func TestResultIsAwaited(t *testing.T) {
-	d, g, n := emptyBelt(t, vision.BGR24)
+	d, g, n := emptyBelt(t, vision.BGR24, 1.6)
 	part := true
 	d.paint = func(_ int, d *desk) {
 		if part {
@@ -138,7 +139,7 @@ func TestResultIsAwaited(t *testing.T) {
 
 // Light that swells by a tenth doesn't make an empty belt another one.
 func TestEmptyInOtherLight(t *testing.T) {
-	d, g, n := emptyBelt(t, vision.BGR24)
+	d, g, n := emptyBelt(t, vision.BGR24, 1.6)
 	gain := 1.0
 	d.light = func(int) float64 { return gain }
 	passed := 0

@@ -13,7 +13,7 @@ import (
 // verdict changes.
 func TestDrawnBelt(t *testing.T) {
 	belts := []scene.Config{{Seed: 7, DefectRate: 0.5}}
-	frames := 1200
+	frames := 800
 	if os.Getenv("SIGHTLINE_FAULTS") == "full" {
 		frames = 3000
 		belts = append(belts,
@@ -50,7 +50,7 @@ func TestBusyBelt(t *testing.T) {
 		for _, p := range s.Truth(n) {
 			seen = append(seen, vision.Detection{Label: "part", Score: 0.9, Box: p.Clipped})
 		}
-		return f, seen, n < 500
+		return f, seen, n < 150
 	}})
 	if busy.skipped != 0 {
 		t.Errorf("%d of %d frames of a busy belt were skipped", busy.skipped, busy.frames)

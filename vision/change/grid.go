@@ -65,12 +65,6 @@ func newGrid(g geometry) grid {
 	return grid{cells: make([]uint64, tiles*tileCells), sums: make([]int32, tiles), tint: make([]int32, tiles)}
 }
 
-// tile is where the words of a tile's four rows lie in cells.
-func (g *geometry) tile(x, y int) (a, b, c, d int) {
-	a = y*tileCells*g.cols + x
-	return a, a + g.cols, a + 2*g.cols, a + 3*g.cols
-}
-
 // read reduces a frame.
 func (p *grid) read(g *geometry, f *vision.Frame) {
 	clear(p.sums)

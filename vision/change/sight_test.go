@@ -9,7 +9,7 @@ import (
 	"github.com/sightline-edge/sightline/vision/change"
 )
 
-const settled = 100 // frames of a desk, after which the gate knows its noise
+const settled = 60 // frames of a desk, after which the gate knows its noise
 
 // watch shows a desk to a gate for that many frames and tells which passed.
 func watch(d *desk, frames int) (passed []bool, g *change.Gate) {
@@ -36,7 +36,7 @@ func TestStillIsSkipped(t *testing.T) {
 		for _, sigma := range []float64{0, 0.5, 2, 5, 10} {
 			d := newDesk()
 			d.format, d.sigma = format, sigma
-			passed, _ := watch(d, 400)
+			passed, _ := watch(d, 260)
 			n := count(passed[settled:])
 			if wild := sigma > 5 && format == vision.Gray8; wild != (n == len(passed)-settled) || !wild && n > 10 {
 				t.Errorf("format %d, noise %v: %d of %d still frames passed", format, sigma, n, len(passed)-settled)
@@ -135,7 +135,7 @@ func TestSlowMotion(t *testing.T) {
 		d := newDesk()
 		place := func(n int) float64 { return 60 + c.speed*float64(max(n-settled, 0)) }
 		d.paint = func(n int, d *desk) { d.rect(place(n), 90, c.size, c.size, grey(c.add)) }
-		passed, _ := watch(d, settled+300)
+		passed, _ := watch(d, settled+200)
 		last := 0.0
 		for n, p := range passed {
 			if p {
@@ -160,7 +160,7 @@ func TestPan(t *testing.T) {
 				d.rect(math.Mod(x+4000, 500)-90, float64(20+i*25), 30, 18, grey(40))
 			}
 		}
-		passed, _ := watch(d, settled+400)
+		passed, _ := watch(d, settled+220)
 		last := 0
 		for n, p := range passed {
 			if p {
@@ -180,7 +180,7 @@ func TestLight(t *testing.T) {
 	d := newDesk()
 	d.format = vision.Gray8
 	d.light = func(n int) float64 { return 1 + 0.3*math.Sin(float64(n)/60) }
-	passed, _ := watch(d, settled+600)
+	passed, _ := watch(d, settled+400)
 	last := 1.0
 	for n, p := range passed {
 		if p {
@@ -191,8 +191,8 @@ func TestLight(t *testing.T) {
 			break
 		}
 	}
-	if n := count(passed[settled:]); n > 300 {
-		t.Errorf("%d of 600 frames passed for a slow change of light", n)
+	if n := count(passed[settled:]); n > 200 {
+		t.Errorf("%d of 400 frames passed for a slow change of light", n)
 	}
 }
 
@@ -201,8 +201,8 @@ func TestShadow(t *testing.T) {
 	d := newDesk()
 	place := func(n int) float64 { return 2*float64(max(n-settled, 0)) - 120 }
 	d.paint = func(n int, d *desk) {
-		for i := range 20 { // a soft border
-			d.rect(place(n)+float64(3*i), 0, 160-float64(6*i), 240, grey(-2))
+		for i := range 10 { // a soft border
+			d.rect(place(n)+float64(6*i), 0, 160-float64(12*i), 240, grey(-4))
 		}
 	}
 	passed, _ := watch(d, settled+240)
@@ -229,7 +229,7 @@ func TestMotionIsNoNoise(t *testing.T) {
 	d.paint = func(n int, d *desk) {
 		d.rect(float64(min(n, stop)*7%60), 10, 20, 20, grey(50))
 		if n == stop+3 {
-			d.rect(200, 120, 40, 40, grey(2.5))
+			d.rect(200, 120, 20, 20, grey(3.5))
 		}
 	}
 	passed, _ := watch(d, stop+4)

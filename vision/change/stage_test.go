@@ -248,7 +248,11 @@ func (d *desk) draw(n int) *vision.Frame {
 		noise := d.noise[d.random.IntN(1<<16):][:row]
 		out := d.frame.Pix[y*row:][:row]
 		for i, v := range d.pix[y*row:][:row] {
-			out[i] = byte(min(max(v*gain+sigma*noise[i]+0.5, 0), 255))
+			b := int32(v*gain + sigma*noise[i] + 0.5)
+			if uint32(b) > 255 {
+				b = 255 &^ (b >> 31)
+			}
+			out[i] = byte(b)
 		}
 	}
 	d.frame.Seq = uint64(n + 1)

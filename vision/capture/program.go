@@ -37,6 +37,7 @@ type programReader struct {
 	width  int
 	height int
 	wait   time.Duration // longest for a picture
+	grace  time.Duration // from SIGTERM to SIGKILL
 	begun  bool          // one has come
 
 	cmd    *exec.Cmd
@@ -59,7 +60,7 @@ func openProgram(ctx context.Context, o order) (reader, opened, error) {
 		return nil, opened{}, errors.New("no program is named: exec:/path/of/program and its arguments")
 	}
 	opt := o.Options
-	r := &programReader{ctx: ctx, format: opt.Format, width: opt.Width, height: opt.Height, wait: o.read(), exited: make(chan struct{})}
+	r := &programReader{ctx: ctx, format: opt.Format, width: opt.Width, height: opt.Height, wait: o.read(), grace: programGrace, exited: make(chan struct{})}
 	var size int
 	switch r.format {
 	case "BGR24":
@@ -240,7 +241,7 @@ func (r *programReader) end() {
 	}
 	group := -r.cmd.Process.Pid
 	_ = unix.Kill(group, unix.SIGTERM) // one that has ended is fine
-	t := time.NewTimer(programGrace)
+	t := time.NewTimer(r.grace)
 	defer t.Stop()
 	select {
 	case <-r.exited:

@@ -78,9 +78,14 @@ func bt601(y, u, v byte) [3]byte {
 	return [3]byte{at(c + 516*d), at(c - 100*d - 208*e), at(c + 409*e)}
 }
 
-// TestNV12 compares every colour there is with the formula.
+// TestNV12 compares with the formula every colour there is, or every seventh of
+// the V.
 func TestNV12(t *testing.T) {
 	const w, h = 512, 2
+	step := 7
+	if os.Getenv("SIGHTLINE_FAULTS") == "full" {
+		step = 1
+	}
 	src, dst := make([]byte, w*h*3/2), make([]byte, 3*w*h)
 	for i := range w * h {
 		src[i] = byte(i / 2)
@@ -89,7 +94,7 @@ func TestNV12(t *testing.T) {
 		}
 	}
 	for u := range 256 {
-		for v := range 256 {
+		for v := u % step; v < 256; v += step {
 			for i := 0; i < w; i += 2 {
 				src[w*h+i], src[w*h+i+1] = byte(u), byte(v)
 			}
@@ -384,6 +389,7 @@ func TestProgramEndsInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	numbers(t, ready, 1)
+	r.grace = 10 * time.Second // for a busy machine
 	r.Close()
 	if b, err := os.ReadFile(word); err != nil || string(b) != "bye\n" {
 		t.Errorf("%q, %v", b, err)

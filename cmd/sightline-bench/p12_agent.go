@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,21 +124,27 @@ func (r *runner) inspected(ctx context.Context) []uint64 {
 	return all
 }
 
+// askEvery is how often the agent is asked: an answer costs it about a
+// millisecond while it starts.
+const askEvery = 5 * time.Millisecond
+
 // works waits until every station has results of at least so many frames.
 func (r *runner) works(ctx context.Context, frames uint64) error {
-	err := await(ctx, func() bool {
+	ctx, cancel := context.WithTimeout(ctx, rigLimit)
+	defer cancel()
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
 		all := r.inspected(ctx)
-		for _, n := range all {
-			if n < frames {
-				return false
-			}
+		if len(all) > 0 && slices.Min(all) >= frames {
+			return nil
 		}
-		return len(all) > 0
-	})
-	if err != nil {
-		return fmt.Errorf("wait for the agent's results: %w", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the agent's results: %w", ctx.Err())
+		case <-tick.C:
+		}
 	}
-	return nil
 }
 
 // took is how long do needs, in ms.

@@ -73,7 +73,7 @@ type Station struct {
 	Line       string                 `yaml:"line" example:"A" doc:"The line that it belongs to, a label for people."`
 	Camera     Camera                 `yaml:"camera" doc:"Where its pictures come from: the name of one of cameras, or the settings of one."`
 	Cameras    []string               `yaml:"cameras" example:"[left, right]" doc:"Instead of camera: the names of several cameras. Each shows parts of its own."`
-	ChangeGate time.Duration          `yaml:"change_gate" doc:"How long at most a picture in which nothing has changed isn't inspected again, as 2s; the last result stands for it. 0: every picture is inspected."`
+	ChangeGate time.Duration          `yaml:"change_gate" doc:"How long at most a picture in which nothing has changed isn't inspected again, as 500ms; the last result stands for it. 0: every picture is inspected."`
 	Model      string                 `yaml:"model" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped. Needed without bundle; with it, what runs until the first signed bundle has come. A file or folder needs allow_unsigned: true."`
 	Bundle     string                 `yaml:"bundle" example:"caps" doc:"Name of the signed bundle that the station follows: what the fleet, or an operator, installs under that name runs here once it is verified and has proved itself on this device."`
 	Family     string                 `yaml:"family" example:"yolox" doc:"How the model's output is read. Needed for plain files that don't tell it."`

@@ -70,7 +70,7 @@ label the only part. Without a rule the verdict is NONE (no_rule).`,
 	f.StringVar(&o.model.count, "count", "", "count this label: each thing of it is a part")
 	f.BoolVar(&o.camera.Loop, "loop", false, "begin a recording or folder again at its end")
 	f.BoolVar(&o.camera.Realtime, "realtime", false, "play a recording at its own rate and drop frames as a camera would")
-	f.DurationVar(&o.station.gate, "change-gate", 0, "how long at most a picture in which nothing has changed isn't inspected again, as 2s; 0: every picture is inspected")
+	f.DurationVar(&o.station.gate, "change-gate", 0, "how long at most a picture in which nothing has changed isn't inspected again, as 500ms; 0: every picture is inspected")
 	f.Float64Var(&o.seconds, "seconds", 0, "end after so many seconds; 0: at the source's end or Ctrl-C")
 	f.BoolVar(&o.json, "json", false, "print JSON Lines: one object for each part, then the summary")
 	f.StringVar(&o.save, "save", "", "folder for a picture of each part and results.jsonl")

@@ -83,6 +83,9 @@ func TestPeerCamera(t *testing.T) {
 	needOpenCV(t)
 	for codec, pipeline := range peerCodecs {
 		for _, transport := range []string{"tcp", "udp"} {
+			if !full && (codec == "h264") != (transport == "udp") {
+				continue // three of the six
+			}
 			t.Run(codec+" over "+transport, func(t *testing.T) {
 				t.Parallel()
 				addr := peerCamera(t, pipeline, "user", "pass word:@/")
@@ -91,7 +94,7 @@ func TestPeerCamera(t *testing.T) {
 				cfg.Credentials = write(t, t.TempDir(), "access", []byte("user:pass word:@/\n"))
 				r := start(t, cfg)
 				var timings []vision.Timing
-				for range 10 {
+				for range 5 {
 					f := r.next(15 * time.Second)
 					isBars(t, f)
 					timings = append(timings, f.Timing)

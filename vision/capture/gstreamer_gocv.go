@@ -89,12 +89,12 @@ func (r *gstReader) pull(wait time.Duration) (*gstShot, error) {
 	if err != nil || !ok {
 		return nil, r.reason(err)
 	}
+	if s.channels == 0 || s.width <= 0 || s.height <= 0 || s.width > maxSide || s.height > maxSide {
+		return nil, fmt.Errorf("the appsink gets %s of %dx%d: end the pipeline in ! videoconvert ! video/x-raw,format=BGR ! appsink (GRAY8 is taken, too)", s.format, s.width, s.height)
+	}
 	if !r.whole(s) {
 		r.spoilt = true
 		return nil, nil
-	}
-	if s.channels == 0 || s.width <= 0 || s.height <= 0 || s.width > maxSide || s.height > maxSide {
-		return nil, fmt.Errorf("the appsink gets %s of %dx%d: end the pipeline in ! videoconvert ! video/x-raw,format=BGR ! appsink (GRAY8 is taken, too)", s.format, s.width, s.height)
 	}
 	return &s, nil
 }

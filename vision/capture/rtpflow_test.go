@@ -68,7 +68,7 @@ var kindsOf = map[string]map[byte][]byte{ // by what they are called below
 }
 
 // flowOf plays pictures, less the packets of lose ("picture.packet", or picture
-// alone for all of it), and tells which go to the decoder. Like GStreamer's
+// alone for all of it; one with ~ comes as another NAL unit), and tells which go to the decoder. Like GStreamer's
 // depayloaders it gives a picture on at its last packet, or at the next picture's first.
 func flowOf(codec, pictures string, start uint32, lose ...string) (f *rtpFlow, decoded string) {
 	f = newRTPFlow()
@@ -90,6 +90,12 @@ func flowOf(codec, pictures string, start uint32, lose ...string) (f *rtpFlow, d
 		for j, p := range c.packets(codec, &seq) {
 			if slices.Contains(lose, fmt.Sprint(i)) || slices.Contains(lose, fmt.Sprintf("%d.%d", i, j)) {
 				continue
+			}
+			if slices.Contains(lose, fmt.Sprintf("%d.%d~", i, j)) {
+				p[12] = 1 << 1 // another slice
+				if codec == "h264" {
+					p[12] = avcSlice
+				}
 			}
 			ns := int64(i) * 40e6
 			f.pass(p, ns, 1, 0)
@@ -126,6 +132,8 @@ func TestRTPFlow(t *testing.T) {
 		{"parameter sets of a key picture", "h264", "IPPIPPIP", []string{"3.0"}, "IPP---IP", 3},
 		{"parameter sets of a key picture", "h265", "IPPIPPIP", []string{"3.0"}, "IPP---IP", 3},
 		{"a slice of a key picture", "h265", "IPPIPPIP", []string{"3.2"}, "IPP---IP", 3},
+		{"nothing, but another unit lies among its fragments", "h264", "IPPPIPP", []string{"1.1~"}, "I---IPP", 3},
+		{"nothing, but another unit lies among its fragments", "h265", "IPPPIPP", []string{"1.1~"}, "I---IPP", 3},
 		{"recovery points begin a stream", "h264", "PRPPRPP", nil, "-RPPRPP", 0},
 		{"and mend nothing after a loss", "h264", "PRPPRPP", []string{"2.1"}, "-R-----", 5},
 		{"leading pictures of a CRA are whole", "h265", "CllPCll", nil, "C--PCll", 2},

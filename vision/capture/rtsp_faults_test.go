@@ -99,17 +99,24 @@ func barcodeCamera(t *testing.T, codec ipcam.Codec, rate float64, c ipcam.RTSP) 
 func TestRTSPLosses(t *testing.T) {
 	t.Parallel()
 	needFFmpeg(t)
-	for _, c := range []struct {
+	cases := []struct {
 		codec     ipcam.Codec
 		transport string
 		script    ipcam.Script
 	}{
 		{ipcam.H264, "udp", ipcam.Script{Loss: 0.02, Seed: 1}},
 		{ipcam.H265, "udp", ipcam.Script{Loss: 0.02, Seed: 2}},
-		{ipcam.H264, "tcp", ipcam.Script{LoseEvery: 37}},
 		{ipcam.H264, "tcp", ipcam.Script{Garbage: 0.02, Seed: 3}},
+		{ipcam.H264, "tcp", ipcam.Script{LoseEvery: 37}},
 		{ipcam.H265, "tcp", ipcam.Script{Garbage: 0.02, Seed: 4}},
-	} {
+		{ipcam.H264, "udp", ipcam.Script{Loss: 0.05, Seed: 5}},
+		{ipcam.H265, "udp", ipcam.Script{Loss: 0.01, Seed: 6}},
+	}
+	lasting := 2 * time.Minute
+	if !full {
+		cases, lasting = cases[:2], time.Second
+	}
+	for _, c := range cases {
 		t.Run(fmt.Sprintf("%v %s loss %v every %d noise %v", c.codec, c.transport, c.script.Loss, c.script.LoseEvery, c.script.Garbage), func(t *testing.T) {
 			t.Parallel()
 			control := &ipcam.Control{}
@@ -119,10 +126,6 @@ func TestRTSPLosses(t *testing.T) {
 			r := start(t, cfg)
 			r.next(10 * time.Second).Release()
 			control.Set(c.script)
-			lasting := 3 * time.Second
-			if full {
-				lasting = 2 * time.Minute
-			}
 			given, wrong, restarts := 0, 0, uint64(0)
 			look := func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
@@ -147,7 +150,7 @@ func TestRTSPLosses(t *testing.T) {
 			s := r.Stats()
 			restarts = s.Restarts
 			control.Set(ipcam.Script{})
-			for range 40 {
+			for range 10 {
 				look()
 			}
 			t.Logf("%d given, %d wrong, %d incomplete, %d unreadable, %d restarts (%s), %d packets lost", given, wrong, s.Dropped.Incomplete, s.Dropped.Unreadable, restarts, s.LastError, control.Counts().Lost)

@@ -469,8 +469,8 @@ func TestProgramHasNothingOfOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Close(leak)
-	out := filepath.Join(t.TempDir(), "fds")
-	cfg := config(`exec: sh -c 'ls -l /proc/$$/fd | sed "1d;s/.* -> //" > ` + out + `.new; mv ` + out + `.new ` + out + `; exec yes 0123456789abcde'`)
+	pids := filepath.Join(t.TempDir(), "pids")
+	cfg := config(`exec: sh -c 'echo $$ > ` + pids + `; exec yes 0123456789abcde'`)
 	cfg.Options = raws("GRAY8", 4, 4)
 	r := start(t, cfg)
 	f := r.next(10 * time.Second)
@@ -478,11 +478,15 @@ func TestProgramHasNothingOfOurs(t *testing.T) {
 		t.Errorf("%+v", f.Frame)
 	}
 	f.Release()
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
+	fds := fmt.Sprintf("/proc/%d/fd/", numbers(t, pids, 1)[0])
+	var lines []string
+	for _, fd := range names(t, fds) {
+		to, err := os.Readlink(fds + fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, to)
 	}
-	lines := strings.Fields(string(b))
 	if len(lines) != 3 || lines[0] != "/dev/null" || !strings.HasPrefix(lines[1], "pipe:") || !strings.HasPrefix(lines[2], "pipe:") {
 		t.Errorf("the program has %q", lines)
 	}

@@ -111,6 +111,8 @@ func TestRTSPLosses(t *testing.T) {
 		{ipcam.H265, "tcp", ipcam.Script{Garbage: 0.02, Seed: 4}},
 		{ipcam.H264, "udp", ipcam.Script{Loss: 0.05, Seed: 5}},
 		{ipcam.H265, "udp", ipcam.Script{Loss: 0.01, Seed: 6}},
+		{ipcam.H264, "udp", ipcam.Script{}},
+		{ipcam.H265, "tcp", ipcam.Script{}},
 	}
 	lasting := 2 * time.Minute
 	if !full {
@@ -157,8 +159,8 @@ func TestRTSPLosses(t *testing.T) {
 			if wrong > 0 {
 				t.Errorf("%d of %d pictures aren't whole", wrong, given)
 			}
-			if s.Dropped.Incomplete == 0 {
-				t.Error("none is counted as incomplete")
+			if ill := c.script.Loss+c.script.Garbage > 0 || c.script.LoseEvery > 0; ill != (s.Dropped.Incomplete > 0) {
+				t.Errorf("%d are counted as incomplete", s.Dropped.Incomplete)
 			}
 		})
 	}

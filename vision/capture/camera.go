@@ -59,6 +59,7 @@ type Camera struct {
 	stop    context.CancelFunc // ends Run; nil before it
 	end     error              // why feeds give nothing more; io.EOF at the regular end
 	session *session           // that runs, else nil
+	reading bool               // its source is open
 	stats   stats
 	taken   map[string]*picked // pictures of a watched folder that aren't done, by name
 }
@@ -164,6 +165,12 @@ func (c *Camera) Triggers() bool { return c.cfg.Trigger == "software" }
 func (c *Camera) Fire() error {
 	if c.cfg.Trigger != "software" {
 		return fmt.Errorf("fire %s: its trigger isn't software", Redact(c.cfg.Source))
+	}
+	c.mu.Lock()
+	reading := c.reading
+	c.mu.Unlock()
+	if !reading {
+		return fmt.Errorf("fire %s: the camera can't be reached now", Redact(c.cfg.Source))
 	}
 	return c.ask(message{Kind: askFire})
 }

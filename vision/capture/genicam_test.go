@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +19,11 @@ import (
 )
 
 // gvAddress is where Aravis' fake camera runs. It binds the port of GigE Vision,
-// so there is one at a time, over all programs.
-const gvAddress = "127.0.0.1"
+// so there is one at a time, over all programs: who has the lock may have it.
+const (
+	gvAddress = "127.0.0.1"
+	gvLock    = "@sightline-fake-gv-camera"
+)
 
 var oneGV sync.Mutex
 
@@ -49,6 +53,13 @@ func needGV(t *testing.T, args ...string) *gvCamera {
 	}
 	oneGV.Lock()
 	t.Cleanup(oneGV.Unlock)
+	eventually(t, time.Minute, "the port of GigE Vision is ours", func() bool {
+		lock, err := net.Listen("unix", gvLock)
+		if err == nil {
+			t.Cleanup(func() { lock.Close() })
+		}
+		return err == nil
+	})
 	g := &gvCamera{t: t, args: append([]string{"-i", gvAddress}, args...)}
 	g.start()
 	t.Cleanup(g.kill)

@@ -52,3 +52,19 @@ func TestNoisyAnswerIsToldShortly(t *testing.T) {
 		t.Errorf("%d bytes: %q", len(s), s)
 	}
 }
+
+// TestTriggerOfACameraThatIsAway: who triggers a camera that isn't there is told,
+// also while a process tries to reach it.
+func TestTriggerOfACameraThatIsAway(t *testing.T) {
+	t.Parallel()
+	needOpenCV(t)
+	cfg := config("aravis:127.0.0.9")
+	cfg.Trigger = "software"
+	r := start(t, cfg)
+	eventually(t, 20*time.Second, "two tries", func() bool {
+		if err := r.Fire(); err == nil {
+			t.Fatalf("it was triggered: %+v", r.Stats())
+		}
+		return r.Stats().Restarts >= 2
+	})
+}

@@ -183,7 +183,7 @@ func (c *Camera) started(s *session) {
 	pid := s.proc.Pid()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session = s
+	c.session, c.reading = s, false
 	if c.stats.started++; c.stats.started > 1 {
 		c.stats.public.Restarts++
 	}
@@ -197,7 +197,7 @@ func (c *Camera) started(s *session) {
 func (c *Camera) stopped(cpu time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session = nil
+	c.session, c.reading = nil, false
 	c.stats.pid = 0
 	c.stats.ended += cpu
 }
@@ -206,6 +206,7 @@ func (c *Camera) open(o opened) {
 	c.log.Info("source is open", "reader", o.Reader, "codec", o.Codec, "width", o.Width, "height", o.Height, "rate", o.Rate)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.reading = true
 	p := &c.stats.public
 	p.AnnouncedRate, p.Codec, p.Reader = o.Rate, o.Codec, o.Reader
 	if o.Width > 0 {

@@ -52,6 +52,7 @@ type Camera struct {
 	src source
 	log *slog.Logger
 
+	tried string // which credentials were read last; Run's own
 	ended chan struct{} // closed when Run is over
 
 	mu      sync.Mutex // protects what follows
@@ -84,7 +85,7 @@ func New(cfg Config) (*Camera, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	shown := Redact(cfg.Source)
-	if err := cfg.check(src.kind); err != nil {
+	if err := cfg.check(src); err != nil {
 		return nil, fmt.Errorf("source %s: %w", shown, err)
 	}
 	c := &Camera{cfg: cfg, src: src, log: slog.New(redacting{cfg.Log.Handler()}).With("source", shown),
@@ -111,6 +112,7 @@ func (c *Camera) order() (order, error) {
 	o := c.bare()
 	var err error
 	if c.cfg.Credentials != "" {
+		c.tried = fileStamp(c.cfg.Credentials)
 		o.User, o.Password, err = readCredentials(c.cfg.Credentials)
 	}
 	return o, err
@@ -235,7 +237,6 @@ func (c *Camera) pause(ctx context.Context, try, refused int) error {
 	}
 	wait := min(deniedWait<<min(refused-1, 8), deniedMost)
 	wait += rand.N(wait / 4)
-	before := fileStamp(c.cfg.Credentials)
 	until := time.NewTimer(wait)
 	defer until.Stop()
 	look := time.NewTicker(time.Second)
@@ -247,7 +248,7 @@ func (c *Camera) pause(ctx context.Context, try, refused int) error {
 		case <-until.C:
 			return nil
 		case <-look.C:
-			if fileStamp(c.cfg.Credentials) != before {
+			if fileStamp(c.cfg.Credentials) != c.tried {
 				return nil
 			}
 		}

@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,6 +35,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Setenv(asWorker, "1") // every child is one
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // most of a test is waiting; the flag is there
 	code := m.Run()
 	if left := leftovers(); left != "" {
 		fmt.Fprintln(os.Stderr, "left behind by the tests:", left)
@@ -61,16 +64,11 @@ func leftovers() string {
 	return strings.Join(all, ", ")
 }
 
-// config reads with this test binary where that can, else with the built
-// sightline-capture.
+// config reads with this test binary.
 func config(source string) Config {
 	c := Config{Source: source, SelfExecutable: os.Args[0]}
 	if HaveOpenCV {
 		c.CaptureBinary = os.Args[0]
-	} else if bin := filepath.Join(os.Getenv("SIGHTLINE_BIN"), "sightline-capture"); os.Getenv("SIGHTLINE_BIN") != "" {
-		if _, err := os.Stat(bin); err == nil {
-			c.CaptureBinary = bin
-		}
 	}
 	if testing.Verbose() {
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -78,11 +76,12 @@ func config(source string) Config {
 	return c
 }
 
-// needOpenCV leaves a test out where nothing reads videos.
+// needOpenCV leaves a test out where nothing reads videos. The tests run in both
+// builds; what needs OpenCV runs in the one that has it.
 func needOpenCV(t *testing.T) {
 	t.Helper()
-	if config("").CaptureBinary == "" {
-		t.Skip("left out: neither built with OpenCV (-tags gocv) nor SIGHTLINE_BIN/sightline-capture there")
+	if !HaveOpenCV {
+		t.Skip("left out: not built with OpenCV (-tags gocv)")
 	}
 }
 

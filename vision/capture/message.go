@@ -22,6 +22,7 @@ const (
 	tellFrame = "frame" // the slot holds a frame and is the agent's
 	tellBeat  = "beat"  // the camera gives frames but none can be handed over, or there is nothing to give yet
 	tellGone  = "gone"  // a picture that was done has been moved or deleted
+	tellWoe   = "woe"   // something went wrong that costs no picture
 	tellSkip  = "skip"  // a picture can't be read and was left out
 	tellEnd   = "end"   // the source has ended or is lost; the worker is done
 )
@@ -42,7 +43,7 @@ type message struct {
 	Counts counts  `json:"counts,omitzero"`  // frame, beat, skip, end
 
 	Name string `json:"name,omitempty"` // done, gone
-	Text string `json:"text,omitempty"` // skip, end: the reason; empty at the regular end
+	Text string `json:"text,omitempty"` // woe, skip, end: the reason; empty at the regular end
 	Cut  string `json:"cut,omitempty"`  // end: what is missing of a recording
 
 	Denied bool `json:"denied,omitempty"` // end: user or password are wrong; asking again soon may lock the account

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,7 +50,8 @@ const (
 
 // check says what of the options doesn't fit the kind of source. All faults
 // are told at once.
-func (o *Options) check(k kind) error {
+func (o *Options) check(src source) error {
+	k := src.kind
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	only := func(given bool, name string, kinds ...kind) {
@@ -91,7 +93,7 @@ func (o *Options) check(k kind) error {
 		bad("roi must be x, y, width and height in pixels, got %v", r)
 	}
 	if k == program {
-		o.checkProgram(bad)
+		o.checkProgram(src.at, bad)
 	}
 	if o.Calibration != "" { // the worker reads it again
 		if _, err := optics.ReadCalibration(o.Calibration); err != nil {
@@ -104,7 +106,10 @@ func (o *Options) check(k kind) error {
 	return errors.Join(errs...)
 }
 
-func (o *Options) checkProgram(bad func(string, ...any)) {
+func (o *Options) checkProgram(command string, bad func(string, ...any)) {
+	if words, err := splitWords(command); err != nil || len(words) == 0 {
+		bad("name the program behind exec: (%v)", cmp.Or(err, errors.New("there is none")))
+	}
 	switch {
 	case !slices.Contains(ExecFormats, o.Format):
 		bad("format must say what the program writes, %s, got %q", strings.Join(ExecFormats, ", "), o.Format)
@@ -116,10 +121,13 @@ func (o *Options) checkProgram(bad func(string, ...any)) {
 }
 
 // checkConfig is what of a Config can be wrong besides the options.
-func (cfg *Config) check(k kind) error {
+func (cfg *Config) check(src source) error {
+	k := src.kind
 	switch {
 	case cfg.Slots < 2 || cfg.Slots > shm.MaxSlots:
 		return fmt.Errorf("%d frame slots: 2 to %d are possible", cfg.Slots, shm.MaxSlots)
+	case k == httpCamera && cfg.Rate > 0 && cfg.Silence.Seconds() < 1/cfg.Rate:
+		return fmt.Errorf("silence of %v is shorter than the time between two pictures at a rate of %v: leave it out, or make it longer", cfg.Silence, cfg.Rate)
 	case cfg.Silence < 100*time.Millisecond:
 		return fmt.Errorf("silence of %v: at least 100ms", cfg.Silence)
 	case cfg.MemoryMB < 16 || cfg.MemoryMB > maxMemory:
@@ -135,5 +143,5 @@ func (cfg *Config) check(k kind) error {
 	case !k.openCV() && cfg.SelfExecutable == "":
 		return errors.New("no program to read it with")
 	}
-	return cfg.Options.check(k)
+	return cfg.Options.check(src)
 }

@@ -3,7 +3,9 @@ package capture
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -135,5 +137,26 @@ func TestWatchedKeptAndTakenAway(t *testing.T) {
 	defer r.mu.Unlock()
 	if n := len(r.taken); n > 30 {
 		t.Errorf("%d of 100 pictures are remembered", n)
+	}
+}
+
+// TestMoveThatFailsIsTold: a full or missing place for judged pictures is seen by
+// whoever looks at the camera, and costs no picture.
+func TestMoveThatFailsIsTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := config(dir)
+	cfg.Watch, cfg.Done, cfg.DoneDir = true, "move", filepath.Join(write(t, t.TempDir(), "file", []byte("x")), "done")
+	r := start(t, cfg)
+	write(t, dir, "a.jpg", jpegOf(t, plain(64, 48, 10)))
+	f := r.next(10 * time.Second)
+	r.feed.Done(f.Name)
+	f.Release()
+	eventually(t, 10*time.Second, "the reason", func() bool { return strings.Contains(r.Stats().LastError, "not a directory") })
+	write(t, dir, "b.jpg", jpegOf(t, plain(64, 48, 20)))
+	f = r.next(10 * time.Second)
+	defer f.Release()
+	if f.Name != "b.jpg" || r.Stats().Restarts != 0 {
+		t.Errorf("%s came, %+v", f.Name, r.Stats())
 	}
 }

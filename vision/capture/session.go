@@ -222,6 +222,9 @@ func (s *session) handle(m message) error {
 		c.alive()
 	case tellGone:
 		c.gone(m.Name)
+	case tellWoe:
+		c.log.Warn("trouble with the source", "reason", m.Text)
+		c.trouble(m.Text)
 	case tellSkip:
 		c.log.Warn("picture left out", "reason", short(m.Text))
 		c.trouble(short(m.Text))
@@ -288,7 +291,7 @@ func (s *session) frame(m message) error {
 	format := t.format()
 	f := vision.Frame{
 		Pix: p.Slot(m.Slot), Width: t.Width, Height: t.Height, Stride: format.Channels() * t.Width, Format: format,
-		Seq: s.base.Captured + m.Counts.Captured, Captured: when(t.Mono), Timing: max(t.Timing, vision.Read),
+		Seq: s.base.Captured + m.Counts.Captured, Captured: s.camera.inOrder(when(t.Mono)), Timing: max(t.Timing, vision.Read),
 		Media: time.Duration(t.Media), Name: t.Name,
 	}
 	if t.Width > p.SlotSize || t.Height > p.SlotSize || !f.Valid() {

@@ -222,6 +222,20 @@ func (c *Camera) took(f *vision.Frame) {
 	c.note(moment{f.Captured, f.Seq})
 }
 
+// inOrder keeps the times of a live camera's frames from going back: two clocks
+// are read to find each, and pictures that the network held back come together.
+func (c *Camera) inOrder(at time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if back := c.stats.public.LastFrame.Sub(at); c.Live() && back >= 0 && back < sameMoment {
+		return c.stats.public.LastFrame.Add(time.Nanosecond)
+	}
+	return at
+}
+
+// sameMoment is by how much times go back that come of reading two clocks.
+const sameMoment = 20 * time.Millisecond
+
 // staleAge is from when a live picture is too old to be judged: the part that it
 // shows is elsewhere.
 const staleAge = 2 * time.Second

@@ -227,12 +227,17 @@ func TestStoppedBeforeTheFirstFrame(t *testing.T) {
 func TestConfigThatCantWork(t *testing.T) {
 	dir := t.TempDir()
 	for want, change := range map[string]func(*Config){
-		"frame slots":          func(c *Config) { c.Slots = 1 },
-		"silence of":           func(c *Config) { c.Silence = time.Millisecond },
-		"no end to loop at":    func(c *Config) { c.Source, c.Loop = "http://cam/", true },
-		"no time stamps":       func(c *Config) { c.Realtime = true },
-		"no program":           func(c *Config) { c.SelfExecutable = "" },
-		"the address has no h": func(c *Config) { c.Source = "http:///x" },
+		"frame slots":       func(c *Config) { c.Slots = 1 },
+		"silence of":        func(c *Config) { c.Silence = time.Millisecond },
+		"no end to loop at": func(c *Config) { c.Source, c.Loop = "http://cam/", true },
+		"no time stamps":    func(c *Config) { c.Realtime = true },
+		"no program":        func(c *Config) { c.SelfExecutable = "" },
+		"silence of 1s is shorter than the time between two pictures at a rate of 0.5": func(c *Config) {
+			c.Source, c.Rate, c.Silence = "http://cam/x.jpg", 0.5, time.Second
+		},
+		"name the program behind exec:":    func(c *Config) { c.Source, c.Format, c.Width, c.Height = "exec: ", "BGR24", 4, 4 },
+		"format must say what the program": func(c *Config) { c.Source = "exec: cat" },
+		"the address has no h":             func(c *Config) { c.Source = "http:///x" },
 	} {
 		cfg := config(dir)
 		change(&cfg)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -178,7 +177,7 @@ func (w *worker) asked(m message) {
 		}
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err) // the agent logs it
+		_ = w.conn.Send(message{Kind: tellWoe, Text: Redact(err.Error())}) // an agent that is gone is seen by listen
 	}
 }
 

@@ -61,8 +61,8 @@ func needGV(t *testing.T, args ...string) *gvCamera {
 		return err == nil
 	})
 	g := &gvCamera{t: t, args: append([]string{"-i", gvAddress}, args...)}
+	t.Cleanup(g.kill) // also when it doesn't start
 	g.start()
-	t.Cleanup(g.kill)
 	return g
 }
 
@@ -70,6 +70,9 @@ func needGV(t *testing.T, args ...string) *gvCamera {
 func (g *gvCamera) start() {
 	g.t.Helper()
 	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); {
+		if g.cmd != nil {
+			g.kill()
+		}
 		g.cmd = exec.Command("arv-fake-gv-camera-0.8", g.args...)
 		if err := g.cmd.Start(); err != nil {
 			g.t.Fatal(err)

@@ -122,8 +122,10 @@ func (a *Agent) inspect(ctx context.Context) error {
 	defer endLate()
 	var records, models errgroup.Group
 	var cameras sync.WaitGroup
+	eyes, shut := context.WithCancel(hard)
+	defer shut()
 	for _, c := range a.cameras {
-		cameras.Go(func() { c.run(hard) })
+		cameras.Go(func() { c.run(eyes) })
 	}
 	records.Go(func() error { return a.recorder.runLate(late) })
 	records.Go(func() error {
@@ -136,9 +138,10 @@ func (a *Agent) inspect(ctx context.Context) error {
 		stations.Go(func() error { return a.runStation(hard, s) })
 	}
 	err := stations.Wait()
-	cameras.Wait() // without stations they end
 	a.recorder.close()
 	err = errors.Join(err, records.Wait())
+	shut() // only now: judged pictures of a watched folder were still to be moved
+	cameras.Wait()
 	end()
 	// The stations' errors only follow from the model's.
 	if failed := models.Wait(); failed != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/rules"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -91,6 +92,23 @@ func (s *Station) decide(ctx context.Context, l *lane, p vision.Part) {
 	}
 }
 
+// awaitRule waits for the rule that the station began to load at its start.
+func (s *Station) awaitRule(ctx context.Context) {
+	select {
+	case r := <-s.coming:
+		s.ruleCame(r)
+	case <-ctx.Done():
+	}
+}
+
+// ruleCame gives the first lane its rule; nil if it can't be loaded.
+func (s *Station) ruleCame(r *rules.Rule) {
+	s.coming = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first.Rule, s.loading = r, false
+}
+
 func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.Decision {
 	s.mu.Lock()
 	stopping, failed := s.stopping, s.failure != nil || l.dead != nil
@@ -100,7 +118,11 @@ func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.D
 		return vision.Decision{Reason: vision.ReasonModelFailed}
 	case stopping:
 		return vision.Decision{Reason: vision.ReasonStopped}
-	case l.Rule == nil:
+	}
+	if l == s.first && s.coming != nil {
+		s.awaitRule(ctx)
+	}
+	if l.Rule == nil {
 		return vision.Decision{Reason: vision.ReasonNoRule}
 	}
 	v := s.of(&p)

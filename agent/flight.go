@@ -221,6 +221,8 @@ func (s *Station) land(ctx context.Context, flights <-chan *flight) error {
 			if v.live() && time.Since(v.judged) >= gap && s.switching() == nil { // else see judgeQuiet
 				s.decideView(ctx, v)
 			}
+		case r := <-s.coming:
+			s.ruleCame(r)
 		case <-s.poked:
 			s.mind(ctx)
 		case <-s.quiet():

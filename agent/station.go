@@ -28,6 +28,7 @@ type StationConfig struct {
 	Model    *infer.Worker // what it begins with, as Loadout says; see Switch
 	About    Model
 	Rule     *rules.Rule
+	Coming   <-chan *rules.Rule // instead of Rule: gives it once it is loaded, beside the first pictures; closed if it can't be
 	Track    track.Config
 	Bundle   string        // name of the signed bundle that it follows, "" for none
 	Deadline time.Duration // 0: DefaultDeadline
@@ -60,6 +61,9 @@ type Station struct {
 	began    time.Time
 	gone     chan *view // gave nothing for long
 
+	first  *lane              // that the station began with
+	coming <-chan *rules.Rule // of first, until it has come; judge's own
+
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane
 
@@ -68,6 +72,7 @@ type Station struct {
 	lane     *lane         // what decides
 	next     *overlap      // the switch that is on, else nil
 	running  bool
+	loading  bool // the rule is still to come
 	stopping bool // parts still in view get NONE stopped
 	asked    bool // to end
 	stop     context.CancelFunc
@@ -104,6 +109,7 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		s.views = append(s.views, s.newView(c))
 	}
 	s.lane = newLane(Loadout{Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track}, cfg.Track.Mode, s.views)
+	s.first, s.coming, s.loading = s.lane, cfg.Coming, cfg.Coming != nil
 	s.armLocked() // nobody else has it yet
 	return s
 }

@@ -75,7 +75,7 @@ func (a *Agent) watchStation(s *Station, w *watchedStation) {
 		detail = failure.Error()
 	}
 	a.set(health.ModelWorkerRestarting, id, failure != nil || recent(now, restarts, &w.restarts, &w.restartedAt), detail)
-	a.set(health.NoRule, id, l.Rule == nil && l.Model != nil, "")
+	a.set(health.NoRule, id, l.Rule == nil && l.Model != nil && !s.isLoading(), "")
 	a.set(health.VerdictsUnrecordedAllowed, id, s.cfg.Allow, "")
 	if l.Rule != nil {
 		r := l.Rule.Stats()
@@ -90,6 +90,13 @@ func recent(now time.Time, count uint64, before *uint64, at *time.Time) bool {
 	}
 	*before = count
 	return !at.IsZero() && now.Sub(*at) < shown
+}
+
+// isLoading tells whether the rule is still to come.
+func (s *Station) isLoading() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loading
 }
 
 // missed counts the pictures of the station's cameras, and those of them for

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/sightline-edge/sightline/agent"
@@ -84,6 +85,8 @@ type assembly struct {
 	workers  map[string]*infer.Worker // by model and settings
 	cameras  map[string]*agent.Camera // of the configuration, by name
 	list     []*infer.Worker
+	loads    sync.WaitGroup
+	broken   chan brokenRule // rules are loaded beside the start, and this says what is wrong with them; nil: before it
 }
 
 func newAssembly(ctx context.Context, p programs, log *slog.Logger) (*assembly, error) {
@@ -97,7 +100,10 @@ func newAssembly(ctx context.Context, p programs, log *slog.Logger) (*assembly, 
 	return &assembly{programs: p, engine: engine, log: log, workers: map[string]*infer.Worker{}, cameras: map[string]*agent.Camera{}}, nil
 }
 
-func (a *assembly) close(ctx context.Context) error { return a.engine.Close(ctx) }
+func (a *assembly) close(ctx context.Context) error {
+	a.loads.Wait()
+	return a.engine.Close(ctx)
+}
 
 // cacheDir is where compiled things are kept, "" where there is no place.
 func cacheDir(what string) string {
@@ -115,14 +121,52 @@ func cacheDir(what string) string {
 // station makes a station's configuration; stations with the same model share
 // its worker.
 func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (agent.StationConfig, error) {
-	rule, err := a.fits(ctx, o.mode, c)
+	st := a.bare(o)
+	var err error
+	if a.broken != nil {
+		st.Coming, err = a.loading(ctx, o, c)
+	} else {
+		st.Rule, err = a.fits(ctx, o.mode, c)
+	}
 	if err != nil {
 		return agent.StationConfig{}, err
 	}
-	st := a.bare(o)
-	st.Model, st.About, st.Rule = a.worker(c, o.threads), c.about, rule
+	st.Model, st.About = a.worker(c, o.threads), c.about
 	st.Track = track.Config{Start: cmp.Or(o.conf, startScore), Keep: keepScore, Mode: o.mode, Roles: c.roles()}
 	return st, nil
+}
+
+// loading is fits without waiting for the rule. It takes as much of the processor
+// as the model, which comes first: pictures can be inspected long before the first
+// part has left them. What is wrong with the rule comes by broken.
+func (a *assembly) loading(ctx context.Context, o stationOptions, c *choice) (<-chan *rules.Rule, error) {
+	if err := c.inspects(o.mode); err != nil || c.rule.Module == "" {
+		return nil, err
+	}
+	model := a.worker(c, o.threads)
+	coming := make(chan *rules.Rule, 1)
+	a.loads.Go(func() {
+		defer close(coming)
+		ready, cancel := context.WithTimeout(ctx, ruleWaits)
+		_, _ = model.Ready(ready) // what is wrong with it is told by others
+		cancel()
+		rule, err := a.engine.Load(ctx, c.rule)
+		if err != nil {
+			a.broken <- brokenRule{o.id, about("rule", err)}
+			return
+		}
+		coming <- rule
+	})
+	return coming, nil
+}
+
+// ruleWaits is how long a rule waits for the model at most.
+const ruleWaits = 500 * time.Millisecond
+
+// brokenRule is a station's rule that can't be loaded.
+type brokenRule struct {
+	station string
+	err     error
 }
 
 // bare is a station's configuration without a model.
@@ -151,14 +195,19 @@ func (a *assembly) following(ctx context.Context, o stationOptions, bundle strin
 // fits checks that a model can inspect what a camera gives, and loads its rule,
 // nil for none.
 func (a *assembly) fits(ctx context.Context, mode track.Mode, c *choice) (*rules.Rule, error) {
-	if mode == track.Stream && !c.hasPart() {
-		return nil, about("labels", fmt.Errorf("no label of model %s has the role part, so nothing would be inspected: give the part's label that role", c.about.Name))
-	}
-	if c.rule.Module == "" {
-		return nil, nil
+	if err := c.inspects(mode); err != nil || c.rule.Module == "" {
+		return nil, err
 	}
 	rule, err := a.engine.Load(ctx, c.rule)
 	return rule, about("rule", err)
+}
+
+// inspects checks that the model has something to inspect.
+func (c *choice) inspects(mode track.Mode) error {
+	if mode == track.Stream && !c.hasPart() {
+		return about("labels", fmt.Errorf("no label of model %s has the role part, so nothing would be inspected: give the part's label that role", c.about.Name))
+	}
+	return nil
 }
 
 func (a *assembly) worker(c *choice, threads int) *infer.Worker {

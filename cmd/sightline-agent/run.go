@@ -162,6 +162,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		return err
 	}
 	defer made.close(context.WithoutCancel(ctx))
+	made.broken = make(chan brokenRule, len(cfg.Stations))
 	var stations []agent.StationConfig
 	for i := range cfg.Stations {
 		s, err := made.configured(ctx, cfg, i)
@@ -197,7 +198,20 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	return serving(ctx, cfg.Listen, a, log, say, bundles.run, func(ctx context.Context) error { return link.run(ctx, a) })
+	return serving(ctx, cfg.Listen, a, log, say, bundles.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg))
+}
+
+// rulesOf ends the run when a rule can't be loaded.
+func (a *assembly) rulesOf(cfg *config.Config) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case b := <-a.broken:
+			i := slices.IndexFunc(cfg.Stations, func(s config.Station) bool { return s.ID == b.station })
+			return fault(cfg, i, "rule", b.err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // agentConfig adds how bundles come to the stations, where one follows any.

@@ -26,23 +26,25 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 	} else if err != nil {
 		return fmt.Errorf("answer at %s: %w", addr, err)
 	}
-	server, err := api.New(api.Config{Source: a, Log: log})
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	say("open http://%s", l.Addr())
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return server.Run(ctx, l) })
+	g.Go(func() error { // first: parts go by while the page is put together
+		defer stop()
+		return a.Run(ctx)
+	})
+	g.Go(func() error {
+		server, err := api.New(api.Config{Source: a, Log: log})
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		say("open http://%s", l.Addr())
+		return server.Run(ctx, l)
+	})
 	g.Go(func() error { return managed(ctx, a, log) })
 	for _, run := range others {
 		g.Go(func() error { return run(ctx) })
 	}
-	g.Go(func() error {
-		defer stop()
-		return a.Run(ctx)
-	})
 	return g.Wait()
 }
 

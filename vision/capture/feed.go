@@ -123,7 +123,8 @@ func (f *Feed) Stats() FeedStats {
 }
 
 // Close ends the feed: Next gives nothing more. A camera without feeds ends its
-// Run.
+// Run; that of a watched folder goes on until its context ends, for pictures whose
+// verdict is still on its way to Done.
 func (f *Feed) Close() {
 	c := f.camera
 	c.mu.Lock()
@@ -156,8 +157,12 @@ func (f *Feed) poke() {
 	}
 }
 
-// unusedLocked tells whether every feed has been closed.
+// unusedLocked tells whether every feed has been closed, and nobody waits for
+// anything.
 func (c *Camera) unusedLocked() bool {
+	if c.src.kind == watched {
+		return false
+	}
 	for _, f := range c.feeds {
 		if !f.closed {
 			return false

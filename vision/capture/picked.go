@@ -61,6 +61,9 @@ func (c *Camera) pick(name, key string) (ask []string, known bool) {
 			fresh.left = append(fresh.left, f)
 		}
 	}
+	if len(fresh.left) == 0 {
+		return ask, true // nobody takes it any more: it is for the next start
+	}
 	if p != nil && len(p.left) > 0 {
 		fresh.older = p
 	}

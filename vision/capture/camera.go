@@ -52,7 +52,7 @@ type Camera struct {
 	src source
 	log *slog.Logger
 
-	tried string // which credentials were read last; Run's own
+	tried string        // which credentials were read last; Run's own
 	ended chan struct{} // closed when Run is over
 
 	mu      sync.Mutex // protects what follows

@@ -241,6 +241,9 @@ func (r *gstReader) when(g *gstShot) (int64, vision.Timing) {
 func (r *gstReader) give(s shot, g *gstShot, room roomFunc) (shot, error) {
 	s.Width, s.Height, s.Gray = g.width, g.height, g.channels == 1
 	s.Mono, s.Timing = r.when(g)
+	if at := r.stamps(g); at.ok && r.stream != nil {
+		s.Stamp = at.camera
+	}
 	r.size = g.width * g.height * g.channels
 	if g.filled {
 		return s, nil

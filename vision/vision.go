@@ -62,8 +62,8 @@ type Frame struct {
 	Stride int // bytes from one row to the next
 	Format PixelFormat
 
-	Seq      uint64        // counts the frames that the camera gave, from 1, those dropped included
-	Captured time.Time     // when the picture was taken, as well as Timing says; monotonic
+	Seq      uint64    // counts the frames that the camera gave, from 1, those dropped included
+	Captured time.Time // when the picture was taken, as well as Timing says; monotonic
 	Timing   Timing
 	Media    time.Duration // position in a recording; 0 for live cameras
 	Name     string        // file name of a picture from a folder, else empty

@@ -64,7 +64,7 @@ type source struct {
 func parseSource(s string) (source, error) {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return source{}, errors.New("source is empty: give a file, a folder, an http:// or rtsp:// address, a /dev/video device or aravis:")
+		return source{}, errors.New("source is empty: give a file, a folder, an http:// or rtsp:// address, a /dev/video device, or aravis: for an industrial camera")
 	case strings.HasPrefix(s, "exec:"):
 		return source{program, strings.TrimSpace(s[len("exec:"):])}, nil
 	case s == "aravis" || strings.HasPrefix(s, "aravis:"):

@@ -95,7 +95,7 @@ func (v *moved) look(m *Monitor, f *vision.Frame) {
 		v.value = mo.size * v.cells.size
 	}
 	v.learn(limit, sure && mo.size < limit)
-	elsewhere := !sure && fixed >= fixedFew && v.elsewhere(m, mo.n, fixed)
+	elsewhere := !sure && fixed >= fixedFew && !m.sharp.held() && v.elsewhere(m, mo.n, fixed)
 	v.limit = limit * v.cells.size
 	v.hold.is(f.Captured, sure && mo.size >= limit || elsewhere, sure && mo.size < 0.7*limit, after, m.cfg.Leave)
 }

@@ -250,14 +250,7 @@ func TestShiftIsTold(t *testing.T) {
 func TestMovedBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	belt := func() film { return drawn(t, scene.Config{Width: 320, Height: 180, Rate: 4, Seed: 5}) }
-	f := belt()
-	empty := clone(f(0)) // the parts are brighter than the belt
-	for n := range 40 {
-		for i, v := range f(n).Pix {
-			empty.Pix[i] = min(empty.Pix[i], v)
-		}
-	}
-	m := quality.New(quality.Config{Reference: empty})
+	m := quality.New(quality.Config{Reference: emptied(belt())})
 	show(m, through(belt(), aim(0, 9, 0, 1)), 4, 0, 30*4, nil)
 	if !tells(m, quality.Moved) {
 		t.Errorf("pushed by 9 pixels: told %v", m.Findings())

@@ -15,6 +15,7 @@ type reference struct {
 	edges     []refEdge
 	ratios    []float32 // scratch: one for each edge
 	perTick   float64   // edges that a tick would find in it
+	steep     float64   // of its sharpest tenth
 	landmarks []landmark
 }
 
@@ -55,7 +56,7 @@ func (r *reference) findEdges() {
 	var s sharp
 	s.begin(r.frame)
 	f := r.frame
-	n := 0
+	var all edges
 	for _, down := range []bool{false, true} {
 		var tiles [tileRows * tileCols][]refEdge
 		lines := f.Height
@@ -70,14 +71,15 @@ func (r *reference) findEdges() {
 				}
 				t := e.y*tileRows/f.Height*tileCols + e.x*tileCols/f.Width
 				tiles[t] = append(tiles[t], e)
-				n++
+				all.add(steep)
 			})
 		}
 		for _, t := range tiles {
 			r.edges = append(r.edges, pick(t)...)
 		}
 	}
-	r.perTick = float64(n) * linesTick * 2 / float64(f.Height+f.Width)
+	r.perTick = float64(all.n) * linesTick * 2 / float64(f.Height+f.Width)
+	r.steep = all.steepness()
 }
 
 // pick takes the sharpest edges of a tile that don't lie side by side.

@@ -31,7 +31,7 @@ const (
 // edges counts edges by their steepness: the largest change over one pixel, as
 // a share of the whole change. Blur by sigma leaves about 0.4 / sigma.
 type edges struct {
-	count [steepBins]uint16
+	count [steepBins]uint32
 	n     int
 }
 
@@ -67,6 +67,9 @@ type sharp struct {
 	learnt  int     // ticks
 	low     float64 // the least since the last time that all was as usual
 	lowN    float64
+	there   int  // ticks in which enough of the reference's edges were seen
+	looked  int  // of so many
+	lost    int  // ticks since
 	own     bool // the last value was against the camera's own past
 	noWhere bool // and said that there is no detail at all
 }
@@ -77,7 +80,10 @@ func (s *sharp) begin(f *vision.Frame) {
 }
 
 // forget ends what is told: the picture to compare with is another one.
-func (s *sharp) forget() { s.hold.clear() }
+func (s *sharp) forget() {
+	s.hold.clear()
+	s.there, s.looked, s.lost = 0, 0, 0
+}
 
 // look measures the frame at hand against the reference, or against what the
 // camera showed before.
@@ -128,7 +134,7 @@ func (s *sharp) say(v float64) string {
 // against compares the edges of the reference with what is in their places.
 func (s *sharp) against(m *Monitor, f *vision.Frame) (value float64, ok bool) {
 	ref := m.ref
-	if len(ref.edges) < fewEdges || m.exposure.mean < lit*ref.tones.mean || m.moved.held() {
+	if len(ref.edges) < fewEdges || m.exposure.mean < lit*ref.tones.mean {
 		return 0, false
 	}
 	ratios := ref.ratios[:0]
@@ -142,15 +148,38 @@ func (s *sharp) against(m *Monitor, f *vision.Frame) (value float64, ok bool) {
 		ratios = append(ratios, float32(steep/r.steep))
 	}
 	ref.ratios = ratios
-	if len(ratios) >= max(presentMin, int(presentPart*float64(len(ref.edges)))) {
+	if !m.moved.held() && len(ratios) >= max(presentMin, int(presentPart*float64(len(ref.edges)))) {
 		slices.Sort(ratios)
+		s.there++
+		s.looked += 1 + s.lost
+		s.lost = 0
 		return float64(ratios[len(ratios)/2]), true
 	}
-	if s.at >= sharpRing && float64(s.sum.n) < edgesGone*ref.perTick*sharpRing && ref.perTick*sharpRing > edgesUsual {
+	s.lost++
+	// Edges that come and go are those of parts: a belt without parts is not
+	// without detail.
+	if s.there < sharpRing || s.there < s.looked*4/5 {
+		return 0, false
+	}
+	return s.againstAll(ref)
+}
+
+// againstAll compares all edges of the last ten seconds with all of the
+// reference: hardly any of its own are left.
+func (s *sharp) againstAll(ref *reference) (value float64, ok bool) {
+	usual := ref.perTick * sharpRing
+	if s.at < sharpRing || usual < edgesUsual {
+		return 0, false
+	}
+	if float64(s.sum.n) < edgesGone*usual {
 		s.noWhere = true
 		return 0, true
 	}
-	return 0, false
+	steep := s.sum.steepness()
+	if steep == 0 || ref.steep == 0 {
+		return 0, false
+	}
+	return steep / ref.steep / ownFactor, true
 }
 
 // againstOwn compares the sharpest edges of the last ten seconds with the

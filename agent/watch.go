@@ -14,6 +14,10 @@ import (
 // watchEvery is how often the state of everything is turned into warnings.
 const watchEvery = 250 * time.Millisecond
 
+// noteEvery is in how many rounds the fleet is told of changes once: what it is told
+// takes the figures of everything.
+const noteEvery = 2
+
 // oldest is a time that no device's clock can honestly show.
 var oldest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -28,7 +32,7 @@ func (a *Agent) watch(ctx context.Context) error {
 	watched := make([]watchedStation, len(a.stations))
 	cameras := make([]watchedCamera, len(a.cameras))
 	var noted string
-	for {
+	for round := 0; ; round++ {
 		a.look(time.Now())
 		for n, s := range a.stations {
 			a.watchStation(s, &watched[n])
@@ -42,7 +46,9 @@ func (a *Agent) watch(ctx context.Context) error {
 		a.set(health.JournalFull, "", r.Full, fmt.Sprintf("%d records wait", r.Owed))
 		a.set(health.JournalSlow, "", r.Owed > 0 && !r.Full, fmt.Sprintf("%d records wait", r.Owed))
 		a.set(health.ClockImplausible, "", time.Now().Before(oldest), time.Now().UTC().Format(time.RFC3339))
-		a.note(&noted)
+		if round%noteEvery == 0 {
+			a.note(&noted)
+		}
 		select {
 		case <-ctx.Done():
 			return nil

@@ -74,13 +74,20 @@ func TestTriggeredCamera(t *testing.T) {
 	).start()
 	waiting := func() bool { return c.camera("one").State == "waiting" }
 	eventually(t, "the camera waits", waiting)
-	base := c.camera("one").Captured
+	taken := func() uint64 { // whole ones: some starts bring incomplete ones that nobody asked for
+		now := c.camera("one")
+		return now.Captured - now.Dropped.Incomplete
+	}
+	base := taken()
 	for n := range rounds(10, 1000) {
 		c.fire()
-		eventually(t, fmt.Sprintf("picture %d", n+1), func() bool { return c.camera("one").Captured >= base+uint64(n)+1 })
-		if now := c.camera("one"); now.Captured != base+uint64(n)+1 {
-			t.Fatalf("%d pictures for %d triggers", now.Captured-base, n+1)
+		eventually(t, fmt.Sprintf("picture %d", n+1), func() bool { return taken() > base+uint64(n) })
+		if got := taken(); got != base+uint64(n)+1 {
+			t.Fatalf("%d pictures for %d triggers", got-base, n+1)
 		}
+	}
+	if n := c.camera("one").Dropped.Incomplete; n > 0 {
+		t.Logf("%d incomplete pictures", n)
 	}
 	first, second := c.shot(), c.shot()
 	if bytes.Equal(first.Pix, second.Pix) {

@@ -110,8 +110,8 @@ type cameraNow struct {
 	Captured  uint64 `json:"frames_captured"`
 	Restarts  uint64
 	Reference bool
-	Dropped   struct{ Late uint64 }    `json:"frames_dropped"`
-	Faults    []struct{ Fault string } `json:"picture_faults"`
+	Dropped   struct{ Late, Incomplete uint64 } `json:"frames_dropped"`
+	Faults    []struct{ Fault string }          `json:"picture_faults"`
 }
 
 func (c *cell) camera(id string) (now cameraNow) {

@@ -52,7 +52,7 @@ var (
 	CameraMoved = Warning{
 		Code: "camera_moved", Severity: Warn,
 		Title: "the camera looks at another place than its reference picture shows",
-		Do:    "Turn the camera back to where it was. If the new place is right, set the reference picture anew on the camera's page.",
+		Do:    "Turn the camera back to where it was. If the new place is right, set the reference picture anew on the camera's page, with the station empty.",
 	}
 	CameraReference = Warning{
 		Code: "camera_reference_unusable", Severity: Warn,

@@ -53,6 +53,7 @@ type watchedReader struct {
 	events  *folderEvents // nil where the kernel tells nothing
 	found   chan found    // of the find that runs, room for one
 	due     atomic.Int64  // monotonic ns at which find must have moved on
+	doing   atomic.Int64  // the same for the Done that runs; 0 while none does
 	stop    chan struct{}
 	busy    bool // a find runs
 
@@ -146,8 +147,12 @@ func (r *watchedReader) Read(room roomFunc) (shot, error) {
 		r.busy = false
 		return f.shot, f.err
 	case <-t.C:
-		if monotonic() > r.due.Load() {
+		now, doing := monotonic(), r.doing.Load()
+		switch {
+		case now > r.due.Load():
 			return shot{}, errors.New("the folder doesn't answer: has its share or disk gone?")
+		case doing != 0 && now > doing:
+			return shot{}, errors.New("moving or deleting what is done takes for ever: has the share or disk gone?")
 		}
 		return shot{}, errNothing
 	}

@@ -71,6 +71,8 @@ func (r *watchedReader) forgetLifted() {
 func (r *watchedReader) Done(which string) (gone bool, err error) {
 	r.moving.Lock()
 	defer r.moving.Unlock()
+	r.doing.Store(monotonic() + hangsFile.Nanoseconds())
+	defer r.doing.Store(0)
 	key, shown, _ := strings.Cut(which, "/")
 	name := fileName(shown)
 	if !pictureName(name) || strings.ContainsRune(name, '/') {
@@ -96,11 +98,11 @@ func (r *watchedReader) Done(which string) (gone bool, err error) {
 func (r *watchedReader) finish(name string, g givenFile) (gone bool, err error) {
 	switch {
 	case r.done == "keep":
-		r.settle(name, false)
+		r.settle(name, g.key, false)
 		return r.vanished(name), nil
 	case !r.still(name, g):
 		gone := r.vanished(name)
-		r.settle(name, gone)
+		r.settle(name, g.key, gone)
 		return gone, nil // what lies there now is another picture
 	case r.done == "move":
 		err = r.move(name, g)
@@ -109,13 +111,13 @@ func (r *watchedReader) finish(name string, g givenFile) (gone bool, err error) 
 	}
 	switch {
 	case err == nil:
-		r.settle(name, true)
+		r.settle(name, g.key, false) // lift has noted it
 		return true, nil
 	case r.vanished(name):
-		r.settle(name, true)
+		r.settle(name, g.key, true)
 		return true, nil
 	}
-	return false, r.owe(name, err)
+	return false, r.owe(name, g.key, err)
 }
 
 // lift takes a file out of the folder. find hears of it before it hears of
@@ -130,21 +132,28 @@ func (r *watchedReader) lift(name string, how func() error) error {
 	return err
 }
 
-// settle ends the account of a picture.
-func (r *watchedReader) settle(name string, gone bool) {
+// settle ends the account of a picture, but for another one that has been given
+// under its name meanwhile.
+func (r *watchedReader) settle(name, key string, gone bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.given, name)
-	delete(r.owed, name)
+	if r.given[name].key == key {
+		delete(r.given, name)
+		delete(r.owed, name)
+	}
 	if gone {
 		r.lifted = append(r.lifted, name)
 	}
 }
 
-// owe notes what couldn't be done, and tells it when it is new.
-func (r *watchedReader) owe(name string, err error) error {
+// owe notes what couldn't be done, and tells it when it is new. Where another
+// picture has been given under the name meanwhile, that one isn't judged yet.
+func (r *watchedReader) owe(name, key string, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.given[name].key != key {
+		return nil
+	}
 	o := r.owed[name]
 	if o == nil {
 		o = &owedFile{wait: owedFirst / 2}
@@ -262,7 +271,9 @@ func (r *watchedReader) moveFar(src, name string, g givenFile) error {
 		}
 		g.copied = true
 		r.mu.Lock()
-		r.given[name] = g
+		if r.given[name].key == g.key {
+			r.given[name] = g
+		}
 		r.mu.Unlock()
 	}
 	if !r.still(name, g) {

@@ -3,12 +3,16 @@ package capture
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestWatchedDoneAfterATouch: a picture whose time was set between giving and
@@ -175,5 +179,84 @@ func TestWatchedOddNames(t *testing.T) {
 		if gone, err := w.Done(bad); gone || err == nil {
 			t.Errorf("done %q: gone %v, %v", bad, gone, err)
 		}
+	}
+}
+
+// hanging is a folder for what is done on another file system, in which the move
+// of that picture hangs: its copy is a pipe that nobody reads.
+func hanging(t *testing.T, picture string) string {
+	t.Helper()
+	far, err := os.MkdirTemp("/dev/shm", "sightline-test")
+	if err != nil {
+		t.Skip("left out: no second file system: ", err)
+	}
+	var st, other unix.Stat_t
+	if err := errors.Join(unix.Stat(picture, &st), unix.Stat(far, &other)); err != nil {
+		t.Fatal(err)
+	}
+	if st.Dev == other.Dev {
+		t.Skip("left out: temporary files lie on /dev/shm")
+	}
+	part := filepath.Join(far, fmt.Sprintf(".sightline-%x-%x.part", st.Dev, st.Ino))
+	if err := unix.Mkfifo(part, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if fd, err := unix.Open(part, unix.O_RDONLY|unix.O_NONBLOCK, 0); err == nil { // whoever hangs goes on
+			defer unix.Close(fd)
+		}
+		os.RemoveAll(far)
+	})
+	return far
+}
+
+// TestWatchedMoveThatHangs: the pictures that come meanwhile are given, and it is
+// told when it takes too long.
+func TestWatchedMoveThatHangs(t *testing.T) {
+	t.Parallel()
+	t.Run("others", func(t *testing.T) {
+		dir := t.TempDir()
+		cfg := config(dir)
+		cfg.Options = Options{Watch: true, Done: "move", DoneDir: hanging(t, write(t, dir, "a.jpg", jpegOf(t, plain(64, 48, 1))))}
+		r := start(t, cfg)
+		f := r.next(10 * time.Second)
+		f.Release()
+		r.feed.Done(f.Name)
+		for i := range byte(3) {
+			write(t, dir, fmt.Sprintf("b%d.jpg", i), jpegOf(t, plain(64, 48, 10+i)))
+			r.next(10 * time.Second).Release()
+		}
+	})
+	t.Run("told", func(t *testing.T) {
+		dir, over := t.TempDir(), new(sync.WaitGroup)
+		t.Cleanup(over.Wait)
+		w := watchHere(t, dir, Options{Done: "move", DoneDir: hanging(t, write(t, dir, "a.jpg", jpegOf(t, plain(64, 48, 1))))})
+		w.want("a.jpg")
+		which := w.keys["a.jpg"] + "/a.jpg"
+		over.Go(func() { _, _ = w.Done(which) }) // hangs until the end
+		eventually(t, 10*time.Second, "the move to begin", func() bool { return w.doing.Load() != 0 })
+		w.doing.Store(monotonic())
+		if _, err := w.step(10 * time.Second); err == nil || !strings.Contains(err.Error(), "what is done takes for ever") {
+			t.Errorf("told: %v", err)
+		}
+	})
+}
+
+// TestWatchedDoneOfAnOlderOne: what is over takes nothing from a picture that has
+// come under its name meanwhile.
+func TestWatchedDoneOfAnOlderOne(t *testing.T) {
+	dir := t.TempDir()
+	w := watchHere(t, dir, Options{Done: "delete"})
+	write(t, dir, "a.jpg", jpegOf(t, plain(64, 48, 1)))
+	w.want("a.jpg")
+	older := w.given["a.jpg"]
+	write(t, dir, "a.jpg", jpegOf(t, plain(640, 480, 2)))
+	w.want("a.jpg")
+	if err := w.owe("a.jpg", older.key, errors.New("the disk was full")); err != nil || len(w.owed) > 0 {
+		t.Errorf("%v; owed: %v", err, w.owed)
+	}
+	w.settle("a.jpg", older.key, false)
+	if gone, err := w.over("a.jpg"); !gone || err != nil || len(names(t, dir)) != 0 {
+		t.Errorf("gone %v, %v; left: %v", gone, err, names(t, dir))
 	}
 }

@@ -26,11 +26,12 @@ type reader interface {
 	Close()
 }
 
-// firer is a reader whose camera takes a picture when it is told to.
+// firer is a reader whose camera takes a picture when it is told to. Fire is
+// called beside Read, and may be beside or after Close.
 type firer interface{ Fire() error }
 
 // finisher is a reader that must hear when a picture has its verdict. Done tells
-// whether it is gone now. It is called beside Read.
+// whether it is gone now. It is called beside Read, and may be beside or after Close.
 type finisher interface {
 	Done(name string) (gone bool, err error)
 }
@@ -158,12 +159,14 @@ func (w *worker) freed(m message) {
 	}
 }
 
-// asked hands on to the reader what is for it alone.
+// asked hands on to the reader what is for it alone. mu isn't held meanwhile: a
+// folder that hangs would keep back the room for pictures, and nobody would tell.
 func (w *worker) asked(m message) {
 	w.mu.Lock()
-	defer w.mu.Unlock() // so that it isn't closed meanwhile
+	open := w.reader
+	w.mu.Unlock()
 	var err error
-	switch r := w.reader.(type) {
+	switch r := open.(type) {
 	case firer:
 		if m.Kind == askFire {
 			err = r.Fire()

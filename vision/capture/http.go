@@ -112,7 +112,11 @@ func (s *site) ask(ctx context.Context, header http.Header) (*http.Response, err
 			}
 			own = own && sameHost(s.at, at)
 		case http.StatusUnauthorized:
-			if err := s.learn(challenges(res.Header), at, own, sent && answered > 0); err != nil {
+			wrong := 0
+			if sent {
+				wrong = answered
+			}
+			if err := s.learn(challenges(res.Header), at, own, wrong); err != nil {
 				res.Body.Close()
 				return nil, err
 			}
@@ -145,9 +149,11 @@ func (s *site) authorise(req *http.Request) bool {
 	return true
 }
 
-// learn notes the access that is asked for, Digest rather than Basic. again:
-// what was asked for in answer to this request has been sent already.
-func (s *site) learn(offers []challenge, at *url.URL, own, again bool) error {
+// learn notes the access that is asked for, Digest rather than Basic. wrong is
+// how many times what was asked for in answer to this request has been sent
+// already: once may have been with a nonce that had just become stale, which a
+// camera that says so each time would have us try until it locks the account.
+func (s *site) learn(offers []challenge, at *url.URL, own bool, wrong int) error {
 	switch {
 	case !own:
 		return refusal{fmt.Sprintf("the camera sends us on to %s, which asks for a password (401): give that address as the source, if it is the camera's", at.Host)}
@@ -173,7 +179,7 @@ func (s *site) learn(offers []challenge, at *url.URL, own, again bool) error {
 		}
 	}
 	switch {
-	case again && !stale:
+	case wrong > 1, wrong > 0 && !stale:
 		return refusal{"unauthorised (401): the camera refuses this user and password: correct the file that the setting credentials names"}
 	case fresh != nil:
 		s.digest, s.basic = fresh, false

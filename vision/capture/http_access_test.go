@@ -165,19 +165,24 @@ func TestWrongPasswords(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusForbidden)
 	}
+	stale := func(w http.ResponseWriter, _ *http.Request) { // whatever it is told
+		w.Header().Set("WWW-Authenticate", `Digest realm="x", nonce="n", stale=true`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}
 	for _, c := range []struct {
 		name     string
 		camera   http.HandlerFunc
 		user     string
 		password string
 		want     string
-		most     int
+		most     int // requests
 	}{
-		{"wrong basic", (&locked{scheme: "basic"}).ServeHTTP, lockedUser, "wrong-secret", "refuses this user and password", 0},
-		{"wrong digest", (&locked{scheme: "digest"}).ServeHTTP, lockedUser, "wrong-secret", "refuses this user and password", 0},
-		{"none", (&locked{scheme: "both"}).ServeHTTP, "", "", "asks for a user and password", 0},
-		{"forbidden", forbidding, "u", "wrong-secret", "forbidden (403)", 0},
-		{"asks for nothing it names", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "u", "wrong-secret", "refuses", 0},
+		{"wrong basic", (&locked{scheme: "basic"}).ServeHTTP, lockedUser, "wrong-secret", "refuses this user and password", 2},
+		{"wrong digest", (&locked{scheme: "digest"}).ServeHTTP, lockedUser, "wrong-secret", "refuses this user and password", 2},
+		{"none", (&locked{scheme: "both"}).ServeHTTP, "", "", "asks for a user and password", 2},
+		{"forbidden", forbidding, "u", "wrong-secret", "forbidden (403)", 2},
+		{"asks for nothing it names", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "u", "wrong-secret", "refuses", 2},
+		{"stale each time", stale, "u", "wrong-secret", "refuses this user and password", 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asked := 0
@@ -192,7 +197,7 @@ func TestWrongPasswords(t *testing.T) {
 			if strings.Contains(fmt.Sprint(err), "wrong-secret") {
 				t.Errorf("the password is shown: %v", err)
 			}
-			if asked > 2 {
+			if asked > c.most {
 				t.Errorf("asked %d times", asked)
 			}
 		})

@@ -155,3 +155,14 @@ func selfSigned(t *testing.T) string {
 	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})...)
 	return write(t, t.TempDir(), "server.pem", both)
 }
+
+// TestPeerCameraOfLongPackets: over TCP, a packet may have 65535 bytes.
+func TestPeerCameraOfLongPackets(t *testing.T) {
+	t.Parallel()
+	addr := peerCamera(t, "videotestsrc is-live=true pattern=snow ! video/x-raw,framerate=10/1,format=I420,width=1280,height=720 ! "+
+		"x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 bitrate=40000 ! rtph264pay name=pay0 pt=96 mtu=65535")
+	r := start(t, config("rtsp://"+addr+"/cam"))
+	for range 10 {
+		r.next(15 * time.Second).Release()
+	}
+}

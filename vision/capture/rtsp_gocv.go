@@ -26,12 +26,16 @@ var rtspChains = map[string]string{
 	"jpeg": "rtpjpegdepay name=depay ! jpegdec",
 }
 
+// headsRoom holds the longest packet, 65535 bytes over TCP, and its gst_head: one
+// that doesn't fit would never be taken out, nor anything behind it.
+const headsRoom = 128 << 10
+
 // rtspStream is what GStreamer's threads tell of an RTSP camera.
 type rtspStream struct {
 	flow *rtpFlow
 
 	order sync.Mutex // protects heads: packets are shown to flow by two threads, but in order
-	heads [64 << 10]byte
+	heads [headsRoom]byte
 
 	mu    sync.Mutex // protects what follows
 	codec string     // of the stream that is read, "" while there is none

@@ -105,7 +105,7 @@ func (r *genICamReader) begin(o Options) (opened, error) {
 	if err != nil {
 		return desc, fmt.Errorf("size of a picture: %w", err)
 	}
-	if bytes < desc.Width*desc.Height*f.bytes || bytes > 1<<30 {
+	if desc.Width > maxSide || desc.Height > maxSide || bytes < desc.Width*desc.Height*f.bytes || bytes > 1<<30 {
 		return desc, fmt.Errorf("the camera announces pictures of %d bytes, which can't be %dx%d in %s", bytes, desc.Width, desc.Height, f.names[0])
 	}
 	if err := r.cam.start(bytes, min(max(buffersMemory/bytes, buffersLeast), buffersMost)); err != nil {
@@ -226,7 +226,7 @@ func (r *genICamReader) hand(room roomFunc) (shot, error) {
 		return shot{}, fmt.Errorf("the camera sends pictures in a pixel format (PFNC %#08x) that isn't read here", b.format)
 	}
 	stride := b.width*f.bytes + b.extra
-	if b.width <= 0 || b.height <= 0 || stride*b.height-b.extra > len(b.data) {
+	if b.width <= 0 || b.height <= 0 || b.width > maxSide || b.height > maxSide || stride*b.height-b.extra > len(b.data) {
 		return shot{}, fmt.Errorf("the camera sends %d bytes for a picture of %dx%d in %s", len(b.data), b.width, b.height, f.names[0])
 	}
 	s := r.lost

@@ -1,10 +1,14 @@
 package capture
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"net"
+	"net/textproto"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +34,41 @@ func rtspGatekeeper(t *testing.T) gatekeeper {
 	camera := ipcam.RTSP{Stream: drawn(t, 160, 120, 25), User: "user", Password: "right", Control: &ctl}
 	background(t, func(ctx context.Context) error { return camera.Serve(ctx, ln) })
 	return gatekeeper{"rtsp://" + ln.Addr().String() + "/cam", func() int { return ctl.Counts().Denied }}
+}
+
+// TestForbiddenAfterAPasswordIsARefusal: some cameras say 403 to a wrong password.
+// Without one it is the path that is wrong.
+func TestForbiddenAfterAPasswordIsARefusal(t *testing.T) {
+	for user, want := range map[string]bool{"user:wrong@": true, "": false} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		go func() {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			in := textproto.NewReader(bufio.NewReader(conn))
+			for err == nil {
+				if _, err = in.ReadLine(); err != nil {
+					return
+				}
+				header, bad := in.ReadMIMEHeader()
+				answer := "RTSP/1.0 403 Forbidden\r\n\r\n"
+				if err = bad; user != "" && header.Get("Authorization") == "" {
+					answer = "RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n"
+				}
+				_, _ = conn.Write([]byte(answer)) // whoever asked reads it, or fails the test
+			}
+		}()
+		err = askRTSP(t.Context(), order{At: "rtsp://" + user + ln.Addr().String() + "/x"})
+		if errors.Is(err, errDenied) != want || err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("user %q: %v", user, err)
+		}
+	}
 }
 
 // TestWrongPasswordIsNotHammered: cameras lock accounts after a few wrong tries.

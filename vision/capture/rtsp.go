@@ -34,13 +34,15 @@ func askRTSP(ctx context.Context, o order) error {
 	}
 	user := o.access(u)
 	u.User = nil
-	in := textproto.NewReader(bufio.NewReader(conn))
+	in := textproto.NewReader(bufio.NewReader(io.LimitReader(conn, maxRTSPAnswer)))
 	status, header, err := describe(conn, in, u, "")
+	asked := false // for a password, which it was given
 	if err == nil && strings.HasPrefix(status, "401") && user != nil {
 		var answer string
 		if answer, err = rtspAccess(header, user, u.String()); err != nil {
 			return err
 		}
+		asked = true
 		status, _, err = describe(conn, in, u, "Authorization: "+answer+"\r\n")
 	}
 	switch {
@@ -48,13 +50,16 @@ func askRTSP(ctx context.Context, o order) error {
 		return err
 	case strings.HasPrefix(status, "401") && user == nil:
 		return refusal{"unauthorised (401): give the camera's user and password, in a file of credentials or as rtsp://user:password@host/…"}
-	case strings.HasPrefix(status, "401"):
-		return refusal{"unauthorised (401): the camera refuses this user and password"}
+	case strings.HasPrefix(status, "401"), strings.HasPrefix(status, "403") && asked:
+		return refusal{fmt.Sprintf("unauthorised (%.3s): the camera refuses this user and password", status)}
 	case strings.HasPrefix(status, "404"), strings.HasPrefix(status, "403"), strings.HasPrefix(status, "5"):
 		return fmt.Errorf("the camera answers %s: is the path of the stream right?", status)
 	}
 	return nil
 }
+
+// maxRTSPAnswer bounds what is read of a camera's answers, bytes.
+const maxRTSPAnswer = 128 << 10
 
 // dialRTSP connects as the scheme says. No connection and no error is TLS of a
 // kind that only GStreamer may know.

@@ -10,7 +10,7 @@ import (
 // goes with ours.
 const (
 	syncedFrom = -10 * time.Millisecond // two clocks that go together are still not the same
-	syncedTo   = 2 * time.Second
+	syncedTo   = time.Second            // well below staleAge, so that a clock that is slow by chance costs no picture
 )
 
 // stamped is a picture's time by the camera, of any origin and since 1970 (0 if

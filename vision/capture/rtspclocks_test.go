@@ -22,8 +22,8 @@ func TestRTSPClocks(t *testing.T) {
 		{"is the same", 0, 250, 0, vision.Synced},
 		{"has just begun", 300 * time.Millisecond, 100, 0, vision.Stamped},
 		{"is fast", -50 * time.Millisecond, 250, 0, vision.Stamped},
-		{"is slow", 2100 * time.Millisecond, 250, 0, vision.Stamped},
-		{"was set forward", 1500 * time.Millisecond, 250, time.Second, vision.Stamped},
+		{"is slow", 1100 * time.Millisecond, 250, 0, vision.Stamped},
+		{"was set forward", 900 * time.Millisecond, 250, 500 * time.Millisecond, vision.Stamped},
 		{"was set back", 300 * time.Millisecond, 250, -time.Second, vision.Stamped},
 	} {
 		var clocks rtspClocks

@@ -67,7 +67,7 @@ type Agent struct {
 // New makes an agent; Run starts it.
 func New(cfg Config) *Agent {
 	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now(), crew: newCrew(cfg.Models)}
-	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell)
+	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell, done)
 	return a
 }
 
@@ -184,8 +184,11 @@ func (a *Agent) tell(i *Inspection) {
 	if a.cfg.Told != nil {
 		a.cfg.Told(i)
 	}
-	i.station.of(&i.Part).feed.Done(i.Part.Name)
 }
+
+// done lets a watched folder go on with a picture whose verdict is on disk. One
+// that never gets there leaves its picture to the next start.
+func done(i *Inspection) { i.station.of(&i.Part).feed.Done(i.Part.Name) }
 
 // cut is where the journal is now.
 func (a *Agent) cut() Cut {

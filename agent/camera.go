@@ -46,16 +46,10 @@ type Camera struct {
 	live    *live
 	feed    *capture.Feed // the camera's own, nil where every picture counts and none lies
 
-	mu       sync.Mutex // protects all below
-	users    int        // stations that still take pictures
-	evidence map[quality.Fault]evidence
-	refer    chan error // gets what came of the reference that is to be set; nil: none is
-}
-
-// evidence is the picture with which a fault was found.
-type evidence struct {
-	jpeg  []byte
-	since time.Time
+	mu       sync.Mutex               // protects all below
+	users    int                      // stations that still take pictures
+	evidence map[quality.Fault][]byte // JPEG with which it was found
+	refer    chan error               // gets what came of the reference that is to be set; nil: none is
 }
 
 // NewCamera makes a camera for the stations that are given it.
@@ -63,7 +57,7 @@ func NewCamera(cfg CameraConfig) *Camera {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Camera{cfg: cfg, live: newLive(), evidence: map[quality.Fault]evidence{}}
+	c := &Camera{cfg: cfg, live: newLive(), evidence: map[quality.Fault][]byte{}}
 	c.monitor = quality.New(quality.Config{Reference: cfg.Reference})
 	if cfg.Source.Drops() {
 		c.feed = cfg.Source.Feed()
@@ -160,7 +154,7 @@ func (c *Camera) prove(f *vision.Frame) {
 		if err != nil {
 			c.cfg.Log.Warn("picture of a camera's fault", "camera", c.Name(), "err", err)
 		}
-		c.evidence[x.Fault] = evidence{jpeg, x.Since}
+		c.evidence[x.Fault] = jpeg
 	}
 }
 
@@ -184,8 +178,14 @@ func (c *Camera) SetReference(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.refer = nil
+		waits := c.refer == done
+		if waits { // not another's request, which may have followed
+			c.refer = nil
+		}
+		c.mu.Unlock()
+		if !waits {
+			return <-done // it is being set right now
+		}
 		return errors.New("the camera gives no picture that could be the reference")
 	}
 }
@@ -235,6 +235,6 @@ func (c *Camera) lies() string {
 func (c *Camera) proof(f quality.Fault) ([]byte, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.evidence[f]
-	return e.jpeg, ok && e.jpeg != nil
+	jpeg := c.evidence[f]
+	return jpeg, jpeg != nil
 }

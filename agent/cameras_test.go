@@ -70,6 +70,11 @@ func TestStationOfTwoCameras(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("verdicts through both cameras with the other model", both(2))
+	r.eventually("the time between two pictures of both", func() bool {
+		v, err := r.Vitals("one")
+		rate := r.Now().Cameras[0].Rate
+		return err == nil && v.Period > 0 && v.Period.Seconds() < 0.8/rate
+	})
 	s, n := r.named("one"), r.Now()
 	if len(s.Views) != 2 || s.Views[0].Camera != "left" || s.Views[1].Inferred == 0 || s.State != api.Inspecting {
 		t.Errorf("%+v", s)

@@ -138,6 +138,6 @@ func (s *Station) tell(l *lane, p vision.Part, d vision.Decision) {
 	delete(l.crops, p.ID)
 	s.recorder.decided(&Inspection{
 		Part: p, Decision: d, Told: d, Decided: time.Now(),
-		Station: s.cfg.ID, Line: s.cfg.Line, Camera: s.of(&p).camera.Name(), Model: l.About, station: s, lane: l, crop: c,
+		Station: s.cfg.ID, Line: s.cfg.Line, Camera: s.of(&p).camera.Name(), Model: l.About, station: s, lane: l, rule: l.Rule, crop: c,
 	})
 }

@@ -218,7 +218,11 @@ func (s *Station) land(ctx context.Context, flights <-chan *flight) error {
 			}
 			f.frame.Release()
 		case v := <-s.gone:
-			if v.live() && time.Since(v.judged) >= gap && s.switching() == nil { // else see judgeQuiet
+			switch {
+			case !v.live() || time.Since(v.judged) < gap:
+			case s.switching() != nil: // see judgeQuiet; but the other cameras' frames may keep it from its turn
+				v.away.Reset(gap)
+			default:
 				s.decideView(ctx, v)
 			}
 		case r := <-s.coming:

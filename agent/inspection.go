@@ -5,6 +5,7 @@ import (
 
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/rules"
 )
 
 // Inspection is one part on its way from the rule to those who are told.
@@ -24,7 +25,8 @@ type Inspection struct {
 	InView   vision.Box // the part's box in Picture
 
 	station *Station
-	lane    *lane // that judged it
+	lane    *lane       // that judged it
+	rule    *rules.Rule // of the lane when it did; nil: none
 	crop    *crop
 }
 
@@ -41,8 +43,8 @@ func (i *Inspection) message(told *vision.Decision) *wire.Result {
 	r := wire.NewResult(&i.Part, &i.Decision, i.Decided)
 	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Camera, 1
 	r.Model, r.ModelDigest, r.BundleDigest = i.Model.Name, i.Model.Digest, i.Model.Bundle
-	if i.lane != nil && i.lane.Rule != nil {
-		r.Rule, r.RuleDigest = i.lane.Rule.Name(), i.lane.Rule.Digest()
+	if i.rule != nil {
+		r.Rule, r.RuleDigest = i.rule.Name(), i.rule.Digest()
 	}
 	if told != nil {
 		r.Told = answer(told)

@@ -43,6 +43,7 @@ func (s *Station) judgeBoth(ctx context.Context, o *overlap, f *flight) bool {
 		open = s.followOld(ctx, o, f, first)
 	} else {
 		s.measure(f, second, now)
+		o.old.eyes[f.view.index].last = nil // should it go on alone, this frame's result isn't there to stand
 	}
 	open = append(open, s.followNew(ctx, o, f, second)...)
 	if first.err == nil {

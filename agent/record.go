@@ -26,6 +26,7 @@ type recorder struct {
 	journal *journal.Journal
 	log     *slog.Logger
 	tell    func(*Inspection) // called in the order of the decisions
+	kept    func(*Inspection) // called once its record is on disk, behind tell; from two goroutines
 
 	order   sync.Mutex // makes append and queue one step
 	waiting chan *entry
@@ -51,8 +52,8 @@ type entry struct {
 	pending *journal.Pending
 }
 
-func newRecorder(j *journal.Journal, log *slog.Logger, tell func(*Inspection)) *recorder {
-	return &recorder{journal: j, log: log, tell: tell, waiting: make(chan *entry, maxWaiting), late: make(chan *entry, maxLate)}
+func newRecorder(j *journal.Journal, log *slog.Logger, tell, kept func(*Inspection)) *recorder {
+	return &recorder{journal: j, log: log, tell: tell, kept: kept, waiting: make(chan *entry, maxWaiting), late: make(chan *entry, maxLate)}
 }
 
 // decided takes a decision. It blocks only when thousands wait already.
@@ -102,7 +103,9 @@ func (r *recorder) settle(e *entry) {
 		}
 	})
 	r.tell(e.Inspection)
-	if !recorded {
+	if recorded {
+		r.kept(e.Inspection)
+	} else {
 		r.owe(e)
 	}
 }
@@ -142,6 +145,7 @@ func (r *recorder) runLate(ctx context.Context) error {
 	for e := range r.late {
 		if r.pay(end, e) {
 			r.count(func(s *RecorderStats) { s.Owed-- })
+			r.kept(e.Inspection)
 			continue
 		}
 		r.count(func(s *RecorderStats) { s.Owed--; s.Lost++ })

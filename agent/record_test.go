@@ -22,6 +22,7 @@ type bench struct {
 	*recorder
 	journal *journal.Journal
 	told    chan *Inspection
+	kept    chan *Inspection // on disk
 	station *Station
 	ended   chan error
 }
@@ -32,8 +33,8 @@ func newBench(t *testing.T, cfg StationConfig) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{journal: j, told: make(chan *Inspection, 100), ended: make(chan error, 3)}
-	b.recorder = newRecorder(j, slog.New(slog.DiscardHandler), func(i *Inspection) { b.told <- i })
+	b := &bench{journal: j, told: make(chan *Inspection, 100), kept: make(chan *Inspection, 100), ended: make(chan error, 3)}
+	b.recorder = newRecorder(j, slog.New(slog.DiscardHandler), func(i *Inspection) { b.told <- i }, func(i *Inspection) { b.kept <- i })
 	cfg.ID, cfg.Log = "bench", slog.New(slog.DiscardHandler)
 	b.station = newStation(cfg, b.recorder, nil)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -103,6 +104,11 @@ func TestToldWhenOnDiskInOrder(t *testing.T) {
 		b.pass(fmt.Sprint(i))
 	}
 	for i := range 50 {
+		if i == 0 {
+			if got := <-b.kept; got.Part.ID != "0" {
+				t.Fatalf("%s is on disk first", got.Part.ID)
+			}
+		}
 		if got := <-b.told; got.Part.ID != fmt.Sprint(i) || got.Told.Verdict != vision.Pass || got.Seq != uint64(i+1) {
 			t.Fatalf("told %s %v with sequence %d, want %d PASS with %d", got.Part.ID, got.Told, got.Seq, i, i+1)
 		}
@@ -120,8 +126,14 @@ func TestSlowDiskIsNotRecordedByTheDeadlineAndAmendedLater(t *testing.T) {
 	if want := (vision.Decision{Reason: vision.ReasonNotRecorded}); !cmp.Equal(want, got.Told) || got.Seq != 0 {
 		t.Errorf("told %+v with sequence %d, want %+v", got.Told, got.Seq, want)
 	}
+	if len(b.kept) != 0 {
+		t.Error("what isn't on disk counts as kept: its picture would be deleted")
+	}
 	b.write(t)
 	b.rows(t, "a PASS NONE not_recorded")
+	if got := <-b.kept; got.Part.ID != "a" {
+		t.Errorf("%s is on disk", got.Part.ID)
+	}
 }
 
 func TestUnrecordedMayBeAllowed(t *testing.T) {
@@ -145,7 +157,7 @@ func TestRefusedRecordIsToldAtOnceAndOwed(t *testing.T) {
 	if got := <-b.told; got.Told.Reason != vision.ReasonNotRecorded {
 		t.Errorf("told %+v", got.Told)
 	}
-	if s := b.Stats(); s.Late != 1 || s.LastErr == "" {
+	if s := b.Stats(); s.Late != 1 || s.LastErr == "" || len(b.kept) != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }

@@ -24,7 +24,7 @@ type Vitals struct {
 	Seqs                 []uint64      // in the journal, of the newest verdicts that are on disk as they were told, at most 64, ascending
 	ModelP50, ModelP99   time.Duration // the model alone, 0 before the first frame
 	AgeP99               time.Duration // frame captured → its result, 0 before the first frame
-	Period               time.Duration // between two pictures of the camera, 0 unknown
+	Period               time.Duration // between two pictures, of all its cameras; 0 unknown
 	Deadline             time.Duration // decided → told, of the station
 	Celsius              float64       // of the hottest place on the board, NaN where none is measured
 	Failure              string        // why the station can't inspect, "" while it can
@@ -60,7 +60,11 @@ func (a *Agent) Vitals(station string) (Vitals, error) {
 		return Vitals{}, fmt.Errorf("station %s: there is none of that name", station)
 	}
 	v := Vitals{Celsius: a.hottest(), Deadline: s.cfg.Deadline}
-	if rate := s.views[0].camera.cfg.Source.Stats().Rate; rate > 0 {
+	rate := 0.0
+	for _, w := range s.views {
+		rate += w.camera.cfg.Source.Stats().Rate
+	}
+	if rate > 0 {
 		v.Period = time.Duration(float64(time.Second) / rate)
 	}
 	s.mu.Lock()

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sightline-edge/sightline/internal/health"
 )
 
 // lineOfCameras is a device whose cameras are well, lie, and are gone.
@@ -37,6 +39,7 @@ func TestCamerasAnswer(t *testing.T) {
 		{"GET", "/v1/cameras/right/faults/dark/picture.jpg", 404, "has no picture of that fault now"},
 		{"GET", "/v1/cameras/right/faults/rusty/picture.jpg", 422, "frozen"},
 		{"GET", "/v1/cameras/none/live", 404, "there is no camera"},
+		{"GET", "/v1/stations/left/live?camera=right", 404, "the station has no camera"},
 		{"POST", "/v1/cameras/right/trigger", 204, ""},
 		{"POST", "/v1/cameras/none/trigger", 404, "there is no camera"},
 		{"POST", "/v1/cameras/left/reference", 204, ""},
@@ -59,6 +62,22 @@ func TestCamerasAnswer(t *testing.T) {
 	m.broken = errors.New("the camera gives no picture that could be the reference")
 	if got := ask(t, s, http.MethodPost, "/v1/cameras/left/reference"); got.Code != http.StatusConflict || !strings.Contains(got.Body.String(), "gives no picture") {
 		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+// TestWarningsOfNamesakes: a camera that has another station's name brings that
+// station's warnings to nobody, and a station that has its name brings it none.
+func TestWarningsOfNamesakes(t *testing.T) {
+	both := Station{ID: "spare", Views: []View{{Camera: "belt"}}}
+	for _, c := range []struct {
+		code, subject string
+		want          bool
+	}{
+		{"camera_dark", "belt", true}, {"no_rule", "spare", true}, {"no_rule", "belt", false}, {"camera_dark", "spare", false},
+	} {
+		if got := both.concerns(health.Raised{Code: c.code, Subject: c.subject}); got != c.want {
+			t.Errorf("%s of %s concerns station spare at camera belt: %v", c.code, c.subject, got)
+		}
 	}
 }
 

@@ -279,7 +279,7 @@ type needView struct {
 func needs(n *Now, station string) []needView {
 	var list []needView
 	for _, w := range n.Health {
-		if station == "" || w.Subject == "" || n.concerns(station, w.Subject) {
+		if station == "" || w.Subject == "" || n.concerns(station, w) {
 			list = append(list, viewWarning(w, station))
 		}
 	}
@@ -287,7 +287,7 @@ func needs(n *Now, station string) []needView {
 		if (station != "" && s.ID != station) || (s.State != Stalled && s.State != Failed) {
 			continue
 		}
-		told := slices.ContainsFunc(n.Health, func(w health.Raised) bool { return w.Severity == health.Error && s.concerns(w.Subject) })
+		told := slices.ContainsFunc(n.Health, func(w health.Raised) bool { return w.Severity == health.Error && s.concerns(w) })
 		if !told {
 			w := health.Raised{Code: "state", Severity: health.Error, Subject: s.ID, Text: "the station doesn't inspect",
 				Do: "The agent's log says more. Parts that pass meanwhile aren't inspected."}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -178,8 +179,12 @@ func enter(open *atomic.Int64, most int64, what string) (leave func(), err error
 }
 
 func (s *Server) live(ctx context.Context, in *liveInput) (*huma.StreamResponse, error) {
-	if station(s.source.Now().Stations, in.Station) == nil {
+	st := station(s.source.Now().Stations, in.Station)
+	if st == nil {
 		return nil, huma.Error404NotFound("there is no station " + strconv.Quote(in.Station))
+	}
+	if in.Camera != "" && !slices.ContainsFunc(st.Views, func(v View) bool { return v.Camera == in.Camera }) {
+		return nil, huma.Error404NotFound("the station has no camera " + strconv.Quote(in.Camera))
 	}
 	leave, err := enter(&s.viewers, maxViewers, "live pictures")
 	if err != nil {

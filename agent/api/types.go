@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/board"
@@ -34,11 +35,10 @@ func (n *Now) camera(id string) *Camera {
 	return nil
 }
 
-// concerns tells whether a warning about that subject is about the station of that
-// name.
-func (n *Now) concerns(id, subject string) bool {
+// concerns tells whether a warning is about the station of that name.
+func (n *Now) concerns(id string, w health.Raised) bool {
 	st := station(n.Stations, id)
-	return st != nil && st.concerns(subject)
+	return st != nil && st.concerns(w)
 }
 
 // first is the first camera of a station.
@@ -122,17 +122,20 @@ type Station struct {
 
 // View is one camera of a station, and what became of its pictures there.
 type View struct {
-	Camera      string `json:"camera" doc:"name of the camera, or its address where it has none" example:"left"`
+	Camera      string `json:"camera" doc:"name of the camera; that of the station where it has none of its own" example:"left"`
 	Inferred    uint64 `json:"frames_inferred" doc:"pictures that the model has seen"`
 	Unchanged   uint64 `json:"frames_unchanged" doc:"pictures that showed nothing new, and for which the last result stood (change_gate)"`
 	Overwritten uint64 `json:"frames_overwritten" doc:"pictures for which a newer one came before their turn"`
 	Failed      uint64 `json:"frames_failed" doc:"pictures that the model gave no result for"`
 }
 
-// concerns tells whether a warning about that subject is about the station or one
-// of its cameras.
-func (s *Station) concerns(subject string) bool {
-	return subject == s.ID || slices.ContainsFunc(s.Views, func(v View) bool { return v.Camera == subject })
+// concerns tells whether a warning is about the station or one of its cameras. A
+// camera may have the name of another station.
+func (s *Station) concerns(w health.Raised) bool {
+	if !strings.HasPrefix(w.Code, "camera_") {
+		return w.Subject == s.ID
+	}
+	return slices.ContainsFunc(s.Views, func(v View) bool { return v.Camera == w.Subject })
 }
 
 // missed counts pictures that came to the station and weren't inspected.

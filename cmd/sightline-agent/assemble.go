@@ -152,7 +152,9 @@ func (a *assembly) loading(ctx context.Context, o stationOptions, c *choice) (<-
 		cancel()
 		rule, err := a.engine.Load(ctx, c.rule)
 		if err != nil {
-			a.broken <- brokenRule{o.id, about("rule", err)}
+			if ctx.Err() == nil { // else the program ends, and it is no fault of the rule
+				a.broken <- brokenRule{o.id, about("rule", err)}
+			}
 			return
 		}
 		coming <- rule

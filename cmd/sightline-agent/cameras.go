@@ -59,7 +59,8 @@ func (a *assembly) captureConfig(c *config.Camera) capture.Config {
 
 // rememberReference loads the camera's reference picture: the one that the
 // configuration names, or the one that was set on the page, which is kept in the
-// data directory. Without a directory none is kept.
+// data directory. Without a directory none is kept. One that was kept and can't be
+// read any more is told by the camera's state, and keeps nobody from starting.
 func rememberReference(cfg *agent.CameraConfig, c *config.Camera, data string) error {
 	path := c.Reference
 	if path == "" {
@@ -78,8 +79,12 @@ func rememberReference(cfg *agent.CameraConfig, c *config.Camera, data string) e
 		f, err = picture.Decode(text, nil)
 		cfg.Reference = &f
 	}
-	if err != nil {
-		return about("reference", fmt.Errorf("read the reference picture %s: %w: set it anew on the camera's page, or remove the file", path, err))
+	switch {
+	case err != nil && c.Reference == "":
+		cfg.Log.Warn("reference picture", "file", path, "err", err)
+		cfg.Reference = &vision.Frame{} // which is no picture
+	case err != nil:
+		return about("reference", fmt.Errorf("read the reference picture %s: %w: name another one", path, err))
 	}
 	return nil
 }
@@ -99,12 +104,12 @@ func keepReference(path string, f *vision.Frame) error {
 	return nil
 }
 
-// stationCameras makes the cameras of a station, or takes those that another
+// stationCameras makes the cameras of the station i, or takes those that another
 // station has already. Errors stand at the cameras' lines.
-func (a *assembly) stationCameras(cfg *config.Config, s *config.Station) ([]*agent.Camera, track.Mode, error) {
+func (a *assembly) stationCameras(cfg *config.Config, i int) ([]*agent.Camera, track.Mode, error) {
 	var all []*agent.Camera
 	var faults config.Faults
-	stills := 0
+	s, stills := &cfg.Stations[i], 0
 	for _, id := range s.Cameras {
 		c := cfg.Camera(id)
 		if c == nil {
@@ -129,7 +134,7 @@ func (a *assembly) stationCameras(cfg *config.Config, s *config.Station) ([]*age
 		mode = track.Pictures
 	}
 	if stills > 0 && stills < len(s.Cameras) {
-		faults = append(faults, cfg.Fault("stations", fmt.Sprintf("station %s has both cameras and folders of pictures: give each its own station", s.ID)))
+		faults = append(faults, cfg.Fault(fmt.Sprintf("stations[%d].cameras", i), fmt.Sprintf("station %s has both cameras and folders of pictures: give each its own station", s.ID)))
 	}
 	if len(faults) > 0 {
 		return nil, mode, faults

@@ -119,7 +119,7 @@ func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (a
 	}
 	var c *choice
 	var err error
-	if o.cameras, o.mode, err = a.stationCameras(cfg, s); err != nil {
+	if o.cameras, o.mode, err = a.stationCameras(cfg, i); err != nil {
 		return agent.StationConfig{}, err
 	}
 	if s.Model != "" {

@@ -127,7 +127,9 @@ func (v *validator) cameras() {
 		case ids[c.ID] != "":
 			v.fault(c.Key("id"), "%s is also the name of the camera at line %d: give each its own", shown(c.ID), lineOf(v.config.lines, ids[c.ID]))
 		}
-		ids[c.ID] = cmp.Or(ids[c.ID], c.Key("id"))
+		if c.ID != "" {
+			ids[c.ID] = cmp.Or(ids[c.ID], c.Key("id"))
+		}
 		v.camera(c)
 		v.sameDevice(c, sources)
 	}
@@ -162,10 +164,13 @@ func (v *validator) camerasOf(i int, ids map[string]string, sources map[string]*
 	case len(s.Cameras) > 0:
 		for n, id := range s.Cameras {
 			v.known(fmt.Sprintf("%s[%d]", key("cameras"), n), id, ids)
-			if slices.Contains(s.Cameras[:n], id) {
+			if id != "" && slices.Contains(s.Cameras[:n], id) {
 				v.fault(key("cameras"), "%s stands there twice", shown(id))
 			}
 		}
+		return
+	case !one && v.set(key("cameras")):
+		v.fault(key("cameras"), "is empty: name one of the list cameras, or write the settings of one as camera: {source: …}")
 		return
 	}
 	c := s.Camera

@@ -177,6 +177,14 @@ var bad = []struct{ name, text, want string }{
 		`s.yaml:2: stations[0].cameras: camera is set too: keep one of them`},
 	{"a camera twice", "cameras: [{id: left, source: belt.mp4}]\nstations: [{id: s, cameras: [left, left], model: drawn-parts}]\n",
 		`s.yaml:2: stations[0].cameras: "left" stands there twice`},
+	{"no cameras of a station", "stations: [{id: s, cameras: [], model: drawn-parts}, {id: t, cameras: [{source: x}, {source: y}], model: drawn-parts}]\n",
+		"s.yaml:1: stations[0].cameras: is empty: name one of the list cameras, or write the settings of one as camera: {source: …}\n" +
+			"s.yaml:1: stations[1].cameras[0]: must be text; put it in quotes, got settings\n" +
+			"s.yaml:1: stations[1].cameras[1]: must be text; put it in quotes, got settings"},
+	{"nothing in a camera", "cameras: [{}]\nstations: [{id: s, camera: a, model: drawn-parts}]\n",
+		"s.yaml:1: cameras[0].id: is missing: a name by which stations say that they use it, as left\n" +
+			"s.yaml:1: cameras[0].source: is missing: rtsp://…, http://…, /dev/video0, aravis:NAME, a video file or a folder of pictures\n" +
+			"s.yaml:2: stations[0].camera: there is no camera \"a\": add it to the list cameras, or write its settings here, as {source: …}"},
 	{"camera's name is a station's", "cameras: [{id: a, source: other.mp4}]\n" + station + "  - {id: b, camera: a, model: drawn-parts}\n",
 		`s.yaml:3: stations[0].id: "a" is also the name of the camera at line 1: give the station another, or let it use that camera`},
 	{"camera's settings", "stations: [{id: s, camera: {source: belt.mp4, size: 4k, roi: [1, 2], checks: {dark: error}, silence: 1ms, memory_mb: 1}, model: drawn-parts}]\n",

@@ -149,7 +149,11 @@ func (v *validator) station(i int) {
 // source checks a camera's source, and resolves it if it is a path.
 func (v *validator) source(key, source string) string {
 	if source == "" {
-		v.fault(key, "is missing: rtsp://…, http://…, /dev/video0, aravis:NAME, a video file or a folder of pictures; or name a camera of the list cameras")
+		text := "is missing: rtsp://…, http://…, /dev/video0, aravis:NAME, a video file or a folder of pictures"
+		if strings.HasPrefix(key, "stations") {
+			text += "; or name a camera of the list cameras"
+		}
+		v.fault(key, "%s", text)
 		return ""
 	}
 	for _, prefix := range []string{"gst:", "exec:", "aravis:", "/dev/video", "/dev/v4l/"} {

@@ -178,9 +178,9 @@ var bad = []struct{ name, text, want string }{
 	{"a camera twice", "cameras: [{id: left, source: belt.mp4}]\nstations: [{id: s, cameras: [left, left], model: drawn-parts}]\n",
 		`s.yaml:2: stations[0].cameras: "left" stands there twice`},
 	{"no cameras of a station", "stations: [{id: s, cameras: [], model: drawn-parts}, {id: t, cameras: [{source: x}, {source: y}], model: drawn-parts}]\n",
-		"s.yaml:1: stations[0].cameras: is empty: name one of the list cameras, or write the settings of one as camera: {source: …}\n" +
-			"s.yaml:1: stations[1].cameras[0]: must be text; put it in quotes, got settings\n" +
-			"s.yaml:1: stations[1].cameras[1]: must be text; put it in quotes, got settings"},
+		"s.yaml:1: stations[1].cameras[0]: must be text; put it in quotes, got settings\n" +
+			"s.yaml:1: stations[1].cameras[1]: must be text; put it in quotes, got settings\n" +
+			"s.yaml:1: stations[0].cameras: is empty: name one of the list cameras, or write the settings of one as camera: {source: …}"},
 	{"nothing in a camera", "cameras: [{}]\nstations: [{id: s, camera: a, model: drawn-parts}]\n",
 		"s.yaml:1: cameras[0].id: is missing: a name by which stations say that they use it, as left\n" +
 			"s.yaml:1: cameras[0].source: is missing: rtsp://…, http://…, /dev/video0, aravis:NAME, a video file or a folder of pictures\n" +

@@ -49,6 +49,7 @@ type Camera struct {
 	mu       sync.Mutex               // protects all below
 	users    int                      // stations that still take pictures
 	evidence map[quality.Fault][]byte // JPEG with which it was found
+	doubts   []doubt                  // when its pictures were not to be trusted, oldest first
 	refer    chan error               // gets what came of the reference that is to be set; nil: none is
 }
 
@@ -115,7 +116,7 @@ func (c *Camera) run(ctx context.Context) {
 			return nil
 		})
 	}
-	_ = g.Wait() // nothing in it fails
+	_ = g.Wait() // only a live picture that can't be encoded, which nobody misses
 }
 
 // watch looks at each picture that it gets hold of.
@@ -125,12 +126,18 @@ func (c *Camera) watch(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		c.monitor.Look(&f.Frame)
-		c.prove(&f.Frame)
-		c.refresh(&f.Frame)
+		c.see(&f.Frame)
 		c.live.offer(time.Now(), &f.Frame, nil, nil)
 		f.Release()
 	}
+}
+
+// see looks at one picture.
+func (c *Camera) see(f *vision.Frame) {
+	c.monitor.Look(f)
+	c.prove(f)
+	c.distrust(f.Captured)
+	c.refresh(f)
 }
 
 // prove keeps the picture with which a fault was found.
@@ -214,21 +221,10 @@ func (c *Camera) refresh(f *vision.Frame) {
 
 // findings are what is wrong with the pictures now, without what is ignored.
 func (c *Camera) findings() []quality.Finding {
-	if c.cfg.Source.Stats().State != capture.Streaming { // what isn't there doesn't lie
+	if st := c.cfg.Source.Stats().State; st != capture.Streaming && st != capture.Waiting { // what isn't there doesn't lie
 		return nil
 	}
 	return slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] == Ignored })
-}
-
-// lies gives the reason for which parts get NONE now, "" for none. It stands when
-// the camera has gone since: its parts were seen in such pictures.
-func (c *Camera) lies() string {
-	for _, f := range c.monitor.Findings() {
-		if c.cfg.Checks[f.Fault] == Rejects {
-			return "camera_" + f.Fault.String()
-		}
-	}
-	return ""
 }
 
 // proof is the picture with which a fault was found.

@@ -126,7 +126,7 @@ func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.D
 		return vision.Decision{Reason: vision.ReasonNoRule}
 	}
 	v := s.of(&p)
-	if why := v.camera.lies(); why != "" {
+	if why := v.camera.lies(&p); why != "" {
 		return vision.Decision{Reason: why}
 	}
 	return l.Rule.Decide(ctx, p, v.width, v.height)

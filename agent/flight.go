@@ -270,6 +270,7 @@ func (s *Station) judgeOne(ctx context.Context, f *flight, r *run) bool {
 	s.mu.Lock()
 	r.lane.tally.runs.add(r.result.Run)
 	r.lane.tally.ages.add(now.Sub(f.frame.Captured))
+	f.view.grave = len(r.result.Detections) > 0 && r.lane.seeksDefects()
 	s.mu.Unlock()
 	s.take(ctx, f, r, now)
 	return true

@@ -48,6 +48,16 @@ func newLane(l Loadout, mode track.Mode, views []*view) *lane {
 	return n
 }
 
+// seeksDefects tells whether a label of the model is a defect.
+func (l *lane) seeksDefects() bool {
+	for _, role := range l.Track.Roles {
+		if role == vision.DefectRole {
+			return true
+		}
+	}
+	return false
+}
+
 // gap is how long without a frame ends the open parts.
 func (l *lane) gap() time.Duration { return l.eyes[0].tracker.Gap() }
 

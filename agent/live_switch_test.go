@@ -76,7 +76,11 @@ func drawnBelt(t testing.TB, seed int) *scene.Scene {
 // drawnCamera is an MJPEG camera over what is drawn.
 func drawnCamera(t testing.TB, d ipcam.Drawer, cfg CameraConfig) *Camera {
 	t.Helper()
-	m, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: d, Width: 512, Height: 288, Rate: 15})
+	rate := 15.0
+	if _, repeats := d.(slow); repeats {
+		rate = 45
+	}
+	m, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: d, Width: 512, Height: 288, Rate: rate})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,8 @@ type view struct {
 	// Protected by Station.mu:
 	inferred, unchanged, lost uint64
 	regate                    bool // the next frame is to be inspected, whatever it shows
+	looks                     int  // still to be taken at what is new
+	grave                     bool // the last inspected frame showed something, and defects are looked for
 }
 
 func (s *Station) newView(c *Camera) *view {
@@ -71,8 +73,23 @@ func (s *Station) news(v *view, f *vision.Frame) bool {
 	if fresh {
 		v.gate.Reset()
 	}
-	return v.gate.Pass(f, s.clock(v, f))
+	pass := v.gate.Pass(f, s.clock(v, f))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case pass:
+		v.looks = moreLooks
+	case v.looks > 0 && v.grave:
+		v.looks--
+		return true
+	}
+	return pass
 }
+
+// moreLooks is how many pictures are inspected after one that was new, where a
+// defect may show: the result that then stands for the others rests on as many
+// looks as must agree on a defect.
+const moreLooks = 2
 
 // startTimers has each view's timer poke the judge when its camera gives nothing.
 func (s *Station) startTimers(gap time.Duration) (stop func()) {

@@ -115,7 +115,7 @@ func (v *cameraView) say() {
 			v.Word, v.Class, v.Mark = "Not to be trusted", "bad", "bad"
 		}
 	}
-	if v.State != "streaming" && v.State != "waiting" {
+	if v.State != "streaming" {
 		v.Picture = "" // asking for one would only wait
 	}
 }

@@ -195,6 +195,8 @@ var bad = []struct{ name, text, want string }{
 			"s.yaml:1: stations[0].camera.checks.dark: must be warn, none or off, got \"error\""},
 	{"two passwords", "stations: [{id: s, camera: {source: \"rtsp://u:p@h/x\", credentials: belt.mp4}, model: drawn-parts}]\n",
 		`s.yaml:1: stations[0].camera.credentials: the address has a user too: keep one of them`},
+	{"same industrial camera", "cameras: [{id: a, source: aravis}, {id: b, source: \"aravis:\"}]\nstations: [{id: s, cameras: [a, b], model: drawn-parts}]\n",
+		`s.yaml:1: cameras[1].source: "aravis:" is also the source of the camera at line 1: put it into the list cameras once, and let the stations name it`},
 	{"change gate", "stations: [{id: s, camera: {source: belt.mp4}, model: drawn-parts, change_gate: 1ms}]\n",
 		`s.yaml:1: stations[0].change_gate: must be 100ms to 1m, or 0 to inspect every picture, got 1ms`},
 	{"unsigned file", "stations: [{id: a, camera: {source: belt.mp4}, model: ./m.onnx}]", `s.yaml:1: stations[0].model: "./m.onnx" is a file that nobody signed: to run it all the same, shown in red as unsigned, set allow_unsigned: true; to run only what is signed, publish it as a bundle and name that as bundle`},

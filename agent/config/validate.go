@@ -277,8 +277,15 @@ func (v *validator) unique(i int, ids map[string]int) {
 // sameSource makes two spellings of one source equal: the case of scheme and
 // host, credentials and a default port don't make another camera.
 func sameSource(s string) string {
-	if s == "" {
+	switch {
+	case s == "":
 		return ""
+	case s == "aravis":
+		return "aravis:"
+	case strings.HasPrefix(s, "/dev/"):
+		if to, err := filepath.EvalSymlinks(s); err == nil { // as /dev/v4l/by-id has them
+			return to
+		}
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {

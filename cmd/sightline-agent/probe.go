@@ -52,7 +52,7 @@ name of a camera there.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.choose(args[0]); err != nil {
+			if err := o.choose(cmd, args[0]); err != nil {
 				return err
 			}
 			return o.run(cmd)
@@ -83,7 +83,7 @@ func cameraFlags(cmd *cobra.Command, c *config.Camera) {
 }
 
 // choose takes the camera of that name of the configuration, or the source.
-func (o *probeOptions) choose(what string) error {
+func (o *probeOptions) choose(cmd *cobra.Command, what string) error {
 	if o.seconds <= 0 || o.seconds > 3600 {
 		return cli.Usage("--seconds %v: must be more than 0 and at most 3600", o.seconds)
 	}
@@ -95,6 +95,11 @@ func (o *probeOptions) choose(what string) error {
 			}
 		}
 		return nil
+	}
+	for _, name := range []string{"credentials", "transport", "rate", "size", "format", "exposure", "gain", "trigger"} {
+		if cmd.Flags().Changed(name) {
+			return cli.Usage("--%s and --config exclude each other: a camera of the configuration has its settings there", name)
+		}
 	}
 	cfg, err := config.Load(o.config)
 	if err != nil {

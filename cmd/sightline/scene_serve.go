@@ -38,7 +38,7 @@ func newSceneServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Be an IP camera that looks at the belt",
 		Long: `Serve the drawn belt as an IP camera until Ctrl-C: MJPEG over HTTP, and H.264
-over RTSP (TCP) where the program ffmpeg is. Nothing that reads from it can know
+over RTSP where the program ffmpeg is. Nothing that reads from it can know
 that it is drawn. The camera runs whether anybody looks or not; whoever is too
 slow misses pictures. It has no password: on other addresses than 127.0.0.1 the
 network can look too.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -49,7 +50,11 @@ type mosquitto struct {
 
 func newMosquitto(t testing.TB, extra ...string) *mosquitto {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// A port that the system gives nobody else while the broker is away.
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000)))
+	for try := 0; err != nil && try < 20; try++ {
+		l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000)))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

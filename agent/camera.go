@@ -22,7 +22,7 @@ type Severity uint8
 // The severities. The zero value only warns.
 const (
 	Warns   Severity = iota
-	Rejects          // parts that are decided meanwhile get NONE camera_…
+	Rejects          // parts that were in view meanwhile get NONE camera_…
 	Ignored          // nobody is told
 )
 
@@ -135,34 +135,45 @@ func (c *Camera) watch(ctx context.Context) {
 // see looks at one picture.
 func (c *Camera) see(f *vision.Frame) {
 	c.monitor.Look(f)
-	c.prove(f)
-	c.distrust(f.Captured)
+	found := c.told()
+	c.prove(f, found)
+	c.distrust(f.Captured, found)
 	c.refresh(f)
 }
 
+// told are the faults of the pictures, without those that are ignored.
+func (c *Camera) told() []quality.Finding {
+	return slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] == Ignored })
+}
+
 // prove keeps the picture with which a fault was found.
-func (c *Camera) prove(f *vision.Frame) {
-	found := slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] == Ignored })
+func (c *Camera) prove(f *vision.Frame, found []quality.Finding) {
+	var jpeg []byte
+	if c.unproved(found) {
+		var err error // encoded without the lock, which verdicts need
+		if jpeg, err = picture.EncodeJPEG(f, picture.Encoding{Quality: liveQuality, MaxSide: liveSide}); err != nil {
+			c.cfg.Log.Warn("picture of a camera's fault", "camera", c.Name(), "err", err)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(found) == 0 && len(c.evidence) == 0 {
-		return
-	}
 	for fault := range c.evidence {
 		if !slices.ContainsFunc(found, func(x quality.Finding) bool { return x.Fault == fault }) {
 			delete(c.evidence, fault)
 		}
 	}
 	for _, x := range found {
-		if _, known := c.evidence[x.Fault]; known {
-			continue
+		if _, known := c.evidence[x.Fault]; !known {
+			c.evidence[x.Fault] = jpeg
 		}
-		jpeg, err := picture.EncodeJPEG(f, picture.Encoding{Quality: liveQuality, MaxSide: liveSide})
-		if err != nil {
-			c.cfg.Log.Warn("picture of a camera's fault", "camera", c.Name(), "err", err)
-		}
-		c.evidence[x.Fault] = jpeg
 	}
+}
+
+// unproved tells whether one of the faults has no picture yet.
+func (c *Camera) unproved(found []quality.Finding) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(found, func(x quality.Finding) bool { _, known := c.evidence[x.Fault]; return !known })
 }
 
 // SetReference makes the next picture the camera's reference, for good.
@@ -224,7 +235,7 @@ func (c *Camera) findings() []quality.Finding {
 	if st := c.cfg.Source.Stats().State; st != capture.Streaming && st != capture.Waiting { // what isn't there doesn't lie
 		return nil
 	}
-	return slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] == Ignored })
+	return c.told()
 }
 
 // proof is the picture with which a fault was found.

@@ -20,8 +20,8 @@ const keepDoubts = 64
 
 // distrust notes which faults that are to reject hold with the picture of that
 // time, and which have ended.
-func (c *Camera) distrust(at time.Time) {
-	found := slices.DeleteFunc(c.monitor.Findings(), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] != Rejects })
+func (c *Camera) distrust(at time.Time, found []quality.Finding) {
+	found = slices.DeleteFunc(slices.Clone(found), func(f quality.Finding) bool { return c.cfg.Checks[f.Fault] != Rejects })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	open := map[quality.Fault]bool{}

@@ -119,5 +119,5 @@ func (s *Station) anyLive() bool {
 	return false
 }
 
-// drops tells whether any camera drops frames that nobody takes in time.
+// drops tells whether the camera drops frames that nobody takes in time.
 func (v *view) drops() bool { return v.camera.cfg.Source.Drops() }

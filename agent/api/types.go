@@ -183,7 +183,7 @@ type Camera struct {
 // Lie is something wrong with a camera's pictures.
 type Lie struct {
 	Fault  string    `json:"fault" enum:"frozen,dark,overexposed,blurred,moved,flicker" doc:"what is wrong"`
-	Effect string    `json:"effect" enum:"warn,none" doc:"warn, or none: parts that are decided meanwhile get NONE"`
+	Effect string    `json:"effect" enum:"warn,none" doc:"warn, or none: parts that were in view meanwhile get NONE"`
 	Since  time.Time `json:"since" doc:"since when"`
 	Detail string    `json:"detail,omitempty" doc:"for people"`
 }

@@ -41,7 +41,7 @@ type Camera struct {
 	Silence   time.Duration `yaml:"silence" doc:"How long nothing may come before the camera counts as silent, at least 100ms; after twice that it is reached anew. 0: 1.5s, or two and a half periods of a lower rate. Cameras slower than one picture a second need it."`
 	MemoryMB  int           `yaml:"memory_mb" doc:"Memory at which the camera's process is started again, MB (10^6 bytes), 16 to 1048576. 0: 1024."`
 	Reference string        `yaml:"reference" doc:"A picture of what the camera should see; it is told when it has moved. Empty: the one that was set on the camera's page, if there is one."`
-	Checks    Checks        `yaml:"checks" doc:"What happens when its pictures can't be trusted: warn, none (parts that are decided meanwhile get NONE, and so are rejected), or off."`
+	Checks    Checks        `yaml:"checks" doc:"What happens when its pictures can't be trusted: warn, none (parts that were in view meanwhile get NONE, and so are rejected), or off."`
 
 	key   string // of its settings in the file, as cameras[0] or stations[1].camera
 	named bool   // of a station: only the name of one of the list

@@ -17,8 +17,8 @@ import (
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
-// camera makes a camera as the configuration describes it, without more than one
-// user: configured cameras are shared by sharedCamera.
+// camera makes a camera as the configuration describes it; stationCameras makes
+// each once for all its stations.
 func (a *assembly) camera(c *config.Camera, data string) (*agent.Camera, error) {
 	if capture.Stills(c.Source) {
 		c.Realtime = false

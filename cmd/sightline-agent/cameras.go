@@ -70,7 +70,7 @@ func rememberReference(cfg *agent.CameraConfig, c *config.Camera, data string) e
 		path = filepath.Join(data, "cameras", c.ID+".jpg")
 		cfg.Keep = func(f *vision.Frame) error { return keepReference(path, f) }
 	}
-	text, err := os.ReadFile(path)
+	text, err := picture.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && c.Reference == "" {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sightline-edge/sightline/agent/config"
@@ -28,9 +29,14 @@ func TestDamagedReference(t *testing.T) {
 	if _, err := a.camera(&c, data); err != nil {
 		t.Errorf("the page's: %v", err)
 	}
-	c.Reference = file
-	if _, err := a.camera(&c, data); err == nil || !strings.Contains(err.Error(), file) {
-		t.Errorf("the configuration's: %v", err)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c.Reference = range []string{file, pipe} { // nobody writes to the pipe
+		if _, err := a.camera(&c, data); err == nil || !strings.Contains(err.Error(), c.Reference) {
+			t.Errorf("the configuration's: %v", err)
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ func (r *folderReader) Read(room roomFunc) (shot, error) {
 	r.next++
 	name := filepath.Base(path)
 	stamp := monotonic()
-	data, err := readLimited(path)
+	data, err := picture.ReadFile(path)
 	if err != nil {
 		return shot{}, errUnreadable{fmt.Errorf("picture %s: %w", name, bare(err))}
 	}
@@ -56,20 +56,6 @@ func (r *folderReader) Read(room roomFunc) (shot, error) {
 		err = errUnreadable{fmt.Errorf("picture %s: %w", name, bad.err)}
 	}
 	return s, err
-}
-
-func readLimited(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	if info.Size() > picture.MaxBytes {
-		return nil, fmt.Errorf("%d bytes, at most %d are read", info.Size(), picture.MaxBytes)
-	}
-	return os.ReadFile(path)
 }
 
 // Close has nothing to close: each picture's file is read whole.

@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +39,21 @@ func Files(args []string) ([]string, error) {
 		slices.Sort(files[before:])
 	}
 	return files, nil
+}
+
+// ReadFile reads a picture's file. What is no regular file, as a pipe that nobody
+// writes to, or larger than MaxBytes is an error.
+func ReadFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	case info.Size() > MaxBytes:
+		return nil, fmt.Errorf("%d bytes, at most %d are read", info.Size(), MaxBytes)
+	}
+	return os.ReadFile(path)
 }
 
 // known looks at a file's first bytes.

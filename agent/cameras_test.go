@@ -97,20 +97,21 @@ func TestStationOfTwoCameras(t *testing.T) {
 func TestStationsShareACamera(t *testing.T) {
 	l := shipped(t, "first", 0.1)
 	camera := drawnCamera(t, drawnBelt(t, 3), CameraConfig{ID: "cam"})
-	r := plant(t, []*infer.Worker{l.Model}, with("one", l, camera), with("two", l, camera))
+	other := drawnCamera(t, drawnBelt(t, 6), CameraConfig{ID: "other"})
+	r := plant(t, []*infer.Worker{l.Model}, with("one", l, camera), with("two", l, camera), StationConfig{ID: "three", Bundle: "caps", Cameras: []*Camera{other}})
 	r.eventually("verdicts of both stations", func() bool { return r.saw("one", "cam") > 1 && r.saw("two", "cam") > 1 })
-	if n := captures(t); n != 1 {
-		t.Errorf("%d capture processes serve one camera", n)
+	if n := captures(t); n != 2 {
+		t.Errorf("%d capture processes serve two cameras", n)
 	}
 	r.find("one").End()
 	r.eventually("the end of station one", func() bool { return r.named("one").State == api.Ended })
 	before := r.saw("two", "cam")
 	r.eventually("verdicts of station two", func() bool { return r.saw("two", "cam") > before+1 })
-	if c := r.Now().Cameras; len(c) != 1 || len(c[0].Stations) != 2 || c[0].State != "streaming" {
+	if c := r.Now().Cameras; len(c) != 2 || len(c[0].Stations) != 2 || c[0].State != "streaming" {
 		t.Errorf("%+v", c)
 	}
 	r.find("two").End()
-	r.eventually("the end of the camera", func() bool { return captures(t) == 0 })
+	r.eventually("the end of the camera that nobody uses", func() bool { return captures(t) == 1 })
 }
 
 // slow shows each drawn picture several times.

@@ -33,6 +33,7 @@ var packages = map[string]rule{
 	"vision/change":      {imports: []string{"vision"}},
 	"vision/capture":     {imports: []string{"vision", "vision/shm", "vision/picture", "vision/optics"}, c: []string{"gst_gocv.go", "aravis_gocv.go"}},
 	"vision/infer":       {imports: []string{"vision", "vision/shm", "vision/picture"}, c: []string{"fill_cgo.go"}},
+	"vision/sched":       {outside: []string{"none"}},
 	"vision/track":       {imports: []string{"vision"}},
 	"vision/rules":       {imports: []string{"vision", "vision/rules/guest"}},
 	"vision/rules/guest": {outside: []string{"none"}},
@@ -43,6 +44,7 @@ var packages = map[string]rule{
 
 	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "sync/wire/rest", "sync/journal", "board", "agent/*", "internal/*"}},
 	"agent/config": {imports: []string{"vision"}},
+	"agent/plc":    {imports: []string{"vision"}},
 	"agent/api":    {imports: []string{"vision", "sync/wire/rest", "board", "internal/*"}},
 
 	"sync/wire":      {imports: []string{"vision"}},

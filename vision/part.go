@@ -52,6 +52,14 @@ const (
 	ReasonRuleFailed  = "rule_failed"  // the rule trapped, ran too long or answered nonsense
 	ReasonModelFailed = "model_failed" // no frame of the part was inspected to the end
 	ReasonStopped     = "stopped"      // the agent ended while the part was in view
+	ReasonLate        = "late"         // no result by the trigger's deadline
+	ReasonNoFrame     = "no_frame"     // the camera gave no picture for the trigger
+	ReasonStale       = "stale"        // the picture was older than the station's max_age
+	ReasonOverrun     = "overrun"      // triggers came faster than they can be answered
+	ReasonWrongRecipe = "wrong_recipe" // the trigger names a recipe that isn't the active one
+	ReasonViewMissing = "view_missing" // one of several cameras gave no picture
+	ReasonNoPart      = "no_part"      // the picture shows no part
+	ReasonOverload    = "overload"     // the last degradation step: the device can't inspect well enough now
 	ReasonCamera      = "camera_"      // with a fault's name behind it: the camera's pictures couldn't be trusted
 )
 
@@ -61,6 +69,15 @@ type Evidence struct {
 	Score  float32 // 0 to 1: the score that at least k frames reached (package track)
 	Frames int     // how many frames showed it
 	Box    Box     // in the frame where it scored best
+	View   int     // index in Part.Views of what saw it; 0 without them
+}
+
+// View is what one of several cameras contributed to a part.
+type View struct {
+	Camera        string
+	Seq           uint64 // of the frame
+	Captured      time.Time
+	Width, Height int // pixels of the frame
 }
 
 // Part is one physical part as the tracker saw it, from its first frame to
@@ -80,6 +97,10 @@ type Part struct {
 	Seen     time.Time
 	LastSeen time.Time // Captured of the first and last frame that showed it
 	BestSeen time.Time // and of the best
+
+	Trigger string // ID of the trigger that asked for it; "" where parts are followed
+	Attempt int    // inspection of this ID, from 1; 0 counts as 1
+	Views   []View // of a part that several cameras saw at once; else nil
 }
 
 // Decision is a verdict with its reason.

@@ -28,7 +28,8 @@ const sendTimeout = 2 * time.Second
 // thread of its own instead of Go's poller: under load the hand-over's p99 is
 // 0.1 ms that way against several (docs/rationale.md).
 type Conn struct {
-	buf []byte // of the only receiver
+	buf   []byte   // of the only receiver
+	block blocking // the same one's
 
 	mu     sync.Mutex // protects the fields below
 	fd     int
@@ -96,14 +97,12 @@ func (c *Conn) Recv(v any) ([]int, error) {
 		return nil, io.EOF
 	}
 	defer c.done()
-	// Whoever was woken by the last message runs first, on this thread. Blocked in
-	// the kernel it would keep the Go processor for up to some milliseconds before
-	// another thread takes that away from it.
+	// Whoever was woken by the last message runs first, on this thread: cheaper
+	// than to wake another one for it.
 	runtime.Gosched()
-	oob := make([]byte, unix.CmsgSpace(4*4))
 	var n, oobn, flags int
 	for {
-		n, oobn, flags, _, err = unix.Recvmsg(fd, c.buf, oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, flags, err = c.block.recvmsg(fd, c.buf)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
@@ -114,7 +113,7 @@ func (c *Conn) Recv(v any) ([]int, error) {
 	case err != nil:
 		return nil, fmt.Errorf("receive from the worker: %w", err)
 	}
-	fds, err := rights(oob[:oobn])
+	fds, err := rights(c.block.oob[:oobn])
 	if err == nil && flags&unix.MSG_TRUNC != 0 {
 		err = fmt.Errorf("message is longer than %d bytes", MaxMessage)
 	}

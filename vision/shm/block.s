@@ -1,0 +1,1 @@
+// Lets block.go declare functions of the runtime without a body.

@@ -44,6 +44,7 @@ func openNative(ctx context.Context, o order) (reader, opened, error) {
 
 // openVideo opens a recording.
 func openVideo(o order) (reader, opened, error) {
+	runtime.GOMAXPROCS(1) // as for RTSP
 	vc, err := gocv.OpenVideoCaptureWithAPI(o.At, gocv.VideoCaptureFFmpeg)
 	if err != nil {
 		return nil, opened{}, errors.New("it is no video that can be read: not a video file, of an unknown kind, or cut before its index")

@@ -5,6 +5,7 @@ package infer
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -76,6 +77,11 @@ func (s *session) choose(library string, model []byte, info Info, threads int, p
 		}
 		if err == nil {
 			s.provider = p
+			if p == CPU {
+				// While the model computes all processors of Go's must be given away, or the
+				// runtime's monitor keeps polling: 0.2 ms a picture. One is soon taken away.
+				runtime.GOMAXPROCS(1)
+			}
 			return nil
 		}
 		refused = append(refused, fmt.Sprintf("%s: %v", p, err))

@@ -90,11 +90,18 @@ func TestResultsArePagedNewestFirst(t *testing.T) {
 func TestResultsAreFiltered(t *testing.T) {
 	m, s := filled(t, 100)
 	m.tell(result("station2", 4, time.Now()))
+	for n := range 3 { // one trigger that was asked twice, and another one
+		r := result("station3", 0, time.Now())
+		r.Trigger, r.Recipe, r.Attempt = []string{"T-1", "T-1", "T-2"}[n], []string{"0.5 l", "1 l", "1 l"}[n], []int{1, 2, 1}[n]
+		r.Camera, r.Views = "top", []PartView{{Camera: "top"}, {Camera: "side"}}
+		m.tell(r)
+	}
 	for query, want := range map[string]int{
-		"": 50, "?limit=500": 101, "?limit=500&station=station2": 1, "?limit=500&station=none": 0,
+		"": 50, "?limit=500": 104, "?limit=500&station=station2": 1, "?limit=500&station=none": 0,
 		"?limit=500&verdict=NONE": 10, "?limit=500&verdict=FAIL": 21, "?limit=500&verdict=FAIL&station=station1": 20,
-		"?limit=500&label=scratch": 21, "?limit=500&label=cap": 101, "?limit=500&label=dent": 0,
-		"?part=station1-4711": 1,
+		"?limit=500&label=scratch": 21, "?limit=500&label=cap": 104, "?limit=500&label=dent": 0,
+		"?part=station1-4711": 1, "?trigger=T-1": 2, "?trigger=T-1&recipe=0.5+l": 1, "?recipe=1+l": 2, "?trigger=T-3": 0, "?recipe=l": 0,
+		"?part=station3-4700&trigger=T-2": 1, "?part=station1-4711&trigger=T-2": 0, "?camera=top": 3, "?camera=side": 3, "?camera=front": 0,
 	} {
 		b := body[resultsBody](t, ask(t, s, "GET", "/v1/results"+query))
 		if len(b.Results) != want {

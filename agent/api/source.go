@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -68,13 +69,22 @@ type Query struct {
 	Station string
 	Label   string          // of the part, or of one of its defects
 	Part    string          // its ID
+	Trigger string          // ID of the trigger that asked for it
+	Recipe  string          // that was active
 	Camera  string          // that saw it
 	Verdict *vision.Verdict // as it was told
 }
 
 // Fits reports whether a result is wanted, whatever its number.
 func (q *Query) Fits(r *Result) bool {
-	if q.Station != "" && r.Station != q.Station || q.Part != "" && r.ID != q.Part || q.Camera != "" && r.Camera != q.Camera {
+	for _, w := range [...]struct{ want, has string }{
+		{q.Station, r.Station}, {q.Part, r.ID}, {q.Trigger, r.Trigger}, {q.Recipe, r.Recipe},
+	} {
+		if w.want != "" && w.want != w.has {
+			return false
+		}
+	}
+	if q.Camera != "" && r.Camera != q.Camera && !slices.ContainsFunc(r.Views, func(v PartView) bool { return v.Camera == q.Camera }) {
 		return false
 	}
 	if q.Verdict != nil && r.Answer().Verdict != *q.Verdict {

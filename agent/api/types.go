@@ -264,6 +264,7 @@ type (
 	Version     = rest.Version
 	Told        = rest.Told
 	Evidence    = rest.Evidence
+	PartView    = rest.PartView
 	Measurement = rest.Measurement
 	Box         = rest.Box
 )

@@ -143,6 +143,8 @@ type resultsInput struct {
 	Label   string `query:"label" maxLength:"200" doc:"only parts with this label, or with a defect of this label"`
 	Part    string `query:"part" maxLength:"200" doc:"only this part's, by its ID"`
 	Camera  string `query:"camera" maxLength:"200" doc:"only parts that this camera saw"`
+	Trigger string `query:"trigger" maxLength:"256" doc:"only what the trigger with this ID asked for"`
+	Recipe  string `query:"recipe" maxLength:"256" doc:"only those inspected under this recipe"`
 }
 
 type resultsOutput struct {
@@ -153,7 +155,7 @@ type resultsOutput struct {
 }
 
 func (s *Server) listResults(ctx context.Context, in *resultsInput) (*resultsOutput, error) {
-	q := Query{Limit: in.Limit, Station: in.Station, Label: in.Label, Part: in.Part, Camera: in.Camera}
+	q := Query{Limit: in.Limit, Station: in.Station, Label: in.Label, Part: in.Part, Camera: in.Camera, Trigger: in.Trigger, Recipe: in.Recipe}
 	var ok bool
 	if q.Before, ok = parseCursor(in.Cursor); !ok {
 		return nil, huma.Error422UnprocessableEntity("cursor isn't one that this device gave: use next of the page before")

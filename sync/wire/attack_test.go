@@ -157,6 +157,7 @@ func oddBodies(t *testing.T) map[string][]byte {
 		"empty texts":          append([]byte{0x78, 1}, bytes.Repeat([]byte{0x7a, 0}, MaxRecord/2-1)...),
 		"some empty texts":     append([]byte{0x78, 1}, bytes.Repeat([]byte{0x7a, 0}, 16_000)...),
 		"usual":                body(t, &Record{Kind: &Record_Result{Result: someResult()}}),
+		"seen":                 body(t, &Record{Kind: &Record_Result{Result: seenResult()}}),
 	}
 }
 
@@ -242,7 +243,7 @@ func TestDecodeSent(t *testing.T) {
 	}
 	ok := body(t, &Record{Kind: &Record_Result{Result: rich}})
 	if r, err := DecodeSent(ok); err != nil || r.GetResult() == nil {
-		t.Errorf("%d bytes, %d details: %v", len(ok), details(ok), err)
+		t.Errorf("%d bytes with %d details: %v", len(ok), MaxDetails, err)
 	}
 	empties := func(n int) []byte {
 		return protowire.AppendBytes(protowire.AppendTag(nil, resultField, protowire.BytesType), bytes.Repeat([]byte{evidenceField<<3 | 2, 0}, n))

@@ -605,6 +605,8 @@ type StationState struct {
 	Bundle        string                 `protobuf:"bytes,15,opt,name=bundle,proto3" json:"bundle,omitempty"`                                 // name of the signed bundle that it follows; empty for none
 	BundleDigest  string                 `protobuf:"bytes,16,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"` // SHA-256 of the signed bundle's archive that runs, hex; empty for what wasn't one
 	Unsigned      bool                   `protobuf:"varint,17,opt,name=unsigned,proto3" json:"unsigned,omitempty"`                            // it runs a file that nobody signed
+	Recipe        string                 `protobuf:"bytes,18,opt,name=recipe,proto3" json:"recipe,omitempty"`                                 // that is active; empty without recipes
+	Step          string                 `protobuf:"bytes,19,opt,name=step,proto3" json:"step,omitempty"`                                     // of degradation: full, slower, smaller, none; empty is full
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -756,6 +758,20 @@ func (x *StationState) GetUnsigned() bool {
 		return x.Unsigned
 	}
 	return false
+}
+
+func (x *StationState) GetRecipe() string {
+	if x != nil {
+		return x.Recipe
+	}
+	return ""
+}
+
+func (x *StationState) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
 }
 
 // Warning is a health warning that holds now.
@@ -1228,7 +1244,7 @@ const file_link_proto_rawDesc = "" +
 	"\bstations\x18\x06 \x03(\v2\x1a.sightline.v1.StationStateR\bstations\x121\n" +
 	"\bwarnings\x18\a \x03(\v2\x15.sightline.v1.WarningR\bwarnings\x124\n" +
 	"\ajournal\x18\b \x01(\v2\x1a.sightline.v1.JournalStateR\ajournal\x12)\n" +
-	"\x05board\x18\t \x01(\v2\x13.sightline.v1.BoardR\x05board\"\xab\x03\n" +
+	"\x05board\x18\t \x01(\v2\x13.sightline.v1.BoardR\x05board\"\xd7\x03\n" +
 	"\fStationState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\tR\x04line\x12\x14\n" +
@@ -1247,7 +1263,9 @@ const file_link_proto_rawDesc = "" +
 	"\x04rate\x18\x0e \x01(\x02R\x04rate\x12\x16\n" +
 	"\x06bundle\x18\x0f \x01(\tR\x06bundle\x12#\n" +
 	"\rbundle_digest\x18\x10 \x01(\tR\fbundleDigest\x12\x1a\n" +
-	"\bunsigned\x18\x11 \x01(\bR\bunsigned\"\x8f\x01\n" +
+	"\bunsigned\x18\x11 \x01(\bR\bunsigned\x12\x16\n" +
+	"\x06recipe\x18\x12 \x01(\tR\x06recipe\x12\x12\n" +
+	"\x04step\x18\x13 \x01(\tR\x04step\"\x8f\x01\n" +
 	"\aWarning\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1a\n" +
 	"\bseverity\x18\x02 \x01(\rR\bseverity\x12\x18\n" +

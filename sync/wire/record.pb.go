@@ -150,6 +150,7 @@ type Evidence struct {
 	Score         float32                `protobuf:"fixed32,2,opt,name=score,proto3" json:"score,omitempty"`  // 0 to 1
 	Frames        uint32                 `protobuf:"varint,3,opt,name=frames,proto3" json:"frames,omitempty"` // how many showed it
 	Box           *Box                   `protobuf:"bytes,4,opt,name=box,proto3" json:"box,omitempty"`        // in the frame where it scored best
+	View          uint32                 `protobuf:"varint,5,opt,name=view,proto3" json:"view,omitempty"`     // index in the result's views of what saw it; 0 without them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +213,90 @@ func (x *Evidence) GetBox() *Box {
 	return nil
 }
 
+func (x *Evidence) GetView() uint32 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+// View is what one of several cameras contributed to a part.
+type View struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Camera        string                 `protobuf:"bytes,1,opt,name=camera,proto3" json:"camera,omitempty"`      // name
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`           // of the frame, by the camera's count
+	Captured      int64                  `protobuf:"varint,3,opt,name=captured,proto3" json:"captured,omitempty"` // wall clock, nanoseconds since 1970 UTC
+	Width         uint32                 `protobuf:"varint,4,opt,name=width,proto3" json:"width,omitempty"`       // of the frame, pixels
+	Height        uint32                 `protobuf:"varint,5,opt,name=height,proto3" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *View) Reset() {
+	*x = View{}
+	mi := &file_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *View) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*View) ProtoMessage() {}
+
+func (x *View) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use View.ProtoReflect.Descriptor instead.
+func (*View) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *View) GetCamera() string {
+	if x != nil {
+		return x.Camera
+	}
+	return ""
+}
+
+func (x *View) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *View) GetCaptured() int64 {
+	if x != nil {
+		return x.Captured
+	}
+	return 0
+}
+
+func (x *View) GetWidth() uint32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *View) GetHeight() uint32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
 // Measurement is a number that the rule compared with its limit.
 type Measurement struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -225,7 +310,7 @@ type Measurement struct {
 
 func (x *Measurement) Reset() {
 	*x = Measurement{}
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -237,7 +322,7 @@ func (x *Measurement) String() string {
 func (*Measurement) ProtoMessage() {}
 
 func (x *Measurement) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -250,7 +335,7 @@ func (x *Measurement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measurement.ProtoReflect.Descriptor instead.
 func (*Measurement) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{2}
+	return file_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Measurement) GetName() string {
@@ -312,13 +397,16 @@ type Result struct {
 	BestCaptured  int64                  `protobuf:"varint,26,opt,name=best_captured,json=bestCaptured,proto3" json:"best_captured,omitempty"` // wall clock of frame best_seq, nanoseconds since 1970 UTC
 	Picture       string                 `protobuf:"bytes,27,opt,name=picture,proto3" json:"picture,omitempty"`                                // file name, of a part that came from a folder of pictures
 	BundleDigest  string                 `protobuf:"bytes,28,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`  // SHA-256 of the signed bundle's archive, hex; empty for what wasn't one
+	TriggerId     string                 `protobuf:"bytes,29,opt,name=trigger_id,json=triggerId,proto3" json:"trigger_id,omitempty"`           // of the trigger that asked for it; empty where parts are followed
+	Recipe        string                 `protobuf:"bytes,30,opt,name=recipe,proto3" json:"recipe,omitempty"`                                  // that was active; empty at a station without recipes
+	Views         []*View                `protobuf:"bytes,31,rep,name=views,proto3" json:"views,omitempty"`                                    // of a part that several cameras saw at once
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +418,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +431,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{3}
+	return file_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Result) GetPartId() string {
@@ -542,6 +630,27 @@ func (x *Result) GetBundleDigest() string {
 	return ""
 }
 
+func (x *Result) GetTriggerId() string {
+	if x != nil {
+		return x.TriggerId
+	}
+	return ""
+}
+
+func (x *Result) GetRecipe() string {
+	if x != nil {
+		return x.Recipe
+	}
+	return ""
+}
+
+func (x *Result) GetViews() []*View {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
 // Answer is a verdict as the line was told it.
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -553,7 +662,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +674,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +687,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{4}
+	return file_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Answer) GetVerdict() Verdict {
@@ -608,7 +717,7 @@ type Told struct {
 
 func (x *Told) Reset() {
 	*x = Told{}
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +729,7 @@ func (x *Told) String() string {
 func (*Told) ProtoMessage() {}
 
 func (x *Told) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +742,7 @@ func (x *Told) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Told.ProtoReflect.Descriptor instead.
 func (*Told) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{5}
+	return file_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Told) GetSeq() uint64 {
@@ -674,7 +783,7 @@ type Hole struct {
 
 func (x *Hole) Reset() {
 	*x = Hole{}
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +795,7 @@ func (x *Hole) String() string {
 func (*Hole) ProtoMessage() {}
 
 func (x *Hole) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +808,7 @@ func (x *Hole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hole.ProtoReflect.Descriptor instead.
 func (*Hole) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{6}
+	return file_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Hole) GetFirst() uint64 {
@@ -766,7 +875,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +887,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +900,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{7}
+	return file_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -859,17 +968,24 @@ const file_record_proto_rawDesc = "" +
 	"\x01x\x18\x01 \x01(\x02R\x01x\x12\f\n" +
 	"\x01y\x18\x02 \x01(\x02R\x01y\x12\f\n" +
 	"\x01w\x18\x03 \x01(\x02R\x01w\x12\f\n" +
-	"\x01h\x18\x04 \x01(\x02R\x01h\"s\n" +
+	"\x01h\x18\x04 \x01(\x02R\x01h\"\x87\x01\n" +
 	"\bEvidence\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x02R\x05score\x12\x16\n" +
 	"\x06frames\x18\x03 \x01(\rR\x06frames\x12#\n" +
-	"\x03box\x18\x04 \x01(\v2\x11.sightline.v1.BoxR\x03box\"a\n" +
+	"\x03box\x18\x04 \x01(\v2\x11.sightline.v1.BoxR\x03box\x12\x12\n" +
+	"\x04view\x18\x05 \x01(\rR\x04view\"z\n" +
+	"\x04View\x12\x16\n" +
+	"\x06camera\x18\x01 \x01(\tR\x06camera\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1a\n" +
+	"\bcaptured\x18\x03 \x01(\x03R\bcaptured\x12\x14\n" +
+	"\x05width\x18\x04 \x01(\rR\x05width\x12\x16\n" +
+	"\x06height\x18\x05 \x01(\rR\x06height\"a\n" +
 	"\vMeasurement\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x01R\x05limit\x12\x12\n" +
-	"\x04unit\x18\x04 \x01(\tR\x04unit\"\xf5\x06\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\"\xd6\a\n" +
 	"\x06Result\x12\x17\n" +
 	"\apart_id\x18\x01 \x01(\tR\x06partId\x12\x18\n" +
 	"\astation\x18\x02 \x01(\tR\astation\x12\x12\n" +
@@ -900,7 +1016,11 @@ const file_record_proto_rawDesc = "" +
 	"\x04told\x18\x19 \x01(\v2\x14.sightline.v1.AnswerR\x04told\x12#\n" +
 	"\rbest_captured\x18\x1a \x01(\x03R\fbestCaptured\x12\x18\n" +
 	"\apicture\x18\x1b \x01(\tR\apicture\x12#\n" +
-	"\rbundle_digest\x18\x1c \x01(\tR\fbundleDigest\"Q\n" +
+	"\rbundle_digest\x18\x1c \x01(\tR\fbundleDigest\x12\x1d\n" +
+	"\n" +
+	"trigger_id\x18\x1d \x01(\tR\ttriggerId\x12\x16\n" +
+	"\x06recipe\x18\x1e \x01(\tR\x06recipe\x12(\n" +
+	"\x05views\x18\x1f \x03(\v2\x12.sightline.v1.ViewR\x05views\"Q\n" +
 	"\x06Answer\x12/\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x15.sightline.v1.VerdictR\averdict\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"V\n" +
@@ -939,35 +1059,37 @@ func file_record_proto_rawDescGZIP() []byte {
 }
 
 var file_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_record_proto_goTypes = []any{
 	(Verdict)(0),        // 0: sightline.v1.Verdict
 	(*Box)(nil),         // 1: sightline.v1.Box
 	(*Evidence)(nil),    // 2: sightline.v1.Evidence
-	(*Measurement)(nil), // 3: sightline.v1.Measurement
-	(*Result)(nil),      // 4: sightline.v1.Result
-	(*Answer)(nil),      // 5: sightline.v1.Answer
-	(*Told)(nil),        // 6: sightline.v1.Told
-	(*Hole)(nil),        // 7: sightline.v1.Hole
-	(*Record)(nil),      // 8: sightline.v1.Record
+	(*View)(nil),        // 3: sightline.v1.View
+	(*Measurement)(nil), // 4: sightline.v1.Measurement
+	(*Result)(nil),      // 5: sightline.v1.Result
+	(*Answer)(nil),      // 6: sightline.v1.Answer
+	(*Told)(nil),        // 7: sightline.v1.Told
+	(*Hole)(nil),        // 8: sightline.v1.Hole
+	(*Record)(nil),      // 9: sightline.v1.Record
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: sightline.v1.Evidence.box:type_name -> sightline.v1.Box
 	0,  // 1: sightline.v1.Result.verdict:type_name -> sightline.v1.Verdict
 	1,  // 2: sightline.v1.Result.box:type_name -> sightline.v1.Box
 	2,  // 3: sightline.v1.Result.evidence:type_name -> sightline.v1.Evidence
-	3,  // 4: sightline.v1.Result.measurements:type_name -> sightline.v1.Measurement
-	5,  // 5: sightline.v1.Result.told:type_name -> sightline.v1.Answer
-	0,  // 6: sightline.v1.Answer.verdict:type_name -> sightline.v1.Verdict
-	5,  // 7: sightline.v1.Told.answer:type_name -> sightline.v1.Answer
-	4,  // 8: sightline.v1.Record.result:type_name -> sightline.v1.Result
-	6,  // 9: sightline.v1.Record.told:type_name -> sightline.v1.Told
-	7,  // 10: sightline.v1.Record.hole:type_name -> sightline.v1.Hole
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 4: sightline.v1.Result.measurements:type_name -> sightline.v1.Measurement
+	6,  // 5: sightline.v1.Result.told:type_name -> sightline.v1.Answer
+	3,  // 6: sightline.v1.Result.views:type_name -> sightline.v1.View
+	0,  // 7: sightline.v1.Answer.verdict:type_name -> sightline.v1.Verdict
+	6,  // 8: sightline.v1.Told.answer:type_name -> sightline.v1.Answer
+	5,  // 9: sightline.v1.Record.result:type_name -> sightline.v1.Result
+	7,  // 10: sightline.v1.Record.told:type_name -> sightline.v1.Told
+	8,  // 11: sightline.v1.Record.hole:type_name -> sightline.v1.Hole
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -975,7 +1097,7 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
-	file_record_proto_msgTypes[7].OneofWrappers = []any{
+	file_record_proto_msgTypes[8].OneofWrappers = []any{
 		(*Record_Result)(nil),
 		(*Record_Told)(nil),
 		(*Record_Hole)(nil),
@@ -986,7 +1108,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

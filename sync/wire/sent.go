@@ -18,6 +18,7 @@ const (
 	resultField       = 1 // of a Record
 	evidenceField     = 10
 	measurementsField = 11
+	viewsField        = 31
 )
 
 // DecodeSent is Decode for what a device sent to the fleet. What is beyond the
@@ -26,34 +27,50 @@ func DecodeSent(b []byte) (*Record, error) {
 	if len(b) > MaxSent {
 		return nil, fmt.Errorf("decode a record: it has %d bytes, the fleet takes %d", len(b), MaxSent)
 	}
-	if n := details(b); n > MaxDetails {
+	n, views := details(b)
+	if n > MaxDetails {
 		return nil, fmt.Errorf("decode a record: it has %d pieces of evidence and measurements, the fleet takes %d", n, MaxDetails)
+	}
+	if views > MaxViews {
+		return nil, fmt.Errorf("decode a record: it has %d views, the fleet takes %d", views, MaxViews)
 	}
 	r, err := Decode(b)
 	if r.GetHole() != nil && len(b) > maxHoleBody {
 		return nil, fmt.Errorf("decode a record: it is a hole with %d bytes, the fleet takes %d", len(b), maxHoleBody)
 	}
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	if err := r.GetResult().checkViews(); err != nil {
+		return nil, fmt.Errorf("decode a record: %w", err)
+	}
+	return r, nil
 }
 
 // heavy reports whether a record takes more to take apart than its bytes let
 // expect, or has more than so many.
-func heavy(b []byte, most int) bool { return len(b) > most || details(b) > MaxDetails }
+func heavy(b []byte, most int) bool {
+	n, views := details(b)
+	return len(b) > most || n > MaxDetails || views > MaxViews
+}
 
-// details counts a record's evidence and measurements, as far as it can be
-// read.
-func details(record []byte) (n int) {
+// details counts a record's evidence and measurements, and its views, as far
+// as it can be read.
+func details(record []byte) (n, views int) {
 	each(record, func(field protowire.Number, result []byte) {
 		if field != resultField {
 			return
 		}
 		each(result, func(field protowire.Number, _ []byte) {
-			if field == evidenceField || field == measurementsField {
+			switch field {
+			case evidenceField, measurementsField:
 				n++
+			case viewsField:
+				views++
 			}
 		})
 	})
-	return n
+	return n, views
 }
 
 // each goes through the fields of a message that have bytes.

@@ -62,9 +62,11 @@ func Decode(b []byte) (*Record, error) {
 }
 
 // NewResult fills in what the part and its decision say, decided at that
-// time, with times in whole microseconds: no camera tells them finer, and what is finer can't be compressed. Who looked (station, line, camera, model, rule, attempt) is for the
-// caller to add. Texts that are no UTF-8 are mended, so that no odd label
-// keeps a verdict off the record.
+// time, with times in whole microseconds: no camera tells them finer, and what
+// is finer can't be compressed. Who looked (station, line, camera, recipe,
+// model, rule) is for the caller to add, and that an attempt of 0 is the first.
+// Texts that are no UTF-8 are mended, so that no odd label keeps a verdict off
+// the record; evidence of a view that isn't among the part's is the first's.
 func NewResult(p *vision.Part, d *vision.Decision, decided time.Time) *Result {
 	r := &Result{
 		PartId: mend(p.ID), Label: mend(p.Label), Score: p.Score, Box: NewBox(p.Box), Frames: count(p.Frames),
@@ -72,12 +74,15 @@ func NewResult(p *vision.Part, d *vision.Decision, decided time.Time) *Result {
 		FirstCaptured: nanos(p.Seen), LastCaptured: nanos(p.LastSeen), BestCaptured: nanos(p.BestSeen),
 		Decided: nanos(decided), Picture: mend(p.Name),
 		Verdict: NewVerdict(d.Verdict), Reason: mend(d.Reason),
+		TriggerId: Name(p.Trigger), Attempt: count(p.Attempt), Views: newViews(p.Views),
 	}
 	if !p.LastSeen.IsZero() {
 		r.Latency = int64(decided.Sub(p.LastSeen)) / micro * micro
 	}
 	for _, e := range p.Defects {
-		r.Evidence = append(r.Evidence, &Evidence{Label: mend(e.Label), Score: e.Score, Frames: count(e.Frames), Box: NewBox(e.Box)})
+		r.Evidence = append(r.Evidence, &Evidence{
+			Label: mend(e.Label), Score: e.Score, Frames: count(e.Frames), Box: NewBox(e.Box), View: uint32(viewIn(e.View, len(r.Views))),
+		})
 	}
 	for _, m := range d.Measurements {
 		r.Measurements = append(r.Measurements, &Measurement{Name: mend(m.Name), Value: m.Value, Limit: m.Limit, Unit: mend(m.Unit)})
@@ -91,10 +96,12 @@ func (r *Result) Part() vision.Part {
 		ID: r.GetPartId(), Label: r.GetLabel(), Score: r.GetScore(), Box: r.GetBox().Vision(), Frames: int(r.GetFrames()),
 		First: r.GetFirstSeq(), Last: r.GetLastSeq(), Best: r.GetBestSeq(),
 		Seen: Time(r.GetFirstCaptured()), LastSeen: Time(r.GetLastCaptured()), BestSeen: Time(r.GetBestCaptured()),
-		Name: r.GetPicture(),
+		Name: r.GetPicture(), Trigger: r.GetTriggerId(), Attempt: int(r.GetAttempt()), Views: visionViews(r.GetViews()),
 	}
 	for _, e := range r.GetEvidence() {
-		p.Defects = append(p.Defects, vision.Evidence{Label: e.GetLabel(), Score: e.GetScore(), Frames: int(e.GetFrames()), Box: e.GetBox().Vision()})
+		p.Defects = append(p.Defects, vision.Evidence{
+			Label: e.GetLabel(), Score: e.GetScore(), Frames: int(e.GetFrames()), Box: e.GetBox().Vision(), View: viewIn(int(e.GetView()), len(p.Views)),
+		})
 	}
 	return p
 }

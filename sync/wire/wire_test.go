@@ -188,6 +188,10 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	if b, err = EncodeResult(seenResult()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := Decode(b)
 		if err != nil {
@@ -197,6 +201,11 @@ func FuzzDecode(f *testing.F) {
 			p, d := res.Part(), res.Decision()
 			if NewVerdict(d.Verdict).Vision() != d.Verdict || len(p.Defects) != len(res.GetEvidence()) {
 				t.Errorf("%v became %v, %v", res, p, d)
+			}
+			for _, e := range p.Defects {
+				if e.View < 0 || e.View > 0 && e.View >= len(p.Views) {
+					t.Errorf("evidence of view %d of %d", e.View, len(p.Views))
+				}
 			}
 			res.Answered(r.GetTold())
 		}

@@ -55,7 +55,10 @@ type Result struct {
 	LastCaptured  time.Time      `json:"last_captured" doc:"when the last picture was taken"`
 	Decided       time.Time      `json:"decided" doc:"when the rule decided"`
 	LatencyMS     float64        `json:"latency_ms" doc:"last picture taken → decided, ms"`
+	Trigger       string         `json:"trigger_id,omitempty" doc:"the trigger that asked for it; absent where parts are followed"`
 	Attempt       int            `json:"attempt" doc:"1 for the first inspection of the part"`
+	Recipe        string         `json:"recipe,omitempty" doc:"which was active; absent at a station without recipes"`
+	Views         []PartView     `json:"views,omitempty" doc:"what several cameras contributed, each at the same moment"`
 	Model         Version        `json:"model" doc:"what looked at it"`
 	Rule          Version        `json:"rule" doc:"what decided"`
 	Bundle        string         `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that model and rule came in, hex; absent for what wasn't signed"`
@@ -80,6 +83,16 @@ type Evidence struct {
 	Score  float32 `json:"score" doc:"0 to 1"`
 	Frames int     `json:"frames" doc:"pictures that showed it"`
 	Box    Box     `json:"box" doc:"x, y, width, height in pixels, in the picture where it scored best"`
+	Camera string  `json:"camera,omitempty" doc:"of the view that showed it, where there are several"`
+}
+
+// PartView is what one of several cameras contributed to a part.
+type PartView struct {
+	Camera   string    `json:"camera"`
+	Frame    uint64    `json:"frame" doc:"number of its picture"`
+	Captured time.Time `json:"captured" doc:"when that was taken"`
+	Width    int       `json:"width" doc:"of the picture, pixels"`
+	Height   int       `json:"height"`
 }
 
 // Measurement is a number that a rule compared with its limit.
@@ -108,9 +121,17 @@ func FromWire(seq uint64, r *wire.Result) Result {
 		Decided: wire.Time(r.GetDecided()), LatencyMS: MS(time.Duration(r.GetLatency())), Attempt: int(r.GetAttempt()),
 		Model: Version{Name: r.GetModel(), Digest: r.GetModelDigest()},
 		Rule:  Version{Name: r.GetRule(), Digest: r.GetRuleDigest()}, Bundle: r.GetBundleDigest(),
+		Trigger: p.Trigger, Recipe: r.GetRecipe(),
+	}
+	for _, v := range p.Views {
+		out.Views = append(out.Views, PartView{v.Camera, v.Seq, v.Captured, v.Width, v.Height})
 	}
 	for _, e := range p.Defects {
-		out.Evidence = append(out.Evidence, Evidence{Label: e.Label, Score: Finite(e.Score), Frames: e.Frames, Box: NewBox(e.Box)})
+		one := Evidence{Label: e.Label, Score: Finite(e.Score), Frames: e.Frames, Box: NewBox(e.Box)}
+		if len(p.Views) > 0 {
+			one.Camera = p.Views[e.View].Camera
+		}
+		out.Evidence = append(out.Evidence, one)
 	}
 	for _, m := range d.Measurements {
 		out.Measurements = append(out.Measurements, Measurement{Name: m.Name, Value: Finite(m.Value), Limit: Finite(m.Limit), Unit: m.Unit})

@@ -36,7 +36,12 @@ type track struct {
 	score     float32
 	evidence  evidence // of all views
 	whole     evidence // of those that the border doesn't cut
-	wholes    int      // how many of these there were
+
+	born    vision.Box   // where it was seen first
+	entered bool         // its centre has been in Decide.Zone
+	left    bool         // and has left it
+	counts  bool         // the newest view gives evidence
+	told    *vision.Part // as it was decided; nil before
 }
 
 func newTrack(id string, f Frame) *track {
@@ -70,11 +75,12 @@ const (
 )
 
 // update takes the box that this frame shows.
-func (t *track) update(f Frame, d vision.Detection) {
+func (t *track) update(f Frame, d vision.Detection, cfg *Config) {
 	x, y := d.Box.Center()
 	switch {
 	case t.moves() == 0:
 		t.cx, t.cy, t.w, t.h = x, y, d.Box.W, d.Box.H
+		t.born = d.Box
 	default:
 		t.correct(x, y)
 		t.w += gainSize * (d.Box.W - t.w)
@@ -85,12 +91,18 @@ func (t *track) update(f Frame, d vision.Detection) {
 	t.seen, t.shown, t.lastTime = f.Seq, d.Box, f.Captured
 	t.labels[d.Label] += d.Score
 	t.score = max(t.score, d.Score)
-	view := wholeness(d.Box, f)
-	if view > cutView {
-		t.wholes++
+	t.counts = t.told == nil && t.inZone(f, cfg.Decide)
+	if !t.counts {
+		return
 	}
-	if s := d.Score * view; s > t.bestScore {
-		t.best, t.bestBox, t.bestTime, t.bestScore = f.Seq, d.Box, f.Captured, s
+	view := wholeness(d.Box, f)
+	quality := d.Score * view
+	t.evidence.look(f.Seq, quality)
+	if view > cutView {
+		t.whole.look(f.Seq, quality)
+	}
+	if quality > t.bestScore {
+		t.best, t.bestBox, t.bestTime, t.bestScore = f.Seq, d.Box, f.Captured, quality
 	}
 }
 
@@ -149,10 +161,10 @@ func (t *track) label() string {
 // them: at the border the cut itself looks like a defect. Of a part that is
 // never whole in the picture all views count.
 func (t *track) defects(cfg Config) []vision.Evidence {
-	if t.wholes >= cfg.Evidence {
-		return t.whole.list(cfg.needed(t.wholes))
+	if t.whole.frames >= cfg.Evidence {
+		return t.whole.list(cfg)
 	}
-	return t.evidence.list(cfg.needed(t.hits))
+	return t.evidence.list(cfg)
 }
 
 func (t *track) part(cfg Config) vision.Part {

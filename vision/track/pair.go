@@ -6,7 +6,8 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
-// IDs are those of all open tracks, also of those that don't count as parts yet.
+// IDs are those of all tracks that are followed, also of those that don't count
+// as parts yet, and of those that were decided.
 func (t *Tracker) IDs() []string {
 	ids := make([]string, len(t.tracks))
 	for n, tr := range t.tracks {
@@ -15,34 +16,53 @@ func (t *Tracker) IDs() []string {
 	return ids
 }
 
-// Confirmed tells whether a track is still open, and whether enough frames have
-// shown it to count as a part.
+// Confirmed tells whether enough frames have shown a track to count as a part,
+// and whether it is still open. A part that was decided and is followed on is
+// confirmed and not open: Update and Flush won't return it again.
 func (t *Tracker) Confirmed(id string) (confirmed, open bool) {
 	n := slices.IndexFunc(t.tracks, func(tr *track) bool { return tr.id == id })
-	return n >= 0 && t.tracks[n].hits >= t.cfg.Confirm, n >= 0
+	if n < 0 {
+		return false, false
+	}
+	tr := t.tracks[n]
+	return tr.told != nil || tr.hits >= t.cfg.Confirm, tr.told == nil
 }
 
 // Adopt makes a new tracker follow what another one follows, from the next frame
 // on, and gives the ID here of each track there. How the parts move is taken
 // over, what was seen of them isn't: an adopted part counts once enough frames
-// have shown it here.
+// have shown it here. One that was decided there is decided here too.
 func (t *Tracker) Adopt(other *Tracker) map[string]string {
 	ids := map[string]string{}
-	t.last, t.began, t.belt = other.last, other.began, other.belt
+	t.last, t.began, t.belt, t.beltSeen = other.last, other.began, other.belt, other.beltSeen
 	for _, tr := range other.tracks {
-		t.next++
-		n := &track{
-			id: t.name(t.next), cx: tr.cx, cy: tr.cy, w: tr.w, h: tr.h, v: tr.v, dt: tr.dt,
-			seen: tr.seen, shown: tr.shown, lent: tr.moves(), missing: tr.missing,
-			name: tr.name, first: tr.first, firstTime: tr.firstTime, lastTime: tr.lastTime, labels: map[string]float32{},
-		}
-		for l := range tr.labels {
-			n.labels[l] = 0
-		}
+		n := tr.adopted(t)
 		t.tracks = append(t.tracks, n)
 		ids[tr.id] = n.id
 	}
+	for _, tr := range other.away {
+		t.away = append(t.away, tr.adopted(t))
+	}
 	return ids
+}
+
+// adopted is a track for another tracker.
+func (t *track) adopted(by *Tracker) *track {
+	by.next++
+	n := &track{
+		id: by.name(by.next), cx: t.cx, cy: t.cy, w: t.w, h: t.h, v: t.v, dt: t.dt,
+		seen: t.seen, shown: t.shown, lent: t.moves(), missing: t.missing, born: t.born,
+		name: t.name, first: t.first, firstTime: t.firstTime, lastTime: t.lastTime, labels: map[string]float32{},
+	}
+	for l := range t.labels {
+		n.labels[l] = 0
+	}
+	if t.told != nil {
+		told := *t.told
+		told.ID = n.id
+		n.told, n.left = &told, t.left
+	}
+	return n
 }
 
 // Pair finds which tracks of another tracker over the same frames follow the

@@ -24,6 +24,8 @@ type Config struct {
 	Hold     time.Duration // how long a part may be hidden; 1.5 s
 	Gap      time.Duration // without frames for longer, open parts are decided; 3 s
 	Evidence int           // frames that must agree on a defect, at least; 3
+	Combine  Combine       // how frames are combined to one score; Standard
+	Decide   Decide        // when a part is decided; at its end
 	Mode     Mode          // how frames belong together; Stream
 	Camera   string        // stands in the parts
 	Roles    map[string]vision.Role
@@ -44,7 +46,7 @@ func (c Config) withDefaults() Config {
 	c.Keep = min(cmp.Or(c.Keep, 0.1), c.Start)
 	c.Confirm = cmp.Or(c.Confirm, 3)
 	if c.Mode != Stream {
-		c.Confirm = 1
+		c.Confirm, c.Decide = 1, Decide{}
 	}
 	c.Hold = cmp.Or(c.Hold, 1500*time.Millisecond)
 	c.Gap = cmp.Or(c.Gap, 3*time.Second)
@@ -67,9 +69,12 @@ type Tracker struct {
 	prefix string
 	next   int
 	tracks []*track
+	away   []*track      // decided and hidden for longer than Hold, see lost
 	last   time.Duration // Clock of the last frame
 	began  bool
 	belt   velocity // how the confirmed parts move, kept while none is in view
+
+	beltSeen time.Duration // Clock when they were last seen to
 }
 
 // New makes a tracker. The IDs of its parts begin with six random characters,
@@ -82,7 +87,8 @@ func New(cfg Config) *Tracker {
 func (t *Tracker) Gap() time.Duration { return t.cfg.Gap }
 
 // Update takes the detections of the next frame and returns the parts that
-// ended: those that left the picture, and those hidden for longer than Hold.
+// are decided by it: those that came to the decision point, and those that ended
+// before: left the picture, or were hidden for longer than Hold.
 func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {
 	switch t.cfg.Mode {
 	case Pictures:
@@ -102,6 +108,7 @@ func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {
 	}
 	t.began, t.last = true, f.Clock
 	t.follow(f, dets, dt)
+	done = append(done, t.due(f)...)
 	return append(done, t.reap(f, dt)...)
 }
 
@@ -111,6 +118,7 @@ func (t *Tracker) follow(f Frame, dets []vision.Detection, dt time.Duration) {
 	for _, tr := range t.tracks {
 		tr.predict(dt)
 	}
+	t.forget(dt)
 	t.match(f, parts)
 	t.assign(f, defects)
 	t.updateBelt()
@@ -151,7 +159,7 @@ func (t *Tracker) match(f Frame, parts []vision.Detection) {
 	for _, i := range rest {
 		d := parts[i]
 		known := func(tr *track) bool { return sameThing(tr.box(), d.Box) && tr.fresh() }
-		if !slices.ContainsFunc(t.tracks, known) {
+		if !slices.ContainsFunc(t.tracks, known) && !t.back(f, d) {
 			t.start(f, d)
 		}
 	}
@@ -166,7 +174,7 @@ func (t *Tracker) associate(f Frame, tracks []*track, dets []vision.Detection, l
 	var rest []int
 	for j := range dets {
 		if i := pairs[j]; i >= 0 {
-			tracks[i].update(f, dets[j])
+			tracks[i].update(f, dets[j], &t.cfg)
 		} else {
 			rest = append(rest, j)
 		}
@@ -180,7 +188,7 @@ func (t *Tracker) name(n int) string { return t.prefix + "-" + strconv.Itoa(n) }
 func (t *Tracker) start(f Frame, d vision.Detection) {
 	t.next++
 	tr := newTrack(t.name(t.next), f)
-	tr.update(f, d)
+	tr.update(f, d, &t.cfg)
 	t.tracks = append(t.tracks, tr)
 }
 
@@ -200,14 +208,29 @@ func (t *Tracker) assign(f Frame, defects []vision.Detection) {
 				owner, best = tr, dist
 			}
 		}
-		if owner != nil {
+		if owner != nil && owner.counts {
 			view := wholeness(owner.shown, f)
-			owner.evidence.add(f.Seq, d, view, t.cfg.Evidence)
+			owner.evidence.add(f.Seq, d, view, &t.cfg)
 			if view > cutView {
-				owner.whole.add(f.Seq, d, view, t.cfg.Evidence)
+				owner.whole.add(f.Seq, d, view, &t.cfg)
 			}
 		}
 	}
+}
+
+// due returns the parts that this frame shows at their decision point. They are
+// followed on.
+func (t *Tracker) due(f Frame) []vision.Part {
+	if t.cfg.Decide.At == AtEnd {
+		return nil
+	}
+	var done []vision.Part
+	for _, tr := range t.tracks {
+		if tr.seen == f.Seq && tr.undecided(t.cfg) && tr.due(f, t.cfg.Decide) {
+			done = append(done, tr.decide(t.cfg))
+		}
+	}
+	return done
 }
 
 // reap removes the tracks that ended and returns those that were parts.
@@ -221,9 +244,10 @@ func (t *Tracker) reap(f Frame, dt time.Duration) []vision.Part {
 		if !tr.ended(f, t.cfg) {
 			return false
 		}
-		if tr.hits >= t.cfg.Confirm {
-			done = append(done, tr.part(t.cfg))
+		if tr.undecided(t.cfg) {
+			done = append(done, tr.decide(t.cfg))
 		}
+		t.lose(tr, f)
 		return true
 	})
 	return done
@@ -235,6 +259,9 @@ func (t *Tracker) updateBelt() {
 	for _, tr := range t.tracks {
 		if tr.moves() >= t.cfg.Confirm && tr.missing == 0 {
 			xs, ys = append(xs, tr.v.x), append(ys, tr.v.y)
+			if tr.dt == 0 {
+				t.beltSeen = t.last
+			}
 		}
 	}
 	if len(xs) > 0 {
@@ -249,46 +276,57 @@ func (t *Tracker) picture(f Frame, dets []vision.Detection) []vision.Part {
 	t.next++
 	whole := vision.Box{W: float32(f.Width), H: float32(f.Height)}
 	tr := newTrack(t.name(t.next), f)
-	tr.update(f, vision.Detection{Label: "part", Score: 1, Box: whole})
+	tr.update(f, vision.Detection{Label: "part", Score: 1, Box: whole}, &t.cfg)
 	for _, d := range dets {
 		if t.cfg.Roles[d.Label] == vision.DefectRole {
-			tr.evidence.add(f.Seq, d, 1, t.cfg.Evidence)
+			tr.evidence.add(f.Seq, d, 1, &t.cfg)
 		}
 	}
 	return []vision.Part{tr.part(t.cfg)}
 }
 
-// Flush ends all open tracks: the stream is over, or the camera was away for
-// longer than Gap.
+// Flush ends all open tracks and returns those that weren't decided yet: the
+// stream is over, or the camera was away for longer than Gap.
 func (t *Tracker) Flush() []vision.Part {
 	var done []vision.Part
 	for _, tr := range t.tracks {
-		if tr.hits >= t.cfg.Confirm {
+		if tr.undecided(t.cfg) {
 			done = append(done, tr.part(t.cfg))
 		}
 	}
-	t.tracks, t.began = nil, false
+	t.tracks, t.away, t.began = nil, nil, false
 	return done
 }
 
 // View is an open track in the newest frame, for the live picture.
 type View struct {
-	Part vision.Part
-	Best bool // the newest frame is the best view of the part so far
+	Part    vision.Part // of one that was decided, as it was then; Box is where it is now
+	Best    bool        // the newest frame is the best view of the part so far
+	Decided bool        // Update has returned the part, with this frame or before
 }
 
 // Open returns the confirmed parts that the frame with this Seq showed.
 func (t *Tracker) Open(seq uint64) []View {
 	var open []View
 	for _, tr := range t.tracks {
-		if tr.seen == seq && tr.hits >= t.cfg.Confirm {
-			v := View{Part: tr.part(t.cfg), Best: tr.best == seq}
-			if tr.evidence.bestScore >= t.cfg.Start { // the defect is what people want to see
-				v.Best = tr.evidence.best == seq
-			}
-			v.Part.Box = tr.shown
-			open = append(open, v)
+		if tr.seen == seq && (tr.told != nil || tr.hits >= t.cfg.Confirm) {
+			open = append(open, tr.view(seq, t.cfg))
 		}
 	}
 	return open
+}
+
+func (t *track) view(seq uint64, cfg Config) View {
+	v := View{Decided: t.told != nil}
+	switch {
+	case v.Decided && t.told.Last != seq:
+		v.Part = *t.told // it has no better view any more
+	default:
+		v.Part, v.Best = t.part(cfg), t.best == seq
+		if t.evidence.bestScore >= cfg.Start { // the defect is what people want to see
+			v.Best = t.evidence.best == seq
+		}
+	}
+	v.Part.Box = t.shown
+	return v
 }

@@ -60,6 +60,7 @@ type Frame struct {
 	Width  int // pixels
 	Height int // pixels
 	Stride int // bytes from one row to the next
+	Offset int // of Pix in the slot that holds it, bytes; more than 0 for a cut of a frame
 	Format PixelFormat
 
 	Seq      uint64    // counts the frames that the camera gave, from 1, those dropped included
@@ -76,6 +77,21 @@ func (f *Frame) Valid() bool {
 		return false
 	}
 	return len(f.Pix) >= f.Stride*(f.Height-1)+f.Width*c
+}
+
+// Cut is the part of the frame that lies in x, y, w, h, in pixels, over the same
+// memory; what lies outside of the frame is left out. Without anything inside, it
+// isn't valid.
+func (f *Frame) Cut(x, y, w, h int) Frame {
+	out, c := *f, f.Format.Channels()
+	x1, y1 := min(x+w, f.Width), min(y+h, f.Height)
+	x, y = max(x, 0), max(y, 0)
+	if x1 <= x || y1 <= y {
+		return Frame{}
+	}
+	skip := y*f.Stride + x*c
+	out.Pix, out.Offset, out.Width, out.Height = f.Pix[skip:], f.Offset+skip, x1-x, y1-y
+	return out
 }
 
 // Box is an axis-aligned rectangle in the frame's pixels: the top left corner

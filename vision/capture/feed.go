@@ -40,6 +40,56 @@ func (c *Camera) Feed() *Feed {
 	return f
 }
 
+// Hold makes room for so many frames more that the feed's user keeps. Call it
+// before Run.
+func (f *Feed) Hold(frames int) {
+	c := f.camera
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg.Slots = min(c.cfg.Slots+frames, shm.MaxSlots)
+}
+
+// Newest tells when the frame was captured that Next would give now, false if it
+// would wait.
+func (f *Feed) Newest() (captured time.Time, ok bool) {
+	f.camera.mu.Lock()
+	defer f.camera.mu.Unlock()
+	if len(f.queue) == 0 {
+		return time.Time{}, false
+	}
+	return f.queue[0].Captured, true
+}
+
+// Await waits until Next would give a frame at once, or fails with its error.
+func (f *Feed) Await(ctx context.Context) error {
+	for {
+		ready, err := f.look()
+		if ready || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.wake:
+		case <-f.camera.ended:
+		}
+	}
+}
+
+// look tells whether a frame waits, or why none will come.
+func (f *Feed) look() (ready bool, err error) {
+	c := f.camera
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case len(f.queue) > 0:
+		return true, nil
+	case f.closed:
+		return false, fmt.Errorf("source %s: stopped: %w", Redact(c.cfg.Source), context.Canceled)
+	}
+	return false, c.end
+}
+
 // Camera is whose frames the feed gives.
 func (f *Feed) Camera() *Camera { return f.camera }
 
@@ -87,32 +137,43 @@ func (f *Frame) Release() {
 // one the error is io.EOF, or what made Run end. One goroutine at a time may
 // wait in it.
 func (f *Feed) Next(ctx context.Context) (*Frame, error) {
-	c := f.camera
 	for {
-		c.mu.Lock()
-		if len(f.queue) > 0 {
-			frame := f.queue[0]
-			f.queue[0] = nil
-			f.queue = f.queue[1:]
-			f.stats.Delivered++
-			c.mu.Unlock()
+		if err := f.Await(ctx); err != nil {
+			return nil, err
+		}
+		if frame := f.pop(); frame != nil {
 			return frame, nil
 		}
-		end, closed := c.end, f.closed
-		c.mu.Unlock()
-		switch {
-		case closed:
-			return nil, fmt.Errorf("source %s: stopped: %w", Redact(c.cfg.Source), context.Canceled)
-		case end != nil:
-			return nil, end
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-f.wake:
-		case <-c.ended:
-		}
 	}
+}
+
+// Drop gives the frame back that Next would give now, as if a newer one had come. It
+// is false where there is none.
+func (f *Feed) Drop() bool {
+	frame := f.pop()
+	if frame == nil {
+		return false
+	}
+	f.camera.mu.Lock()
+	f.stats.Delivered--
+	f.stats.Overwritten++
+	f.camera.mu.Unlock()
+	frame.Release()
+	return true
+}
+
+func (f *Feed) pop() *Frame {
+	c := f.camera
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(f.queue) == 0 {
+		return nil // a newer one is on its way, or the feed was closed
+	}
+	frame := f.queue[0]
+	f.queue[0] = nil
+	f.queue = f.queue[1:]
+	f.stats.Delivered++
+	return frame
 }
 
 // Stats are the feed's counts.

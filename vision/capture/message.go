@@ -16,6 +16,7 @@ const (
 	askFree  = "free"  // the slot is the worker's again
 	askDone  = "done"  // the picture of that name, from a watched folder, has its verdict
 	askFire  = "fire"  // the camera is to take a picture now
+	askLight = "light" // the camera is to expose for so long from now on
 
 	tellOpen  = "open"  // the source is open
 	tellRoom  = "room"  // slots of Bytes are needed before reading can go on
@@ -43,8 +44,10 @@ type message struct {
 	Counts counts  `json:"counts,omitzero"`  // frame, beat, skip, end
 
 	Name string `json:"name,omitempty"` // done, gone
-	Text string `json:"text,omitempty"` // woe, skip, end: the reason; empty at the regular end
-	Cut  string `json:"cut,omitempty"`  // end: what is missing of a recording
+
+	Exposure time.Duration `json:"exposure,omitempty"` // light
+	Text     string        `json:"text,omitempty"`     // woe, skip, end: the reason; empty at the regular end
+	Cut      string        `json:"cut,omitempty"`      // end: what is missing of a recording
 
 	Denied bool `json:"denied,omitempty"` // end: user or password are wrong; asking again soon may lock the account
 }

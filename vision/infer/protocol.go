@@ -34,6 +34,7 @@ type inferRequest struct {
 	ID     uint64             `json:"id"`
 	Pool   uint64             `json:"pool"`
 	Slot   int                `json:"slot"`
+	Offset int                `json:"offset,omitempty"` // of the first pixel in the slot, bytes
 	Width  int                `json:"w"`
 	Height int                `json:"h"`
 	Stride int                `json:"stride"`

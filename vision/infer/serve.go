@@ -318,10 +318,10 @@ func (s *server) fill(j *job, r *inferRequest) *job {
 	start := time.Now()
 	j.id, j.w, j.h, j.samples, j.err = r.ID, r.Width, r.Height, min(r.Samples, MaxSamples), nil
 	pool := s.pools[r.Pool]
-	if pool == nil || r.Slot < 0 || r.Slot >= pool.Slots {
+	if pool == nil || r.Slot < 0 || r.Slot >= pool.Slots || r.Offset < 0 || r.Offset > pool.SlotSize {
 		j.err = fmt.Errorf("frame in slot %d of pool %d: there is no such slot", r.Slot, r.Pool)
 	} else {
-		frame := vision.Frame{Pix: pool.Slot(r.Slot), Width: r.Width, Height: r.Height, Stride: r.Stride, Format: r.Format}
+		frame := vision.Frame{Pix: pool.Slot(r.Slot)[r.Offset:], Width: r.Width, Height: r.Height, Stride: r.Stride, Format: r.Format}
 		j.at, j.err = s.filler.Fill(j.blob, &frame)
 	}
 	j.reply.Fill = time.Since(start)

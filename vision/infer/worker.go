@@ -317,7 +317,7 @@ func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool,
 	if err != nil {
 		return nil, err
 	}
-	return l.infer(ctx, &inferRequest{Slot: slot, Width: frame.Width, Height: frame.Height,
+	return l.infer(ctx, &inferRequest{Slot: slot, Offset: frame.Offset, Width: frame.Width, Height: frame.Height,
 		Stride: frame.Stride, Format: frame.Format, Samples: samples}, pool)
 }
 
@@ -325,7 +325,10 @@ func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {
 	if slot < 0 || slot >= pool.Slots {
 		return fmt.Errorf("inspect a frame: slot %d of a pool of %d", slot, pool.Slots)
 	}
-	there := vision.Frame{Pix: pool.Slot(slot), Width: f.Width, Height: f.Height, Stride: f.Stride, Format: f.Format}
+	if f.Offset < 0 || f.Offset > pool.SlotSize {
+		return fmt.Errorf("inspect a frame: it begins at byte %d of a slot of %d", f.Offset, pool.SlotSize)
+	}
+	there := vision.Frame{Pix: pool.Slot(slot)[f.Offset:], Width: f.Width, Height: f.Height, Stride: f.Stride, Format: f.Format}
 	if f.Stride > 8*maxFrame || f.Height > maxFrame || !there.Valid() {
 		return fmt.Errorf("inspect a frame: %d×%d with %d bytes a row doesn't fit a slot of %d bytes", f.Width, f.Height, f.Stride, pool.SlotSize)
 	}

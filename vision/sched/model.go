@@ -1,6 +1,95 @@
 package sched
 
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// window is how many of a model's newest runs its times are taken from.
+const window = 512
+
+// probeAfter is how long a model may be refused without a run before one is
+// started all the same: what refuses it may be a time that is no longer true.
+const probeAfter = 2 * time.Second
+
 // Model is what runs on the accelerator, with what its runs have taken of late.
+// Everybody who runs it shares it. One worker runs it, so it has one turn at a
+// time, or two of one stream (StreamConfig.Width).
 type Model struct {
-	name string
+	name  string
+	owner *Scheduler
+
+	runs, p50, p99 atomic.Int64 // nanoseconds; written under the scheduler's lock
+
+	// All below is protected by the scheduler's lock.
+	newest  [window]time.Duration // a ring of what the newest runs took
+	next    int                   // where the next one goes
+	sorted  []time.Duration       // the same, in order
+	turns   []*Turn               // that are under way, in the order in which they run
+	refused time.Time             // first refusal since the last grant; zero: none
+}
+
+// Name is what Scheduler.Model was asked for.
+func (m *Model) Name() string { return m.name }
+
+// P99 is what all but 1 % of the newest 512 runs took at most; of fewer than
+// 100, the longest. It is 0 before the first run. The first run of all stops
+// counting with the second: engines are loaded and built in it.
+func (m *Model) P99() time.Duration { return time.Duration(m.p99.Load()) }
+
+// P50 is the median of the newest 512 runs.
+func (m *Model) P50() time.Duration { return time.Duration(m.p50.Load()) }
+
+// Runs is how many runs have been measured since the start.
+func (m *Model) Runs() uint64 { return uint64(m.runs.Load()) }
+
+// record adds a run. A probe that was in time shows that the times were no longer
+// true: all are forgotten if it was faster than any, else the older three quarters.
+func (m *Model) record(took time.Duration, probed bool) {
+	if probed && len(m.sorted) > 0 {
+		keep := len(m.sorted) / 4
+		if took < m.sorted[0] {
+			keep = 0
+		}
+		m.forget(keep)
+	}
+	if m.runs.Load() == 1 {
+		m.forget(0)
+	}
+	if len(m.sorted) == window {
+		m.drop(m.newest[m.next])
+	}
+	m.newest[m.next] = took
+	m.next = (m.next + 1) % window
+	at, _ := slices.BinarySearch(m.sorted, took)
+	m.sorted = slices.Insert(m.sorted, at, took)
+	m.runs.Add(1)
+	n := len(m.sorted)
+	m.p50.Store(int64(m.sorted[(n-1)/2]))
+	m.p99.Store(int64(m.sorted[(n*99+99)/100-1]))
+}
+
+// forget keeps the newest runs alone.
+func (m *Model) forget(keep int) {
+	for n := len(m.sorted); n > keep; n-- {
+		m.drop(m.newest[(m.next-n+window)%window])
+	}
+}
+
+func (m *Model) drop(took time.Duration) {
+	at, _ := slices.BinarySearch(m.sorted, took)
+	m.sorted = slices.Delete(m.sorted, at, at+1)
+}
+
+// until is when what runs on the model now has ended, by its 99th percentile.
+func (m *Model) until(now time.Time) time.Time {
+	if len(m.turns) == 0 {
+		return now
+	}
+	end := m.turns[0].began.Add(m.P99())
+	if end.Before(now) {
+		end = now
+	}
+	return end.Add(time.Duration(len(m.turns)-1) * m.P99())
 }

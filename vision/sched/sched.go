@@ -12,6 +12,9 @@ package sched
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,6 +59,8 @@ var (
 	// ErrStale means that the newest frame is too old to be of use by the time its
 	// result would come: wait for another one.
 	ErrStale = errors.New("the frame would be too old")
+	// ErrLeft means that the stream has left the scheduler.
+	ErrLeft = errors.New("the stream has left the scheduler")
 )
 
 // Ask is what a stream wants a turn for.
@@ -69,4 +74,121 @@ type Ask struct {
 
 	Deadline time.Time     // by when the result must be there; zero: MaxAge alone counts
 	MaxAge   time.Duration // of a frame at its result; 0: any
+}
+
+// Pick says what "least served" means among streams of a class.
+type Pick uint8
+
+// The two ways; their figures are about the same (BenchmarkTake, TestFresh).
+const (
+	ByRecency Pick = iota // whose last turn is longest ago
+	ByCount               // who had the fewest turns since it began to ask
+)
+
+// Config of a scheduler.
+type Config struct {
+	Slots int  // turns at once on the accelerator; 0: 1
+	Pick  Pick // who counts as least served
+}
+
+// Scheduler gives out turns on one accelerator. It has no goroutine: decisions
+// are made by whoever asks or has done, and by a timer where time alone changes
+// the answer.
+type Scheduler struct {
+	slots  int
+	pick   Pick
+	rounds atomic.Uint64
+
+	mu        sync.Mutex // protects all below, and the fields of models, streams, turns and asks
+	models    map[string]*Model
+	streams   []*Stream
+	criticals int // streams of class Critical
+	waiting   []*waiter
+	busy      []*Model  // those with turns: each has one slot
+	served    [3]uint64 // by class: the fewest turns among those who asked of late (ByCount)
+	total     Stats
+	timer     *time.Timer
+	armed     time.Time // when the timer fires; zero: it doesn't
+	wake      time.Time // when this round must be gone through again; zero: when somebody comes
+
+	may    []*waiter // scratch space of a round
+	claims []claim
+	lanes  []time.Time
+	free   []time.Time
+}
+
+// New gives a scheduler with nobody in it.
+func New(c Config) *Scheduler {
+	if c.Slots < 1 {
+		c.Slots = 1
+	}
+	return &Scheduler{slots: c.Slots, pick: c.Pick, models: map[string]*Model{}}
+}
+
+// Model gives the model of that name; what its runs take is known to all who run
+// it under this name.
+func (s *Scheduler) Model(name string) *Model {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.models[name]
+	if m == nil {
+		m = &Model{name: name, owner: s}
+		s.models[name] = m
+	}
+	return m
+}
+
+// Progress grows with every decision, Take and Done. It stands still where nobody
+// asks, and in a scheduler that is stuck.
+func (s *Scheduler) Progress() uint64 { return s.rounds.Load() }
+
+// Stats is the sum over all streams, those that left included.
+func (s *Scheduler) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := s.total
+	sum.Waiting = len(s.waiting)
+	for _, m := range s.busy {
+		sum.Holding += len(m.turns)
+	}
+	return sum
+}
+
+// Join adds a stream.
+func (s *Scheduler) Join(c StreamConfig) *Stream {
+	if c.Width < 1 {
+		c.Width = 1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &Stream{s: s, config: c, due: time.Now()}
+	if c.Class == Critical {
+		s.criticals++
+	}
+	s.streams = append(s.streams, st)
+	return st
+}
+
+// Leave removes the stream. Whoever waits in its Take gets ErrLeft; turns that it
+// holds are still to be ended with Done. It may be called twice.
+func (st *Stream) Leave() {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.left {
+		return
+	}
+	st.left = true
+	if st.config.Class == Critical {
+		s.criticals--
+	}
+	now := time.Now()
+	s.streams = slices.DeleteFunc(s.streams, func(o *Stream) bool { return o == st })
+	s.waiting = slices.DeleteFunc(s.waiting, func(w *waiter) bool {
+		if w.stream == st {
+			s.settleLocked(w, now, nil, ErrLeft)
+		}
+		return w.stream == st
+	})
+	s.decideLocked(now)
 }

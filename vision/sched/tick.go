@@ -1,0 +1,259 @@
+package sched
+
+import (
+	"fmt"
+	"time"
+)
+
+// flow is what a governor knows of a stream.
+type flow struct {
+	stream  *Stream
+	samples []sample // of the window, the oldest first
+	rate    float64  // turns a second when it was last at Full; 0: not known
+	limit   float64  // that is set; 0: none
+}
+
+type sample struct {
+	at    time.Time
+	stats Stats
+}
+
+// look takes a sample and gives what has happened in the window.
+func (f *flow) look(now time.Time, window time.Duration) (span time.Duration, d Stats) {
+	stats := f.stream.Stats()
+	if hz := f.stream.config.MinRate; hz > 0 {
+		window = max(window, 4*period(hz))
+	}
+	for len(f.samples) > 1 && now.Sub(f.samples[1].at) >= window {
+		f.samples = f.samples[1:]
+	}
+	f.samples = append(f.samples, sample{now, stats})
+	first := f.samples[0]
+	return now.Sub(first.at), Stats{
+		Grants: stats.Grants - first.stats.Grants,
+		InTime: stats.InTime - first.stats.InTime,
+		Late:   stats.Late - first.stats.Late,
+
+		RefusedLate:  stats.RefusedLate - first.stats.RefusedLate,
+		RefusedStale: stats.RefusedStale - first.stats.RefusedStale,
+
+		Busy:   stats.Busy - first.stats.Busy,
+		Waited: stats.Waited - first.stats.Waited,
+	}
+}
+
+// state is how a member fares.
+type state struct {
+	m      *Member
+	bad    float64 // missed share of its work; 0 where there is no trouble
+	uneasy bool    // it is too near to trouble for a step to be taken back
+	why    string
+	busy   time.Duration
+	slower bool // it has more turns than the step Slower would leave it
+}
+
+// survey looks at all streams of a member.
+func (g *Governor) survey(m *Member, now time.Time) state {
+	s := state{m: m}
+	var missed, all uint64
+	for _, f := range m.flows {
+		span, d := f.look(now, g.c.Window)
+		if span <= 0 {
+			continue
+		}
+		s.busy += d.Busy
+		hz, least := float64(d.Grants)/span.Seconds(), f.stream.config.MinRate
+		if m.Step() == Full && d.Grants > 0 && span >= time.Second {
+			f.rate = hz
+		}
+		s.slower = s.slower || max(least, f.rate/2) < 0.95*f.rate
+		if m.config.Class != BestEffort { // which has what is left over
+			missed += d.Late + d.RefusedLate + d.RefusedStale
+			all += d.InTime + d.Late + d.RefusedLate + d.RefusedStale
+		}
+		// A camera that gives too little is no trouble of the scheduler's: its stream
+		// hardly waits. One turn may be under way, or about to be.
+		if want := least * span.Seconds(); float64(d.Grants) < 0.9*want-1 && d.Waited > span/2 {
+			s.bad = max(s.bad, 1-float64(d.Grants)/want)
+			s.why = fmt.Sprintf("min_rate: %.1f of %.1f per second", hz, least)
+		}
+	}
+	if all > 0 {
+		share := float64(missed) / float64(all)
+		s.uneasy = share > g.c.Share/2
+		if share > g.c.Share && missed > 1 {
+			s.bad = max(s.bad, share)
+			s.why = fmt.Sprintf("late: %d of %d", missed, all)
+		}
+	}
+	return s
+}
+
+// Tick looks at all members and changes at most one step, besides those that
+// Pressure asks for. Now must not go back.
+func (g *Governor) Tick(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.floor.set(now, g.pressure, g.c.Calm)
+	states := make([]state, 0, len(g.members))
+	worst, uneasy := -1, false
+	for i, m := range g.members {
+		s := g.survey(m, now)
+		states = append(states, s)
+		uneasy = uneasy || s.uneasy || s.bad > 0
+		if s.bad > 0 && (worst < 0 || m.config.Class.before(states[worst].m.config.Class) ||
+			m.config.Class == states[worst].m.config.Class && s.bad > states[worst].bad) {
+			worst = i
+		}
+	}
+	if worst < 0 {
+		g.since = time.Time{}
+	} else if g.since.IsZero() {
+		g.since = now
+	}
+	if uneasy {
+		g.calm = time.Time{}
+	} else if g.calm.IsZero() {
+		g.calm = now
+	}
+	switch {
+	case worst >= 0 && now.Sub(g.since) >= g.c.Raise:
+		g.raise(states, states[worst], now)
+	case !g.calm.IsZero() && now.Sub(g.calm) >= g.wait:
+		g.lower(now)
+	}
+	for _, m := range g.members {
+		m.settle(now, &g.floor)
+	}
+}
+
+// raise gives one step of one member for the trouble of s: of the lowest class,
+// there of the one that stands highest, there of the one that costs most.
+func (g *Governor) raise(states []state, s state, now time.Time) {
+	g.since = now
+	var victim *state
+	var step Step
+	for i := range states {
+		o := &states[i]
+		next, ok := o.gives(s)
+		switch {
+		case !ok:
+			continue
+		case o.m == g.lowered: // which has brought it back
+			victim, step = o, next
+		case victim != nil && victim.m == g.lowered:
+		case victim == nil || o.cheaperThan(victim):
+			victim, step = o, next
+		}
+	}
+	if victim == nil {
+		return
+	}
+	if g.lowered != nil {
+		g.wait = min(2*g.wait, g.c.MaxCalm)
+		g.lowered = nil
+	}
+	victim.m.load = step
+	victim.m.because = s.why
+	if victim.m != s.m {
+		victim.m.because = s.m.config.Name + " " + s.why
+	}
+	g.restart()
+}
+
+// gives tells which step o could give next for the trouble of s. What has taken no
+// time has none to give, unless the trouble is its own. Nothing inspected at all
+// is no help to those who miss less than half.
+func (o *state) gives(s state) (Step, bool) {
+	c := &o.m.config
+	if s.m.config.Class != c.Class && c.Class.before(s.m.config.Class) || o.busy == 0 && o.m != s.m {
+		return 0, false
+	}
+	switch {
+	case o.m.load < Slower && !c.Fixed && o.slower:
+		return Slower, true
+	case o.m.load < Smaller && c.Smaller:
+		return Smaller, true
+	case o.m.load < Nothing && (c.Class != s.m.config.Class || o.bad >= 0.5):
+		return Nothing, true
+	}
+	return 0, false
+}
+
+func (o *state) cheaperThan(other *state) bool {
+	switch a, b := o.m.config.Class, other.m.config.Class; {
+	case a != b:
+		return b.before(a)
+	case o.m.load != other.m.load:
+		return o.m.load < other.m.load
+	}
+	return o.busy > other.busy
+}
+
+// lower takes one step of one member back: of the highest class, there of the one
+// that stands lowest.
+func (g *Governor) lower(now time.Time) {
+	if g.lowered != nil {
+		g.lowered, g.wait = nil, g.c.Calm // the last time has proved good
+	}
+	var best *Member
+	for _, m := range g.members {
+		if m.load > Full && (best == nil || m.config.Class.before(best.config.Class) ||
+			m.config.Class == best.config.Class && m.load > best.load) {
+			best = m
+		}
+	}
+	g.calm = now
+	if best == nil {
+		return
+	}
+	for best.load--; !best.has(best.load); best.load-- {
+	}
+	g.lowered = best
+	g.restart()
+}
+
+// restart forgets what happened before a step was changed.
+func (g *Governor) restart() {
+	for _, m := range g.members {
+		for _, f := range m.flows {
+			f.samples = nil
+		}
+	}
+}
+
+// has tells whether the member has the step at all.
+func (m *Member) has(s Step) bool {
+	return s == Full || s == Nothing || s == Slower && !m.config.Fixed || s == Smaller && m.config.Smaller
+}
+
+// settle puts the step into effect that load and pressure ask for.
+func (m *Member) settle(now time.Time, f *floor) {
+	least := f.step(m.config.Class)
+	for !m.has(least) {
+		least--
+	}
+	step, why := m.load, m.because
+	if least > step {
+		step, why = least, f.source
+	}
+	if step == Full {
+		why = ""
+	}
+	if step != m.stats.Step {
+		m.stats.Step, m.stats.Since = step, now
+		m.stats.Entered[step]++
+		m.now.Store(uint32(step))
+	}
+	m.stats.Why = why
+	for _, f := range m.flows {
+		limit := 0.0
+		if step >= Slower && !m.config.Fixed && f.rate > 0 {
+			limit = max(f.stream.config.MinRate, f.rate/2)
+		}
+		if limit != f.limit {
+			f.limit = limit
+			f.stream.Limit(limit)
+		}
+	}
+}

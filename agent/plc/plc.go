@@ -10,6 +10,7 @@ package plc
 
 import (
 	"context"
+	"time"
 
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -35,8 +36,9 @@ type Station interface {
 
 // Trigger asks for one inspection.
 type Trigger struct {
-	ID   string // the controller's; "" lets the device count
-	Part string // serial of the part; "" where nobody knows it
+	ID   string    // the controller's; "" lets the device count
+	Part string    // serial of the part; "" where nobody knows it
+	At   time.Time // when it came: a line's edge by the kernel's clock, else when the request was read
 }
 
 // Answer is the verdict of one trigger as the line is told it.

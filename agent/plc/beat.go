@@ -1,0 +1,65 @@
+package plc
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Heartbeats: the default, and how many may be missing before the agent counts as stuck.
+const (
+	defaultHeartbeat = 500 * time.Millisecond
+	missingBeats     = 3
+)
+
+// beat counts on while the station's progress grows, and stands still in an agent
+// that is stuck: also when asking for the progress is what hangs.
+type beat struct {
+	station Station
+	every   time.Duration
+
+	mu    sync.Mutex
+	count uint16
+	last  time.Time // of the last beat; zero before the first
+}
+
+// run asks once per interval until ctx ends, and tells each beat.
+func (b *beat) run(ctx context.Context, told func()) {
+	seen := b.station.Progress()
+	tick := time.NewTicker(b.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := b.station.Progress()
+		if now == seen {
+			continue
+		}
+		seen = now
+		b.mu.Lock()
+		b.count = next(b.count)
+		b.last = time.Now()
+		b.mu.Unlock()
+		told()
+	}
+}
+
+// state gives the counter, and whether the agent is alive.
+func (b *beat) state() (count uint16, alive bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count, !b.last.IsZero() && time.Since(b.last) <= missingBeats*b.every
+}
+
+// age is how long ago the last beat was; negative before the first.
+func (b *beat) age() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last.IsZero() {
+		return -1
+	}
+	return time.Since(b.last)
+}

@@ -199,6 +199,9 @@ func (s *Scheduler) pickLocked(may []*waiter, now time.Time) *waiter {
 	})
 	best := may[0]
 	for _, w := range may[1 : (len(may)+2)/3] {
+		if s.pick == ByCount && w.stream.count > may[0].stream.count+lead {
+			break
+		}
 		if w.captured.After(best.captured) {
 			best = w
 		}

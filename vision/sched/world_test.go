@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -22,11 +23,11 @@ type camera struct {
 	cost   func() time.Duration
 	maxAge time.Duration
 
-	taken  int // the last frame that a turn was for
+	taken  int // the last frame that a turn was for, or that was refused
 	ages   []time.Duration
+	inTime int // results
+	missed int // results that were too old, and refusals
 	frames int // that were captured while it ran
-	late   int // results after maxAge, and refusals
-	inTime int
 }
 
 // captured is when frame k is there. Its jitter is always the same for k.
@@ -60,6 +61,7 @@ func (c *camera) run(ctx context.Context) {
 		}})
 		if errors.Is(err, ErrStale) {
 			c.taken = max(c.taken, seen)
+			c.missed++
 			continue
 		}
 		if err != nil {
@@ -72,6 +74,8 @@ func (c *camera) run(ctx context.Context) {
 		c.ages = append(c.ages, age)
 		if c.maxAge == 0 || age <= c.maxAge {
 			c.inTime++
+		} else {
+			c.missed++
 		}
 	}
 	c.frames = c.newestAt(time.Now()) + 1
@@ -115,15 +119,16 @@ func grants(cameras []*camera) []float64 {
 	return x
 }
 
-func quantile(q float64, d []time.Duration) time.Duration {
+func quantile(q float64, d []float64) float64 {
 	d = slices.Sorted(slices.Values(d))
 	return d[min(int(q*float64(len(d))), len(d)-1)]
 }
 
-var picks = map[string]Pick{"recency": ByRecency, "count": ByCount}
-
-func pickNames(t *testing.T, f func(*testing.T, Pick)) {
-	for name, p := range picks {
-		t.Run(name, func(t *testing.T) { f(t, p) })
+// inTime runs f in simulated time, once for each way to pick.
+func inTime(t *testing.T, f func(*testing.T, Pick)) {
+	for _, p := range []Pick{ByCount, ByRecency} {
+		t.Run([]string{"count", "recency"}[p], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(t, p) })
+		})
 	}
 }

@@ -26,6 +26,12 @@ const (
 	maxName         = 64
 	maxUnit         = 16
 	measurementSize = 16 // before its texts
+
+	// The views begin with as many bytes as a piece of evidence and the length
+	// of a label that isn't there: a reader that takes all up to the end for
+	// evidence, as the C header once did, stops at it. So they must be shorter.
+	viewsPad  = 22 // zeroes, behind the views' number
+	viewsMark = math.MaxUint16
 )
 
 // appendPart writes the part as the guest reads it. A score or box that is no
@@ -34,8 +40,8 @@ func appendPart(b []byte, p *vision.Part, width, height int) ([]byte, error) {
 	if len(p.Defects) > maxEvidence {
 		return b, fmt.Errorf("the part has %d labels of evidence, at most %d will do", len(p.Defects), maxEvidence)
 	}
-	if width < 0 || height < 0 || width > math.MaxInt32 || height > math.MaxInt32 {
-		return b, fmt.Errorf("the picture's size is %d × %d", width, height)
+	if err := checkSize(width, height); err != nil {
+		return b, err
 	}
 	if err := checkSeen(p.Label, p.Score, p.Box); err != nil {
 		return b, err
@@ -59,11 +65,60 @@ func appendPart(b []byte, p *vision.Part, width, height int) ([]byte, error) {
 		b = appendBox(b, e.Box)
 		b = appendText(b, e.Label)
 	}
+	b, err := appendViews(b, p)
+	if err != nil {
+		return b, err
+	}
 	if len(b) > maxInput {
 		return b, fmt.Errorf("the part with its evidence has %d bytes, at most %d will do", len(b), maxInput)
 	}
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)))
 	return b, nil
+}
+
+// appendViews writes what several cameras contributed, and which of them saw
+// each evidence; nothing for a part that one camera saw.
+func appendViews(b []byte, p *vision.Part) ([]byte, error) {
+	if len(p.Views) < 2 {
+		return b, nil
+	}
+	if len(p.Views) > math.MaxUint16 {
+		return b, fmt.Errorf("the part has %d views, at most %d will do", len(p.Views), math.MaxUint16)
+	}
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(p.Views)))
+	b = append(b, make([]byte, viewsPad)...)
+	b = binary.LittleEndian.AppendUint16(b, viewsMark)
+	start := len(b)
+	for i := range p.Views {
+		v := &p.Views[i]
+		if len(v.Camera) > maxText {
+			return b, fmt.Errorf("a camera's name has %d bytes, at most %d will do", len(v.Camera), maxText)
+		}
+		if err := checkSize(v.Width, v.Height); err != nil {
+			return b, err
+		}
+		b = appendText(b, v.Camera)
+		b = binary.LittleEndian.AppendUint32(b, uint32(v.Width))
+		b = binary.LittleEndian.AppendUint32(b, uint32(v.Height))
+	}
+	for i := range p.Defects {
+		n := p.Defects[i].View
+		if n < 0 || n >= len(p.Views) {
+			return b, fmt.Errorf("label %q was seen in view %d of %d, counted from 0", p.Defects[i].Label, n, len(p.Views))
+		}
+		b = binary.LittleEndian.AppendUint16(b, uint16(n))
+	}
+	if n := len(b) - start; n >= viewsMark {
+		return b, fmt.Errorf("the part's views and which evidence is whose take %d bytes, at most %d will do", n, viewsMark-1)
+	}
+	return b, nil
+}
+
+func checkSize(width, height int) error {
+	if width < 0 || height < 0 || width > math.MaxInt32 || height > math.MaxInt32 {
+		return fmt.Errorf("the picture's size is %d × %d", width, height)
+	}
+	return nil
 }
 
 func checkSeen(label string, score float32, b vision.Box) error {

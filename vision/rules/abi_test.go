@@ -125,12 +125,26 @@ func FuzzPart(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(golden, "bottle", float32(0.5), 3)
+	if golden, err = hex.DecodeString(goldenSeenHex()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(golden, "bottle", float32(0.5), 3|2<<8)
+	f.Add(golden[:len(golden)-3], "", float32(1), 255|15<<8)
 	f.Fuzz(func(t *testing.T, b []byte, label string, score float32, n int) {
 		var p guest.Part
-		_ = guest.Decode(b, &p) // any bytes: it is enough that it comes back
+		if guest.Decode(b, &p) == nil { // any bytes: it comes back, and names views that are there
+			for _, e := range p.Evidence {
+				if e.View < 0 || e.View > 0 && e.View >= len(p.Views) {
+					t.Fatalf("evidence of view %d of %d", e.View, len(p.Views))
+				}
+			}
+		}
 		in := vision.Part{Label: label, Score: score, Frames: 1}
-		for range uint8(n) {
-			in.Defects = append(in.Defects, vision.Evidence{Label: label, Score: score})
+		for range n >> 8 & 15 {
+			in.Views = append(in.Views, vision.View{Camera: label, Width: 640})
+		}
+		for i := range uint8(n) {
+			in.Defects = append(in.Defects, vision.Evidence{Label: label, Score: score, View: int(i) % max(len(in.Views), 1)})
 		}
 		b, err := appendPart(nil, &in, 640, 480)
 		if err != nil {
@@ -138,6 +152,14 @@ func FuzzPart(f *testing.F) {
 		}
 		if err := guest.Decode(b, &p); err != nil || p.Label != label || p.Score != score || len(p.Evidence) != len(in.Defects) {
 			t.Errorf("the guest read %+v, %v of %+v", p, err, in)
+		}
+		if toTheEnd(b) != len(in.Defects) {
+			t.Errorf("a reader to the end finds %d of %d", toTheEnd(b), len(in.Defects))
+		}
+		for i, e := range p.Evidence {
+			if several := len(in.Views) > 1; several && (e.View != in.Defects[i].View || p.Camera(&e) != label) || !several && len(p.Views) > 0 {
+				t.Errorf("the guest read view %d of %d, it is %d of %d", e.View, len(p.Views), in.Defects[i].View, len(in.Views))
+			}
 		}
 		for cut := range b {
 			if guest.Decode(b[:cut], &p) == nil {

@@ -316,6 +316,14 @@ func TestOwnRuleInC(t *testing.T) {
 	r := load(t, e, out+":20")
 	wide := vision.Evidence{Label: "rust", Box: vision.Box{W: 20.5}}
 	shadow := vision.Evidence{Label: "shadow", Box: vision.Box{W: 100}}
+	seen := func(list ...vision.Evidence) vision.Part { // each by a camera of its own
+		p := partWith(list...)
+		p.Views = []vision.View{{Camera: "top", Width: 640, Height: 480}, {Camera: "side", Width: 1280, Height: 720}}
+		for i := range p.Defects {
+			p.Defects[i].View = i
+		}
+		return p
+	}
 	for _, tt := range []struct {
 		part vision.Part
 		want vision.Decision
@@ -325,6 +333,10 @@ func TestOwnRuleInC(t *testing.T) {
 		{partWith(slices.Repeat([]vision.Evidence{shadow, wide}, 1000)...), vision.Decision{Verdict: vision.Fail, Reason: "a defect is too wide",
 			Measurements: []vision.Measurement{{Name: "width", Value: 20.5, Limit: 20, Unit: "px"}}}},
 		{partWith(shadow), vision.Decision{Verdict: vision.Pass, Reason: "ok",
+			Measurements: []vision.Measurement{{Name: "width", Value: 0, Limit: 20, Unit: "px"}}}},
+		{seen(shadow, wide), vision.Decision{Verdict: vision.Fail, Reason: "a defect is too wide",
+			Measurements: []vision.Measurement{{Name: "width", Value: 20.5, Limit: 20, Unit: "px"}, {Name: "picture", Value: 1280, Limit: 720, Unit: "px"}}}},
+		{seen(shadow), vision.Decision{Verdict: vision.Pass, Reason: "ok",
 			Measurements: []vision.Measurement{{Name: "width", Value: 0, Limit: 20, Unit: "px"}}}},
 	} {
 		if diff := cmp.Diff(tt.want, r.Decide(t.Context(), tt.part, 640, 480)); diff != "" {

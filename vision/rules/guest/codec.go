@@ -12,18 +12,20 @@ const (
 	headerSize      = 40 // of a part, before its label
 	evidenceSize    = 26 // of one evidence, its label's length included
 	measurementSize = 16 // of one measurement, before its texts
+	viewsHead       = 26 // of the views: their number, and what marks them as no evidence
 )
 
 // Errors of Decode.
 var (
 	ErrVersion = errors.New("the host speaks another version of the rule ABI")
 	ErrShort   = errors.New("the part ends in the middle")
+	ErrView    = errors.New("some evidence is of a view that the part hasn't")
 )
 
-// Decode reads a part into p, whose Evidence and labels are used again: from
-// part to part they are mostly the same, and memory is what costs a guest
-// time. The labels are copies and stay valid. What follows the part's last field is left alone: a
-// later host may say more.
+// Decode reads a part into p, whose Evidence, Views and texts are used again:
+// from part to part they are mostly the same, and memory is what costs a guest
+// time. The texts are copies and stay valid. What follows the part's last field
+// is left alone: a later host may say more.
 func Decode(b []byte, p *Part) error {
 	if len(b) < headerSize {
 		return ErrShort
@@ -61,6 +63,43 @@ func Decode(b []byte, p *Part) error {
 		e.Score, e.Frames, e.Box = float(b), binary.LittleEndian.Uint32(b[4:]), box(b[8:])
 		if e.Label, b, ok = text(b[24:], e.Label); !ok {
 			return ErrShort
+		}
+	}
+	return decodeViews(b, p)
+}
+
+// decodeViews reads what follows the evidence; nothing does where one camera
+// saw the part, or of a host that knows no views.
+func decodeViews(b []byte, p *Part) error {
+	n := 0
+	if len(b) > 0 {
+		if len(b) < viewsHead {
+			return ErrShort
+		}
+		n, b = int(binary.LittleEndian.Uint16(b)), b[viewsHead:]
+	}
+	if n > cap(p.Views) {
+		p.Views = make([]View, n)
+	}
+	p.Views = p.Views[:n]
+	for i := range p.Views {
+		v, ok := &p.Views[i], false
+		if v.Camera, b, ok = text(b, v.Camera); !ok || len(b) < 8 {
+			return ErrShort
+		}
+		v.Width, v.Height = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		b = b[8:]
+	}
+	if n > 0 && len(b) < 2*len(p.Evidence) {
+		return ErrShort
+	}
+	for i := range p.Evidence {
+		e := &p.Evidence[i]
+		if e.View = 0; n == 0 {
+			continue
+		}
+		if e.View = int(binary.LittleEndian.Uint16(b[2*i:])); e.View >= n {
+			return ErrView
 		}
 	}
 	return nil

@@ -49,7 +49,15 @@ type Evidence struct {
 	Label  string
 	Score  float32 // 0 to 1
 	Frames uint32  // how many frames showed it
-	Box    Box
+	Box    Box     // in a picture of its view
+	View   int     // index in Part.Views of what saw it; 0 without them
+}
+
+// View is what one of several cameras contributed to the part.
+type View struct {
+	Camera string
+	Width  uint32 // of its picture, pixels
+	Height uint32
 }
 
 // Part is the part to be judged.
@@ -61,6 +69,16 @@ type Part struct {
 	Height   uint32
 	Box      Box
 	Evidence []Evidence
+	Views    []View // of a part that several cameras saw at once; else empty
+}
+
+// Camera is the name of the one that saw the evidence, among several; ""
+// where there is only one.
+func (p *Part) Camera(e *Evidence) string {
+	if len(p.Views) < 2 || e.View < 0 || e.View >= len(p.Views) {
+		return ""
+	}
+	return p.Views[e.View].Camera
 }
 
 // Measurement is one number that the rule compared with its limit.

@@ -40,18 +40,43 @@ func TestDecodeRefuses(t *testing.T) {
 	good := make([]byte, headerSize+2)
 	good[0], good[4] = Version, byte(len(good))
 	var p Part
-	if err := Decode(good, &p); err != nil {
-		t.Fatal(err)
+	const view = "0000" + "01000000" + "01000000" // without a name
+	views := func(b []byte, text string) []byte {
+		more, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = append(b, more...)
+		b[4] = byte(len(b))
+		return b
+	}
+	evidence := func(b []byte) []byte {
+		b[2] = 1
+		return append(b, make([]byte, evidenceSize)...)
+	}
+	for _, b := range [][]byte{good, // and what a later host may say
+		views(append([]byte{}, good...), "0000"+strings.Repeat("00", 22)+"ffff"+"1234"),
+		views(evidence(append([]byte{}, good...)), "0100"+strings.Repeat("00", 22)+"ffff"+view+"0000"+"1234")} {
+		if err := Decode(b, &p); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, change := range map[string]func(b []byte) []byte{
-		"empty":            func([]byte) []byte { return nil },
-		"another version":  func(b []byte) []byte { b[0] = 2; return b },
-		"cut":              func(b []byte) []byte { return b[:len(b)-1] },
-		"size too small":   func(b []byte) []byte { b[4] = 3; return b },
-		"size too large":   func(b []byte) []byte { b[4]++; return b },
-		"evidence missing": func(b []byte) []byte { b[2] = 1; return b },
-		"label past end":   func(b []byte) []byte { b[headerSize] = 1; return b },
-		"65535 evidence":   func(b []byte) []byte { b[2], b[3] = 0xff, 0xff; return b },
+		"empty":             func([]byte) []byte { return nil },
+		"another version":   func(b []byte) []byte { b[0] = 2; return b },
+		"cut":               func(b []byte) []byte { return b[:len(b)-1] },
+		"size too small":    func(b []byte) []byte { b[4] = 3; return b },
+		"size too large":    func(b []byte) []byte { b[4]++; return b },
+		"evidence missing":  func(b []byte) []byte { b[2] = 1; return b },
+		"label past end":    func(b []byte) []byte { b[headerSize] = 1; return b },
+		"head of views cut": func(b []byte) []byte { return views(b, "02") },
+		"no views' bytes":   func(b []byte) []byte { return views(b, "0200"+strings.Repeat("00", 22)+"ffff") },
+		"65535 views":       func(b []byte) []byte { return views(b, "ffff"+strings.Repeat("00", 22)+"ffff"+view) },
+		"view's name cut":   func(b []byte) []byte { return views(b, "0100"+strings.Repeat("00", 22)+"ffff"+"0900"+view) },
+		"view's size cut":   func(b []byte) []byte { return views(b, "0100"+strings.Repeat("00", 22)+"ffff"+"0100"+view[4:]) },
+		"whose cut":         func(b []byte) []byte { return views(evidence(b), "0100"+strings.Repeat("00", 22)+"ffff"+view+"00") },
+		"of no view":        func(b []byte) []byte { return views(evidence(b), "0100"+strings.Repeat("00", 22)+"ffff"+view+"0100") },
+		"65535 evidence":    func(b []byte) []byte { b[2], b[3] = 0xff, 0xff; return b },
 		"evidence's label": func(b []byte) []byte {
 			b = append(b, make([]byte, evidenceSize)...)
 			b[2], b[4], b[len(b)-2] = 1, byte(len(b)), 9

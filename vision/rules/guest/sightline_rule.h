@@ -45,6 +45,13 @@ struct sightline_evidence {
 	unsigned frames; /* how many showed it */
 	struct sightline_box box;
 	struct sightline_text label;
+	unsigned view; /* of what saw it, for sightline_view; 0 without views */
+};
+
+/* What one of several cameras contributed. */
+struct sightline_view {
+	struct sightline_text camera;
+	unsigned width, height; /* of its picture, pixels */
 };
 
 struct sightline_part {
@@ -54,7 +61,9 @@ struct sightline_part {
 	struct sightline_box box;
 	struct sightline_text label;
 	unsigned evidence_count;
-	const unsigned char *next, *end; /* for sightline_next */
+	unsigned view_count;                        /* of a part that several cameras saw at once; else 0 */
+	const unsigned char *next, *whose, *views; /* for the functions below */
+	unsigned taken;                             /* evidence, by sightline_next */
 };
 
 /* For the functions below; a rule sets the verdict and nothing else itself. */
@@ -90,14 +99,63 @@ static inline struct sightline_box sightline_box(const unsigned char *p)
 static inline int sightline_next(struct sightline_part *part, struct sightline_evidence *e)
 {
 	const unsigned char *p = part->next;
-	if (part->end - p < 26 || part->end - p - 26 < (long)sightline_u16(p + 24))
+	if (part->taken == part->evidence_count)
 		return 0;
 	e->score = sightline_f32(p);
 	e->frames = sightline_u32(p + 4);
 	e->box = sightline_box(p + 8);
 	e->label.at = (const char *)p + 26;
 	e->label.length = sightline_u16(p + 24);
+	e->view = part->view_count ? sightline_u16(part->whose + 2 * part->taken) : 0;
 	part->next = p + 26 + e->label.length;
+	part->taken++;
+	return 1;
+}
+
+/* The view with that index, from 0: 1 if there is one. */
+static inline int sightline_view(const struct sightline_part *part, unsigned index, struct sightline_view *v)
+{
+	const unsigned char *p = part->views;
+	if (index >= part->view_count)
+		return 0;
+	while (index--)
+		p += 10 + sightline_u16(p);
+	v->camera.at = (const char *)p + 2;
+	v->camera.length = sightline_u16(p);
+	v->width = sightline_u32(p + 2 + v->camera.length);
+	v->height = sightline_u32(p + 6 + v->camera.length);
+	return 1;
+}
+
+/* Goes past the evidence to the views, of which there are none where nothing
+ * follows it: 0 if the part ends in the middle. */
+static inline int sightline_find_views(struct sightline_part *part, const unsigned char *end)
+{
+	const unsigned char *p = part->next;
+	unsigned i;
+	for (i = 0; i < part->evidence_count; i++) {
+		if (end - p < 26 || end - p - 26 < (long)sightline_u16(p + 24))
+			return 0;
+		p += 26 + sightline_u16(p + 24);
+	}
+	part->view_count = 0;
+	if (p == end)
+		return 1;
+	if (end - p < 26)
+		return 0;
+	part->view_count = sightline_u16(p);
+	part->views = p += 26;
+	for (i = 0; i < part->view_count; i++) {
+		if (end - p < 10 || end - p - 10 < (long)sightline_u16(p))
+			return 0;
+		p += 10 + sightline_u16(p);
+	}
+	part->whose = p;
+	if (part->view_count && end - p < 2 * (long)part->evidence_count)
+		return 0;
+	for (i = 0; part->view_count && i < part->evidence_count; i++)
+		if (sightline_u16(p + 2 * i) >= part->view_count)
+			return 0;
 	return 1;
 }
 
@@ -177,7 +235,9 @@ __attribute__((export_name("rule"))) unsigned long long sightline_rule(void)
 	part.label.at = (const char *)in + 42;
 	part.label.length = label;
 	part.next = in + 42 + label;
-	part.end = in + size;
+	part.taken = 0;
+	if (!sightline_find_views(&part, in + size))
+		return 0;
 	answer.verdict = SIGHTLINE_NONE;
 	answer.reason_length = answer.measurements_length = answer.measurement_count = 0;
 	sightline_decide(&part, &answer);

@@ -37,6 +37,31 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestDecideAmongCameras: reasons and measurements name the camera of what
+// they are about, the first of those that saw the same.
+func TestDecideAmongCameras(t *testing.T) {
+	part := &guest.Part{Views: []guest.View{{Camera: "top"}, {Camera: "side"}, {}},
+		Evidence: []guest.Evidence{{Label: "dent", Score: 0.4, View: 2}, {Label: "scratch", Score: 0.6, View: 1}, {Label: "scratch", Score: 0.6}}}
+	for _, tt := range []struct {
+		params string
+		want   guest.Answer
+	}{
+		{"defect>0.5", guest.Answer{Verdict: guest.Fail, Reason: "scratch 0.6 > 0.5 (side)",
+			Measurements: []guest.Measurement{{Name: "defect (side)", Value: 0.6, Limit: 0.5}}}},
+		{"dent>0.3", guest.Answer{Verdict: guest.Fail, Reason: "dent 0.4 > 0.3",
+			Measurements: []guest.Measurement{{Name: "dent", Value: 0.4, Limit: 0.3}}}},
+		{"rust>0.3", guest.Answer{Verdict: guest.Pass, Reason: "ok", Measurements: []guest.Measurement{{Name: "rust", Limit: 0.3}}}},
+	} {
+		var rule threshold
+		if err := rule.setUp(tt.params); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, rule.decide(part)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.params, diff)
+		}
+	}
+}
+
 // TestNoLimits: a rule that was refused its parameters, or never got any,
 // passes nothing.
 func TestNoLimits(t *testing.T) {

@@ -18,11 +18,17 @@ const char *sightline_configure(const char *text, unsigned length)
 void sightline_decide(struct sightline_part *part, struct sightline_answer *answer)
 {
 	struct sightline_evidence e;
+	struct sightline_view seen;
+	unsigned view = 0;
 	float widest = 0;
 	while (sightline_next(part, &e))
-		if (e.box.w > widest && !sightline_is(e.label, "shadow"))
+		if (e.box.w > widest && !sightline_is(e.label, "shadow")) {
 			widest = e.box.w;
+			view = e.view;
+		}
 	answer->verdict = widest <= (float)limit ? SIGHTLINE_PASS : SIGHTLINE_FAIL;
 	sightline_reason(answer, answer->verdict == SIGHTLINE_PASS ? "ok" : "a defect is too wide");
 	sightline_measure(answer, "width", widest, limit, "px");
+	if (sightline_view(part, view, &seen) && !sightline_is(seen.camera, "top"))
+		sightline_measure(answer, "picture", seen.width, seen.height, "px");
 }

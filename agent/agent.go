@@ -16,6 +16,7 @@ import (
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/sched"
 )
 
 // stopGrace is how long stations may take to come to their end before what
@@ -30,6 +31,7 @@ type Config struct {
 	Log     *slog.Logger
 	Told    func(*Inspection) // hears each verdict in order, after it is on disk; may be nil
 	Version string            // of the program
+	Turns   int               // models that run at once; 0: 1
 	Open    bool              // the REST interface can be reached from the network
 	Stay    bool              // go on answering when every source has ended
 	Judge   bool              // when the context ends, judge parts in view instead of NONE stopped
@@ -54,6 +56,8 @@ type Agent struct {
 	stations []*Station
 	cameras  []*Camera
 	recorder *recorder
+	sched    *sched.Scheduler
+	governor *sched.Governor
 	crew     *crew
 	health   health.Set
 	thumbs   thumbs
@@ -66,7 +70,7 @@ type Agent struct {
 
 // New makes an agent; Run starts it.
 func New(cfg Config) *Agent {
-	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now(), crew: newCrew(cfg.Models)}
+	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now(), crew: newCrew(cfg.Models), sched: sched.New(sched.Config{Slots: cfg.Turns}), governor: sched.NewGovernor(sched.GovernorConfig{})}
 	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell, done)
 	return a
 }
@@ -75,6 +79,7 @@ func New(cfg Config) *Agent {
 func (a *Agent) Add(cfg StationConfig) *Station {
 	s := newStation(cfg, a.recorder, a.cut)
 	s.lane.tally.cut = a.cut()
+	a.enlist(s)
 	a.stations = append(a.stations, s)
 	for _, c := range cfg.Cameras {
 		if !slices.Contains(a.cameras, c) {

@@ -46,6 +46,8 @@ type Camera struct {
 	live    *live
 	feed    *capture.Feed // the camera's own, nil where every picture counts and none lies
 
+	firing chan struct{} // held by the trigger that makes an exposure, until that is there
+
 	mu       sync.Mutex               // protects all below
 	users    int                      // stations that still take pictures
 	evidence map[quality.Fault][]byte // JPEG with which it was found
@@ -58,7 +60,7 @@ func NewCamera(cfg CameraConfig) *Camera {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Camera{cfg: cfg, live: newLive(), evidence: map[quality.Fault][]byte{}}
+	c := &Camera{cfg: cfg, live: newLive(), firing: make(chan struct{}, 1), evidence: map[quality.Fault][]byte{}}
 	c.monitor = quality.New(quality.Config{Reference: cfg.Reference})
 	if cfg.Source.Drops() {
 		c.feed = cfg.Source.Feed()
@@ -97,6 +99,25 @@ func (c *Camera) leave(f *capture.Feed) {
 		c.feed.Close()
 	}
 }
+
+// fire makes a camera with a software trigger take a picture and gives it to the
+// caller, who must release it. One trigger at a time: the next picture is its own.
+func (c *Camera) fire(ctx context.Context, x *shutter) (*capture.Frame, error) {
+	select {
+	case c.firing <- struct{}{}:
+		defer func() { <-c.firing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	now := time.Now()
+	if err := c.cfg.Source.Fire(); err != nil {
+		return nil, err
+	}
+	return x.next(ctx, now)
+}
+
+// awaitsTrigger tells whether the camera gives a picture for each trigger alone.
+func (c *Camera) awaitsTrigger() bool { return c.cfg.Source.Patient() }
 
 // run reads the camera until the context ends, it is over, or no station uses it
 // any more. Why it failed is told by the stations' feeds.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/rules"
+	"github.com/sightline-edge/sightline/vision/sched"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -113,6 +114,9 @@ func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.D
 	s.mu.Lock()
 	stopping, failed := s.stopping, s.failure != nil || l.dead != nil
 	s.mu.Unlock()
+	if s.step() == sched.Nothing { // too few pictures of the part were inspected to pass it
+		return vision.Decision{Reason: vision.ReasonOverload}
+	}
 	switch {
 	case failed: // the model is given up: what is left of the part was not inspected
 		return vision.Decision{Reason: vision.ReasonModelFailed}
@@ -136,8 +140,12 @@ func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.D
 func (s *Station) tell(l *lane, p vision.Part, d vision.Decision) {
 	c := l.crops[p.ID]
 	delete(l.crops, p.ID)
+	about := l.About
+	if s.small(l) {
+		about = l.SmallAbout
+	}
 	s.recorder.decided(&Inspection{
-		Part: p, Decision: d, Told: d, Decided: time.Now(),
-		Station: s.cfg.ID, Line: s.cfg.Line, Camera: s.of(&p).camera.Name(), Model: l.About, station: s, lane: l, rule: l.Rule, crop: c,
+		Part: p, Decision: d, Told: d, Decided: time.Now(), Recipe: l.Recipe,
+		Station: s.cfg.ID, Line: s.cfg.Line, Camera: s.of(&p).camera.Name(), Model: about, station: s, lane: l, rule: l.Rule, crop: c,
 	})
 }

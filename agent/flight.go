@@ -12,6 +12,7 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/sched"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -20,6 +21,7 @@ import (
 type flight struct {
 	view  *view
 	frame *capture.Frame
+	turn  *sched.Turn
 	same  bool // the change gate saw nothing new: the last result stands
 	runs  []*run
 	done  chan struct{} // closed when all runs stand
@@ -42,16 +44,11 @@ func (f *flight) of(l *lane) *run {
 	return nil
 }
 
-// inspect keeps the model fed: with two frames where every frame counts, so
-// that one is filled in while the other runs; with one where frames are
-// dropped, so that the next is as fresh as can be.
+// inspect takes frames of the station's cameras through the models.
 func (s *Station) inspect(ctx, source context.Context) error {
 	total := 0
 	for _, v := range s.views {
-		width := 2
-		if v.drops() {
-			width = 1
-		}
+		width := s.width(v)
 		v.tokens = make(chan struct{}, width)
 		total += width
 	}
@@ -79,7 +76,7 @@ func (s *Station) inspect(ctx, source context.Context) error {
 }
 
 // feed takes frames from a camera and sends them on their way, while there is
-// a model for them.
+// a model for them and whenever it is the camera's turn.
 func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, v *view, flights chan<- *flight) error {
 	for {
 		select {
@@ -90,29 +87,82 @@ func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, v *view, 
 		if !s.awaitModel(source) {
 			return nil
 		}
-		frame, err := v.feed.Next(ctx)
+		frame, turn, err := s.nextTurn(ctx, v)
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, context.Canceled):
 			return nil
 		case err != nil:
 			return err
 		}
-		f := &flight{view: v, frame: frame, same: !s.news(v, &frame.Frame), done: make(chan struct{})}
+		f := &flight{view: v, frame: frame, turn: turn, same: !s.news(v, &frame.Frame), done: make(chan struct{})}
 		if !s.depart(f, flights) {
+			turn.Done(false)
 			frame.Release()
 			<-v.tokens
 			continue
 		}
 		if f.same {
+			turn.Done(false)
 			close(f.done)
 			continue
 		}
 		g.Go(func() error {
 			defer close(f.done)
 			s.look(ctx, f)
+			turn.Done(f.runs[0].err == nil)
 			return nil
 		})
 	}
+}
+
+// nextTurn waits until the camera has a frame and the accelerator a turn for it, and
+// takes the newest frame then.
+func (s *Station) nextTurn(ctx context.Context, v *view) (*capture.Frame, *sched.Turn, error) {
+	for {
+		if err := v.feed.Await(ctx); err != nil {
+			return nil, nil, err
+		}
+		_, cost := s.choose(s.current())
+		turn, err := v.stream.Take(ctx, sched.Ask{Model: cost, Newest: v.feed.Newest, MaxAge: s.maxAge(v)})
+		switch {
+		case errors.Is(err, sched.ErrStale), errors.Is(err, sched.ErrLate):
+			s.passOver(v)
+			continue
+		case err != nil:
+			return nil, nil, err
+		}
+		frame, err := v.feed.Next(ctx)
+		if err != nil {
+			turn.Done(false)
+			return nil, nil, err
+		}
+		return frame, turn, nil
+	}
+}
+
+// maxAge bounds the age of a camera's frame at its result. Of a recording, which
+// waits, every frame counts.
+func (s *Station) maxAge(v *view) time.Duration {
+	if !v.drops() {
+		return 0
+	}
+	return s.cfg.MaxAge
+}
+
+// passOver drops the frame that would be too old by the time of its result.
+func (s *Station) passOver(v *view) {
+	if f := v.feed.Drop(); f {
+		s.mu.Lock()
+		v.late++
+		s.mu.Unlock()
+	}
+}
+
+// current is the lane that decides.
+func (s *Station) current() *lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lane
 }
 
 // depart notes which lanes see the frame. It is one step with the sending, so
@@ -167,7 +217,7 @@ func (s *Station) look(ctx context.Context, f *flight) {
 		return
 	}
 	second := f.runs[1]
-	if second.lane.Model == first.lane.Model {
+	if second.lane.Model == first.lane.Model && second.lane.ROI == first.lane.ROI {
 		first.result, first.err = s.infer(ctx, first.lane, f.frame)
 		second.result, second.err = first.result, first.err
 		return
@@ -176,7 +226,7 @@ func (s *Station) look(ctx context.Context, f *flight) {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		second.result, second.err = second.lane.Model.Infer(limited, &f.frame.Frame, f.frame.Pool, f.frame.Slot)
+		second.result, second.err = inferROI(limited, second.lane.Model, second.lane.ROI, f.frame)
 		if second.err != nil && context.Cause(limited) == errSlow {
 			second.err = errSlow
 		}
@@ -188,14 +238,15 @@ func (s *Station) look(ctx context.Context, f *flight) {
 
 // infer runs the lane's model on a frame, once more if the worker died under it.
 func (s *Station) infer(ctx context.Context, l *lane, f *capture.Frame) (infer.Result, error) {
-	r, err := l.Model.Infer(ctx, &f.Frame, f.Pool, f.Slot)
+	w, _ := s.choose(l)
+	r, err := inferROI(ctx, w, l.ROI, f)
 	if !errors.Is(err, infer.ErrWorkerLost) {
 		return r, err
 	}
-	if _, err := l.Model.Ready(ctx); err != nil {
+	if _, err := w.Ready(ctx); err != nil {
 		return infer.Result{}, err
 	}
-	return l.Model.Infer(ctx, &f.Frame, f.Pool, f.Slot)
+	return inferROI(ctx, w, l.ROI, f)
 }
 
 // land judges frames in order as they come from the model. Parts in view of a
@@ -263,6 +314,13 @@ func (s *Station) judgeOne(ctx context.Context, f *flight, r *run) bool {
 		return false
 	}
 	now := time.Now()
+	if age := s.maxAge(f.view); age > 0 && now.Sub(f.frame.Captured) > age {
+		s.mu.Lock()
+		f.view.late++
+		f.view.regate = true
+		s.mu.Unlock()
+		return false
+	}
 	s.measure(f, r, now)
 	if f.view.gate != nil {
 		f.view.gate.Seen(f.frame.Seq, len(r.result.Detections))

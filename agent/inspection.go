@@ -14,9 +14,11 @@ type Inspection struct {
 	Decision vision.Decision // the rule's
 	Told     vision.Decision // what the line hears: Decision, or NONE not_recorded
 	Decided  time.Time
+	Deadline time.Time // when it is told at the latest
 	Station  string
 	Line     string
 	Camera   string // its name, or its address without credentials
+	Recipe   string // that was active when it was decided; "" without recipes
 	Model    Model
 	Seq      uint64 // in the journal; 0 when told without being on disk
 	Picture  []byte // JPEG of the best view, nil without
@@ -28,6 +30,15 @@ type Inspection struct {
 	lane    *lane       // that judged it
 	rule    *rules.Rule // of the lane when it did; nil: none
 	crop    *crop
+	ask     *inquiry // that it answers; nil where parts are followed
+}
+
+// by is when it is told at the latest, on disk or not.
+func (i *Inspection) by() time.Time {
+	if i.Deadline.IsZero() {
+		return i.Decided.Add(i.station.cfg.Deadline)
+	}
+	return i.Deadline
 }
 
 // Latency is how long after the part's last frame it was decided.
@@ -41,7 +52,8 @@ func (i *Inspection) record(told *vision.Decision) []byte {
 
 func (i *Inspection) message(told *vision.Decision) *wire.Result {
 	r := wire.NewResult(&i.Part, &i.Decision, i.Decided)
-	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Camera, 1
+	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Camera, max(r.Attempt, 1)
+	r.Recipe = wire.Name(i.Recipe)
 	r.Model, r.ModelDigest, r.BundleDigest = i.Model.Name, i.Model.Digest, i.Model.Bundle
 	if i.rule != nil {
 		r.Rule, r.RuleDigest = i.rule.Name(), i.rule.Digest()

@@ -18,6 +18,12 @@ type Loadout struct {
 	About Model
 	Rule  *rules.Rule  // nil: every part gets NONE no_rule
 	Track track.Config // Mode is the station's own, whatever stands here
+
+	Recipe     string        // its name; "" at a station without recipes
+	ROI        [4]int        // x, y, width, height of what the model sees of a frame, pixels; zero: all
+	Exposure   time.Duration // of the cameras; 0: as it is
+	Small      *infer.Worker // looks instead of Model at the degradation step Smaller; it has the same labels; nil: none
+	SmallAbout Model
 }
 
 // lane is a loadout at work in a station, with the parts that it follows.
@@ -27,8 +33,11 @@ type lane struct {
 	crops  map[string]*crop  // of the open parts, by ID; judge's own
 	claims map[string]*claim // of open parts that another lane saw too, by ID; judge's own
 
-	dead  error // why its worker is given up; protected by Station.mu
-	tally tally // protected by Station.mu
+	// Protected by Station.mu:
+	dead    error // why its worker is given up
+	tally   tally
+	pending int           // triggers that it answers
+	idle    chan struct{} // closed when it answers none any more; nil while nobody waits for that
 }
 
 // sight is what a lane keeps of one view.

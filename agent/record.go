@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,34 +68,88 @@ func (r *recorder) decided(i *Inspection) {
 // close ends run once all that was decided is told.
 func (r *recorder) close() { close(r.waiting) }
 
-// run tells what decided took, each by its deadline, until close.
+// run tells what decided took, each by its deadline, until close. The order is that
+// of the decisions, except that one whose deadline comes while the disk still
+// works at those before it is told then.
 func (r *recorder) run() error {
 	defer close(r.late)
-	for e := range r.waiting {
-		e.render() // while the disk works
-		r.settle(e)
+	var order []*entry
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	in := r.waiting
+	for in != nil || len(order) > 0 {
+		var done <-chan struct{}
+		if len(order) > 0 {
+			done = order[0].pending.Done()
+			timer.Reset(time.Until(earliest(order)))
+		}
+		select {
+		case <-done:
+			order = r.settleFirst(order)
+			continue
+		default:
+		}
+		select {
+		case e, ok := <-in:
+			if !ok {
+				in = nil
+				continue
+			}
+			if e.ask == nil {
+				e.render() // while the disk works
+			}
+			order = append(order, e)
+		case <-done:
+			order = r.settleFirst(order)
+		case <-timer.C:
+			order = r.settleOverdue(order, time.Now())
+		}
 	}
 	return nil
 }
 
-// settle waits for the disk until the deadline, then tells.
-func (r *recorder) settle(e *entry) {
-	cfg := &e.station.cfg
-	timer := time.NewTimer(time.Until(e.Decided.Add(cfg.Deadline)))
-	defer timer.Stop()
-	recorded := false
-	select {
-	case <-e.pending.Done():
-		recorded = r.outcome(e)
-	case <-timer.C:
-		select { // both may be ready
+// earliest is the first deadline of those that wait.
+func earliest(order []*entry) time.Time {
+	first := order[0].by()
+	for _, e := range order[1:] {
+		if by := e.by(); by.Before(first) {
+			first = by
+		}
+	}
+	return first
+}
+
+func (r *recorder) settleFirst(order []*entry) []*entry {
+	r.settle(order[0], r.outcome(order[0]))
+	return slices.Delete(order, 0, 1) // no hold on what was told
+}
+
+// settleOverdue tells those whose deadline has come. The disk may have taken one of
+// them this very moment.
+func (r *recorder) settleOverdue(order []*entry, now time.Time) []*entry {
+	return slices.DeleteFunc(order, func(e *entry) bool {
+		if now.Before(e.by()) {
+			return false
+		}
+		recorded := false
+		select {
 		case <-e.pending.Done():
 			recorded = r.outcome(e)
 		default:
 		}
-	}
-	if !recorded && !cfg.Allow {
+		r.settle(e, recorded)
+		return true
+	})
+}
+
+// settle tells a verdict, which is on disk or isn't.
+func (r *recorder) settle(e *entry, recorded bool) {
+	if !recorded && !e.station.cfg.Allow {
 		e.Told = vision.Decision{Verdict: vision.None, Reason: vision.ReasonNotRecorded}
+	}
+	if e.ask != nil { // somebody stands at the door
+		e.ask.answered(e.Inspection)
+		e.render()
 	}
 	r.count(func(s *RecorderStats) {
 		s.Told++

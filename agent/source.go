@@ -391,7 +391,13 @@ func (a *Agent) Fire(camera string) error {
 	if c == nil {
 		return api.ErrNoCamera
 	}
-	return c.cfg.Source.Fire()
+	select {
+	case c.firing <- struct{}{}: // not between a trigger and its picture
+		defer func() { <-c.firing }()
+		return c.cfg.Source.Fire()
+	default:
+		return errors.New("the camera is taking a picture for a trigger")
+	}
 }
 
 // SetReference makes a camera's next picture its reference (api.Source).

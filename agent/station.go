@@ -4,17 +4,21 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/rules"
+	"github.com/sightline-edge/sightline/vision/sched"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -34,6 +38,20 @@ type StationConfig struct {
 	Deadline time.Duration // 0: DefaultDeadline
 	Allow    bool          // tell verdicts that aren't on disk by the deadline
 	Pictures bool          // keep a picture of each part
+
+	Trigger *TriggerConfig // it inspects when it is told to; nil: it follows the parts that it sees
+	Class   sched.Class    // whose frames go first
+	MinRate float64        // frames a second that it needs, of each camera; 0: any
+	MaxAge  time.Duration  // of a frame at its result; 0: any
+
+	Recipe  string   // that it begins with
+	Recipes []string // names of all, as the configuration has them; nil: it has none
+	// Prepare gives the loadout of a recipe, with its worker started.
+	Prepare    func(ctx context.Context, recipe string) (Loadout, error)
+	Chosen     func(recipe string) error // keeps the choice for the next start; nil: it isn't kept
+	Small      *infer.Worker             // see Loadout
+	SmallAbout Model
+	ROI        [4]int
 
 	// ChangeGate is how long at most a picture in which nothing has changed isn't
 	// inspected again; 0: every picture is.
@@ -64,6 +82,14 @@ type Station struct {
 	first  *lane              // that the station began with
 	coming <-chan *rules.Rule // of first, until it has come; judge's own
 
+	history    func(ctx context.Context, most int) ([]rest.Result, error) // the station's newest results, newest first
+	ledger     *ledger                                                   // of triggers; nil where parts are followed
+	inquiries  sync.WaitGroup                                            // triggers that aren't answered
+	remembered atomic.Bool                                               // the ledger knows what the journal does
+	costs      func(name string) *sched.Model
+	member     *sched.Member   // at the governor; nil before the agent has one
+	hard       context.Context // of run: what models and disk are waited for with
+
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane
 
@@ -77,6 +103,7 @@ type Station struct {
 	asked    bool // to end
 	stop     context.CancelFunc
 	ended    bool
+	pending  int   // triggers that are inspected
 	failure  error // why the station can't inspect, nil while it can
 	warned   time.Time
 	stats    Stats
@@ -108,7 +135,12 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 	for _, c := range cfg.Cameras {
 		s.views = append(s.views, s.newView(c))
 	}
-	s.lane = newLane(Loadout{Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track}, cfg.Track.Mode, s.views)
+	s.lane = newLane(Loadout{
+		Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track, Recipe: cfg.Recipe, ROI: cfg.ROI, Small: cfg.Small, SmallAbout: cfg.SmallAbout,
+	}, cfg.Track.Mode, s.views)
+	if s.triggered() {
+		s.ledger = newLedger(cmp.Or(cfg.Trigger.Dedupe, DefaultDedupe))
+	}
 	s.first, s.coming, s.loading = s.lane, cfg.Coming, cfg.Coming != nil
 	s.armLocked() // nobody else has it yet
 	return s
@@ -120,7 +152,7 @@ func (s *Station) run(ctx context.Context) error {
 	source, stop := context.WithCancel(ctx)
 	defer stop()
 	s.mu.Lock()
-	s.stop, s.running = stop, true
+	s.stop, s.running, s.hard = stop, true, ctx
 	if s.asked {
 		stop()
 	}
@@ -139,6 +171,9 @@ func (s *Station) run(ctx context.Context) error {
 			}
 		}()
 		defer stop()
+		if s.triggered() {
+			return s.runTriggered(ctx, source)
+		}
 		return s.inspect(ctx, source)
 	})
 	err := g.Wait()

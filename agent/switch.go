@@ -85,6 +85,9 @@ func (s *Station) change(ctx context.Context, l Loadout) (Cut, error) {
 			return Cut{}, fmt.Errorf("wait for the model: %w", err)
 		}
 	}
+	if s.triggered() {
+		return s.swap(ctx, l)
+	}
 	o := &overlap{
 		new: newLane(l, s.cfg.Track.Mode, s.views), asked: time.Now(), over: make(chan struct{}),
 		owned: map[string]*claim{}, mates: map[string]*claim{}, own: map[string]*claim{},
@@ -155,7 +158,7 @@ func (s *Station) loadout() Loadout {
 func (s *Station) uses(w *infer.Worker) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lane.Model == w || s.next != nil && s.next.new.Model == w
+	return s.lane.Model == w || s.lane.Small == w || s.next != nil && (s.next.new.Model == w || s.next.new.Small == w)
 }
 
 // lost hears that a worker is given up. It tells whether the station rests on it
@@ -317,7 +320,7 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 	s.armLocked()
 	s.mu.Unlock()
 	o.old.leave(o.new)
-	s.log.Info("station switched", "model", o.new.About.Name, "version", o.new.About.Version, "after", o.cut.After)
+	s.log.Info("station switched", "model", o.new.About.Name, "version", o.new.About.Version, "recipe", o.new.Recipe, "after", o.cut.After)
 	close(o.over)
 }
 

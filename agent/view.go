@@ -1,12 +1,20 @@
 package agent
 
 import (
+	"cmp"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/change"
+	"github.com/sightline-edge/sightline/vision/sched"
+	"github.com/sightline-edge/sightline/vision/shm"
 )
+
+// defaultRing is how many frames of a camera are kept for triggers about the past.
+const defaultRing = 4
 
 // view is one camera of a station.
 type view struct {
@@ -15,8 +23,16 @@ type view struct {
 	feed   *capture.Feed
 	screen *live         // what the station sees through it
 	gate   *change.Gate  // nil: every frame is inspected; feed's own
+	stream *sched.Stream // its place at the accelerator
 	tokens chan struct{} // held by the frames under way
 	away   *time.Timer   // pokes Station.gone when nothing was judged for long; nil before run
+
+	shutter  *shutter     // keeps frames for triggers; nil where parts are followed
+	lookedAt atomic.Int64 // when a trigger's frame was inspected last, nanoseconds since 1970
+	memory   struct {
+		sync.Mutex           // protects pool
+		pool       *shm.Pool // that the last trigger's frame came in, retained
+	}
 
 	// The judge's own:
 	width, height int       // of the last frame, pixels
@@ -24,14 +40,20 @@ type view struct {
 
 	// Protected by Station.mu:
 	inferred, unchanged, lost uint64
-	regate                    bool // the next frame is to be inspected, whatever it shows
-	looks                     int  // still to be taken at what is new
-	grave                     bool // the last inspected frame showed something, and defects are looked for
+	late                      uint64 // frames that were, or would have been, too old at their result
+	regate                    bool   // the next frame is to be inspected, whatever it shows
+	looks                     int    // still to be taken at what is new
+	grave                     bool   // the last inspected frame showed something, and defects are looked for
 }
 
 func (s *Station) newView(c *Camera) *view {
 	v := &view{index: len(s.views), camera: c, feed: c.use(), screen: newLive()}
-	if s.cfg.ChangeGate > 0 && s.stream() {
+	if s.triggered() {
+		keep := cmp.Or(s.cfg.Trigger.Ring, defaultRing)
+		v.shutter = newShutter(keep)
+		v.feed.Hold(keep + maxPending)
+	}
+	if s.cfg.ChangeGate > 0 && s.stream() && !s.triggered() {
 		v.gate = change.New(change.Config{Refresh: s.cfg.ChangeGate})
 	}
 	return v

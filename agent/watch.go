@@ -34,6 +34,7 @@ func (a *Agent) watch(ctx context.Context) error {
 	var noted string
 	for round := 0; ; round++ {
 		a.look(time.Now())
+		a.govern(time.Now())
 		for n, s := range a.stations {
 			a.watchStation(s, &watched[n])
 		}

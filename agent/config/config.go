@@ -28,6 +28,7 @@ type Config struct {
 	Updates  Updates   `yaml:"updates" doc:"How signed bundles come to this device."`
 	Cameras  []Camera  `yaml:"cameras" doc:"The cameras that stations name. One that a single station uses may stand there instead."`
 	Stations []Station `yaml:"stations" need:"yes" doc:"The inspection points of this device, at least one."`
+	PLC      []Door    `yaml:"plc" doc:"Doors for the line's controller, none by default."`
 
 	// Warnings are settings that work but deserve a second look.
 	Warnings Faults `yaml:"-"`
@@ -41,6 +42,7 @@ type Infer struct {
 	ONNXRuntime string `yaml:"onnxruntime" doc:"File of the ONNX Runtime library. Empty: SIGHTLINE_ONNXRUNTIME, then beside the program, then where the system's loader looks."`
 	Provider    string `yaml:"provider" doc:"What computes: auto, cpu, cuda or tensorrt. auto takes CUDA where ONNX Runtime has it and it can be used, else the CPU; one that is named isn't replaced. Empty: SIGHTLINE_PROVIDER, then auto."`
 	Threads     int    `yaml:"threads" doc:"Processor threads for each model, 1 to 64."`
+	Parallel    int    `yaml:"parallel" doc:"How many models run at once, 1 to 64. 0: one on an accelerator, on the processor as many as have cores of their own."`
 }
 
 // Journal says how results are kept.
@@ -69,22 +71,33 @@ const (
 
 // Station is one inspection point.
 type Station struct {
-	ID         string                 `yaml:"id" need:"yes" example:"station1" doc:"Name of the station: letters, digits, dot, dash and underscore, at most 64. It stands in addresses, results and metrics."`
-	Line       string                 `yaml:"line" example:"A" doc:"The line that it belongs to, a label for people."`
-	Camera     Camera                 `yaml:"camera" doc:"Where its pictures come from: the name of one of cameras, or the settings of one."`
-	Cameras    []string               `yaml:"cameras" example:"[left, right]" doc:"Instead of camera: the names of several cameras. Each shows parts of its own."`
-	ChangeGate time.Duration          `yaml:"change_gate" doc:"How long at most a picture in which nothing has changed isn't inspected again, as 500ms; the last result stands for it. 0: every picture is inspected."`
-	Model      string                 `yaml:"model" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped. Needed without bundle; with it, what runs until the first signed bundle has come. A file or folder needs allow_unsigned: true."`
-	Bundle     string                 `yaml:"bundle" example:"caps" doc:"Name of the signed bundle that the station follows: what the fleet, or an operator, installs under that name runs here once it is verified and has proved itself on this device."`
-	Family     string                 `yaml:"family" example:"yolox" doc:"How the model's output is read. Needed for plain files that don't tell it."`
-	Labels     map[string]vision.Role `yaml:"labels" example:"{part: part, scratch: defect}" doc:"What the model's labels mean: part, defect or ignored. Overrides what the model says itself."`
-	Rule       string                 `yaml:"rule" example:"\"threshold:defect>0.5\"" doc:"What turns detections into a verdict: threshold:… or a .wasm file. Empty: the bundle's own rule; without one every part is NONE no_rule, and so rejected."`
-	Confidence float64                `yaml:"confidence" example:"0.25" doc:"Score from which a detection starts a part, between 0 and 1; weaker ones only keep it. Left out: 0.5. What rejects is the rule's to say."`
-	Deadline   time.Duration          `yaml:"deadline" doc:"How long after the decision about a part its verdict must be on disk and told, 1ms to 1m. What isn't recorded by then is told as NONE not_recorded."`
-	Updates    UpdatePolicy           `yaml:"updates" doc:"When a new bundle may become active; it is always fetched, verified and proved before: auto (at once, between two parts), window (in update_window alone), ask (when an operator approves it on the device's page), download (never by itself: it is kept ready)."`
-	Window     Window                 `yaml:"update_window" example:"\"Sat 22:00-04:00, Sun\"" doc:"When updates: window may switch, in the device's local time: times of day as 22:00-04:00, days as Mon or Mon-Fri, or both; several with commas. A window that goes over midnight belongs to the day on which it begins."`
-	Unsigned   bool                   `yaml:"allow_unsigned" doc:"Allow model to be a file or a folder, which nobody signed. The station is then shown as unsigned, in red, wherever it is shown."`
-	Unrecorded Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
+	ID          string                 `yaml:"id" need:"yes" example:"station1" doc:"Name of the station: letters, digits, dot, dash and underscore, at most 64. It stands in addresses, results and metrics."`
+	Line        string                 `yaml:"line" example:"A" doc:"The line that it belongs to, a label for people."`
+	Camera      Camera                 `yaml:"camera" doc:"Where its pictures come from: the name of one of cameras, or the settings of one."`
+	Cameras     []string               `yaml:"cameras" example:"[left, right]" doc:"Instead of camera: the names of several cameras. Each shows parts of its own."`
+	ChangeGate  time.Duration          `yaml:"change_gate" doc:"How long at most a picture in which nothing has changed isn't inspected again, as 500ms; the last result stands for it. 0: every picture is inspected."`
+	Model       string                 `yaml:"model" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped. Needed without bundle; with it, what runs until the first signed bundle has come. A file or folder needs allow_unsigned: true."`
+	Bundle      string                 `yaml:"bundle" example:"caps" doc:"Name of the signed bundle that the station follows: what the fleet, or an operator, installs under that name runs here once it is verified and has proved itself on this device."`
+	Family      string                 `yaml:"family" example:"yolox" doc:"How the model's output is read. Needed for plain files that don't tell it."`
+	Labels      map[string]vision.Role `yaml:"labels" example:"{part: part, scratch: defect}" doc:"What the model's labels mean: part, defect or ignored. Overrides what the model says itself."`
+	Rule        string                 `yaml:"rule" example:"\"threshold:defect>0.5\"" doc:"What turns detections into a verdict: threshold:… or a .wasm file. Empty: the bundle's own rule; without one every part is NONE no_rule, and so rejected."`
+	Mode        Mode                   `yaml:"mode" doc:"continuous (the station follows the parts that its cameras see) or trigger (it inspects when it is told to: docs/plc.md)."`
+	Trigger     Trigger                `yaml:"trigger" doc:"mode: trigger."`
+	Criticality string                 `yaml:"criticality" doc:"Whose pictures go first where there are more than can be inspected: critical, normal or best_effort."`
+	MinRate     float64                `yaml:"min_rate" doc:"Pictures a second, of each camera, that the station needs to see every part. With fewer it goes first in its class; where that doesn't help it degrades. 0: any."`
+	MaxAge      time.Duration          `yaml:"max_age" doc:"How old a picture may be at its result, 10ms to 1m. What would be older isn't inspected."`
+	Decide      string                 `yaml:"decide" example:"\"x=0.5\"" doc:"When a part that is followed is decided: end (it has left the picture), x=0.5 or y=0.5 (it crosses that line, as a share of the width or height), zone X,Y W,H (it leaves that), frames N. Empty: end."`
+	Combine     string                 `yaml:"combine" example:"\"2 of 5\"" doc:"What a part's pictures together say about a defect: any, majority, K of N, best (the best view). Empty: three or more must agree (docs/frame-to-verdict.md)."`
+	Small       string                 `yaml:"small_model" doc:"A smaller model with the same labels, which looks instead while the device is overloaded."`
+	Recipes     []Recipe               `yaml:"recipes" doc:"What the station can be changed over to."`
+	Recipe      string                 `yaml:"recipe" doc:"The recipe that is active at the first start; later the last that was chosen. Empty: the first."`
+	Preload     []string               `yaml:"preload" example:"[cap-blue, cap-red]" doc:"Recipes that are kept loaded, so that a changeover takes no time."`
+	Confidence  float64                `yaml:"confidence" example:"0.25" doc:"Score from which a detection starts a part, between 0 and 1; weaker ones only keep it. Left out: 0.5. What rejects is the rule's to say."`
+	Deadline    time.Duration          `yaml:"deadline" doc:"How long after the decision about a part, or after its trigger, its verdict must be on disk and told, 1ms to 1m. What isn't recorded by then is told as NONE not_recorded."`
+	Updates     UpdatePolicy           `yaml:"updates" doc:"When a new bundle may become active; it is always fetched, verified and proved before: auto (at once, between two parts), window (in update_window alone), ask (when an operator approves it on the device's page), download (never by itself: it is kept ready)."`
+	Window      Window                 `yaml:"update_window" example:"\"Sat 22:00-04:00, Sun\"" doc:"When updates: window may switch, in the device's local time: times of day as 22:00-04:00, days as Mon or Mon-Fri, or both; several with commas. A window that goes over midnight belongs to the day on which it begins."`
+	Unsigned    bool                   `yaml:"allow_unsigned" doc:"Allow model to be a file or a folder, which nobody signed. The station is then shown as unsigned, in red, wherever it is shown."`
+	Unrecorded  Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
 }
 
 // UpdatePolicy says when a new bundle may become active.
@@ -127,6 +140,7 @@ func DefaultStation() Station {
 		Deadline:   500 * time.Millisecond,
 		Unrecorded: Reject,
 		Updates:    Auto,
+		Mode:       Continuous, Criticality: "normal", MaxAge: 2 * time.Second, Trigger: defaultTrigger(),
 	}
 }
 

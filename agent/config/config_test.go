@@ -64,6 +64,7 @@ func TestParseReadsEverything(t *testing.T) {
 	checks := DefaultCamera().Checks
 	first := Camera{ID: "station1", Source: "rtsp://u:p@192.0.2.10/stream", Loop: true, Checks: checks}
 	second := Camera{ID: "4711", Source: "belt.mp4", Realtime: true, Checks: checks}
+	schedule := DefaultStation()
 	want := &Config{
 		Cameras: []Camera{first, second},
 		Listen:  "[::1]:8081", Data: "data", Infer: Infer{Threads: 2}, Journal: Journal{LimitMB: 64}, Fleet: Fleet{Report: 3 * time.Second},
@@ -77,10 +78,12 @@ func TestParseReadsEverything(t *testing.T) {
 			Labels:   map[string]vision.Role{"part": vision.PartRole, "scratch": vision.DefectRole, "no": vision.Ignored},
 			Rule:     "threshold:defect>0.5",
 			Deadline: 120 * time.Millisecond, Confidence: 0.25, Unrecorded: Allow, Updates: Auto,
+			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger,
 		}, {
 			ID: "4711", Camera: second, Cameras: []string{"4711"},
 			Model: "m.onnx", Rule: "r.wasm", Deadline: 500 * time.Millisecond, Unrecorded: Reject,
 			Bundle: "caps", Updates: InWindow, Window: "Sat 22:00-04:00, Sun", Unsigned: true,
+			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger,
 		}},
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}, Camera{})); d != "" {
@@ -139,15 +142,15 @@ var bad = []struct{ name, text, want string }{
 	{"deep lists", strings.Repeat("- ", 40) + "a", "s.yaml:1: nested deeper than 32 levels"},
 	{"second document", station + "---\nlisten: x\n", `s.yaml:6: a second document: a configuration is one document, remove the line "---"`},
 	{"alias bomb", "a: &a [x, x]\nb: &b [*a, *a]\nlisten: *b\n" + station,
-		"s.yaml:1: a: there is no such setting; there are listen, data, infer, journal, fleet, updates, cameras, stations\n" +
-			"s.yaml:2: b: there is no such setting; there are listen, data, infer, journal, fleet, updates, cameras, stations\n" +
+		"s.yaml:1: a: there is no such setting; there are listen, data, infer, journal, fleet, updates, cameras, stations, plc\n" +
+			"s.yaml:2: b: there is no such setting; there are listen, data, infer, journal, fleet, updates, cameras, stations, plc\n" +
 			"s.yaml:3: listen: anchors (&) and aliases (*) aren't read: write the value out"},
 	{"merge", "infer:\n  <<: {threads: 2}\n" + station, "s.yaml:2: infer: merging (<<) isn't read: write the values out"},
 	{"tag", "infer: {threads: !!int 3}\n" + station, "s.yaml:1: infer.threads: the tag !!int isn't read: remove it"},
 	{"twice", "data: a\ndata: b\n" + station, "s.yaml:2: data: is set a second time, first in line 1: keep one of them"},
 	{"near key", "lisen: x\n" + station, "s.yaml:1: lisen: there is no such setting; did you mean listen?"},
 	{"near key in capitals", station + "    Deadline: 2s\n", "s.yaml:5: stations[0].Deadline: there is no such setting; did you mean deadline?"},
-	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, provider, threads"},
+	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, provider, threads, parallel"},
 	{"no value", "data:\n" + station, "s.yaml:1: data: has no value: give one, or remove the line"},
 	{"stations no list", "stations: {id: a}\n", "s.yaml:1: stations: must be a list, each entry begun with \"- \", got settings"},
 	{"station no mapping", "stations: [a]\n", "s.yaml:1: stations[0]: must hold settings as \"key: value\", got \"a\""},

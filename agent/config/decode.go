@@ -183,6 +183,8 @@ func (d *decoder) list(n ast.Node, key string, v reflect.Value) {
 			e.Set(reflect.ValueOf(DefaultStation()))
 		case Camera:
 			e.Set(reflect.ValueOf(DefaultCamera()))
+		case Door:
+			e.Set(reflect.ValueOf(DefaultDoor()))
 		}
 		d.value(entry, fmt.Sprintf("%s[%d]", key, i), e)
 		v.Set(reflect.Append(v, e))

@@ -105,6 +105,10 @@ func rows(b *strings.Builder, prefix string, v reflect.Value) {
 			rows(b, prefix+name+"[].", reflect.ValueOf(DefaultStation()))
 		case f.Type == reflect.TypeFor[[]Camera]():
 			rows(b, prefix+name+"[].", reflect.ValueOf(DefaultCamera()))
+		case f.Type == reflect.TypeFor[[]Door]():
+			rows(b, prefix+name+"[].", reflect.ValueOf(DefaultDoor()))
+		case f.Type == reflect.TypeFor[[]Recipe]():
+			rows(b, prefix+name+"[].", reflect.ValueOf(Recipe{}))
 		case f.Type == reflect.TypeFor[Camera](): // as in the list
 		case f.Type.Kind() == reflect.Struct:
 			rows(b, prefix+name+".", v.Field(i))
@@ -118,6 +122,8 @@ func kindName(t reflect.Type) string {
 		return "time"
 	case t == reflect.TypeFor[map[string]vision.Role]():
 		return "label: role"
+	case t == reflect.TypeFor[Mode]():
+		return "continuous, trigger"
 	case t == reflect.TypeFor[Unrecorded]():
 		return "reject, allow"
 	case t == reflect.TypeFor[UpdatePolicy]():
@@ -162,7 +168,7 @@ func object(v reflect.Value, doc string) map[string]any {
 		o["required"] = required
 	}
 	if v.Type() == reflect.TypeFor[Station]() { // what runs is named in one way or another
-		o["anyOf"] = []any{map[string]any{"required": []string{"model"}}, map[string]any{"required": []string{"bundle"}}}
+		o["anyOf"] = []any{map[string]any{"required": []string{"model"}}, map[string]any{"required": []string{"bundle"}}, map[string]any{"required": []string{"recipes"}}}
 	}
 	if v.Type() == reflect.TypeFor[Config]() {
 		o["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -200,7 +206,13 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 4, 4, map[string]any{"type": "integer"}
 	case f.Type.Kind() == reflect.Struct:
 		return object(v, f.Tag.Get("doc"))
-	case f.Type.Kind() == reflect.Slice:
+	case f.Type == reflect.TypeFor[Mode]():
+		p["enum"] = []Mode{Continuous, OnTrigger}
+	case f.Type == reflect.TypeFor[[]Recipe]():
+		p["type"], p["minItems"], p["items"] = "array", 1, object(reflect.ValueOf(Recipe{}), "One recipe.")
+	case f.Type == reflect.TypeFor[[]Door]():
+		p["type"], p["items"] = "array", object(reflect.ValueOf(DefaultDoor()), "One door.")
+	case f.Type == reflect.TypeFor[[]Station]():
 		p["type"], p["minItems"] = "array", 1
 		p["items"] = object(reflect.ValueOf(DefaultStation()), "One inspection point.")
 	case f.Name == "Threads":

@@ -72,6 +72,9 @@ func (v *validator) device() {
 	if t := c.Updates.Transfer; t != MQTT && t != HTTP {
 		v.fault("updates.transfer", "must be mqtt or http, got %s", shown(string(t)))
 	}
+	if n := c.Infer.Parallel; n < 0 || n > 64 {
+		v.fault("infer.parallel", "must be 1 to 64, or 0 for the usual, got %d", n)
+	}
 	if len(c.Stations) == 0 {
 		v.fault("stations", "there are none: a device has at least one station, with id, camera and model")
 	}
@@ -81,6 +84,7 @@ func (v *validator) device() {
 		v.unique(i, ids)
 	}
 	v.cameras()
+	v.doors()
 }
 
 // listen checks the address of the page.
@@ -141,6 +145,13 @@ func (v *validator) station(i int) {
 	if g := s.ChangeGate; g != 0 && (g < 100*time.Millisecond || g > time.Minute) {
 		v.fault(key("change_gate"), "must be 100ms to 1m, or 0 to inspect every picture, got %v", g)
 	}
+	v.schedule(key, s)
+	v.recipes(key, s)
+	if s.Small != "" {
+		one := Station{Model: s.Small, Unsigned: s.Unsigned}
+		v.model(key("small_model"), &one)
+		s.Small = one.Model
+	}
 	if s.Unrecorded != Reject && s.Unrecorded != Allow {
 		v.fault(key("unrecorded"), "must be reject or allow, got %s", shown(string(s.Unrecorded)))
 	}
@@ -195,6 +206,7 @@ func (v *validator) source(key, source string) string {
 // shipped ones checks.
 func (v *validator) model(key string, s *Station) {
 	switch {
+	case s.Model == "" && s.Bundle == "" && len(s.Recipes) > 0: // see recipe
 	case s.Model == "" && s.Bundle == "":
 		v.fault(key, "is missing: the name of a shipped model, an ONNX file or a bundle's folder; or name the signed bundle that the station follows as bundle")
 	case strings.ContainsRune(s.Model, '/') || filepath.Ext(s.Model) != "":

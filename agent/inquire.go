@@ -1,0 +1,232 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/sched"
+)
+
+// glance is what one camera shows of a part.
+type glance struct {
+	view   *view
+	frame  *capture.Frame // held until the inquiry is over
+	result infer.Result
+	reason string // why there is none; "" with a result
+}
+
+// inquire inspects the part of a trigger to its decision.
+func (s *Station) inquire(q *inquiry, l *lane) {
+	glances := make([]glance, len(s.views))
+	var wg sync.WaitGroup
+	for n, v := range s.views {
+		glances[n].view = v
+		wg.Go(func() { s.glance(q, l, &glances[n]) })
+	}
+	wg.Wait()
+	defer func() {
+		for _, g := range glances {
+			if g.frame != nil {
+				g.frame.Release()
+			}
+		}
+	}()
+	p, d := s.weigh(q, l, glances)
+	s.conclude(q, l, p, d, glances)
+}
+
+// glance takes the frame of one camera and lets the model look at it.
+func (s *Station) glance(q *inquiry, l *lane, g *glance) {
+	f, err := s.expose(q, g.view)
+	switch {
+	case errors.Is(err, errTaken):
+		g.reason = vision.ReasonOverrun
+		return
+	case err != nil:
+		g.reason = vision.ReasonNoFrame
+		return
+	}
+	g.frame = f
+	if len(s.views) == 1 {
+		q.enter(vision.ReasonLate)
+	}
+	g.result, err = s.inspectOne(q, l, g.view, f)
+	switch {
+	case err == nil:
+	case errors.Is(err, sched.ErrStale):
+		g.reason = vision.ReasonStale
+	case errors.Is(err, sched.ErrLate), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		g.reason = vision.ReasonLate
+	default:
+		g.reason = vision.ReasonModelFailed
+		s.lostFrame(g.view, f, err)
+	}
+}
+
+// expose binds the trigger to its frame.
+func (s *Station) expose(q *inquiry, v *view) (*capture.Frame, error) {
+	c := v.camera
+	switch {
+	case c.cfg.Source.Triggers():
+		return c.fire(q.ctx, v.shutter)
+	case c.awaitsTrigger():
+		return v.shutter.pulse(q.ctx, q.At, s.cfg.Trigger.Slack)
+	}
+	f, err := v.shutter.at(q.ctx, q.At)
+	if err != nil {
+		return nil, err
+	}
+	// After a gap the first picture is no more the one of that moment.
+	if rate := c.cfg.Source.Stats().Rate; rate > 0 && f.Captured.Sub(q.At).Seconds() > 2.5/rate {
+		f.Release()
+		return nil, errLost
+	}
+	return f, nil
+}
+
+// inspectOne waits for a turn at the accelerator and runs the model on the frame,
+// once more if the worker died under it.
+func (s *Station) inspectOne(q *inquiry, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
+	for try := 0; ; try++ {
+		r, err := s.inspectOnce(q, l, v, f)
+		if !errors.Is(err, infer.ErrWorkerLost) || try == 1 {
+			return r, err
+		}
+		if _, err := l.Model.Ready(q.ctx); err != nil {
+			return r, err
+		}
+	}
+}
+
+func (s *Station) inspectOnce(q *inquiry, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
+	model, cost := s.choose(l)
+	deadline, _ := q.ctx.Deadline()
+	turn, err := v.stream.Take(q.ctx, sched.Ask{
+		Model: cost, Deadline: deadline, MaxAge: s.cfg.MaxAge,
+		Newest: func() (time.Time, bool) { return f.Captured, true },
+	})
+	if err != nil {
+		return infer.Result{}, err
+	}
+	// It isn't ended by the deadline: the model goes on with the frame, whatever the answer was.
+	r, err := s.inferCut(s.hard, model, l, v, f)
+	turn.Done(err == nil)
+	if err == nil {
+		s.sawTriggered(v, l, f, r)
+	}
+	return r, err
+}
+
+// sawTriggered counts a frame with a result.
+func (s *Station) sawTriggered(v *view, l *lane, f *capture.Frame, r infer.Result) {
+	now := time.Now()
+	v.lookedAt.Store(now.UnixNano())
+	s.measure(&flight{view: v, frame: f}, &run{lane: l, result: r}, now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.tally.runs.add(r.Run)
+	l.tally.ages.add(now.Sub(f.Captured))
+}
+
+// lostFrame counts a frame that the model gave no result for.
+func (s *Station) lostFrame(v *view, f *capture.Frame, err error) {
+	s.mu.Lock()
+	s.stats.Lost++
+	v.lost++
+	quiet := time.Since(s.warned) < time.Second
+	if !quiet {
+		s.warned = time.Now()
+	}
+	s.mu.Unlock()
+	if !quiet {
+		s.log.Warn("frame without a result", "seq", f.Seq, "err", err)
+	}
+}
+
+// weigh makes one part of what the cameras show, and lets the rule decide.
+func (s *Station) weigh(q *inquiry, l *lane, glances []glance) (vision.Part, vision.Decision) {
+	p := s.bare(q)
+	missing := ""
+	for n := range glances {
+		g := &glances[n]
+		if g.reason == vision.ReasonOverrun || missing == "" {
+			missing = g.reason
+		}
+	}
+	if missing == vision.ReasonNoFrame && len(glances) > 1 {
+		missing = vision.ReasonViewMissing
+	}
+	found := s.assemble(&p, l, glances)
+	switch {
+	case missing != "":
+		return p, vision.Decision{Reason: missing}
+	case !found:
+		return p, vision.Decision{Reason: vision.ReasonNoPart}
+	}
+	if l == s.first && s.isLoading() {
+		return p, vision.Decision{Reason: vision.ReasonNoRule}
+	}
+	rule := s.ruleOf(l)
+	if rule == nil {
+		return p, vision.Decision{Reason: vision.ReasonNoRule}
+	}
+	for _, g := range glances {
+		if why := g.view.camera.lies(&p); why != "" {
+			return p, vision.Decision{Reason: why}
+		}
+	}
+	d := rule.Decide(q.ctx, p, glances[0].frame.Width, glances[0].frame.Height)
+	if s.tooOld(glances) {
+		d = vision.Decision{Reason: vision.ReasonStale}
+	}
+	return p, d
+}
+
+// tooOld tells whether a frame is older than the station allows, now.
+func (s *Station) tooOld(glances []glance) bool {
+	for _, g := range glances {
+		if s.cfg.MaxAge > 0 && time.Since(g.frame.Captured) > s.cfg.MaxAge {
+			return true
+		}
+	}
+	return false
+}
+
+// concludeLate answers at the last moment with the reason of the stage that it is in.
+func (s *Station) concludeLate(q *inquiry, l *lane) {
+	stage, mine := q.claim()
+	if !mine {
+		return
+	}
+	if stage == vision.ReasonNoFrame && len(s.views) > 1 {
+		stage = vision.ReasonViewMissing
+	}
+	s.record(q, l, s.bare(q), vision.Decision{Reason: stage}, nil)
+}
+
+// conclude gives the decision, unless the time was up before.
+func (s *Station) conclude(q *inquiry, l *lane, p vision.Part, d vision.Decision, glances []glance) {
+	if _, mine := q.claim(); mine {
+		s.record(q, l, p, d, glances)
+	}
+}
+
+// record hands the decision to the recorder, which answers once it is on disk.
+func (s *Station) record(q *inquiry, l *lane, p vision.Part, d vision.Decision, glances []glance) {
+	i := &Inspection{
+		Part: p, Decision: d, Told: d, Decided: time.Now(), Deadline: q.by, Recipe: l.Recipe,
+		Station: s.cfg.ID, Line: s.cfg.Line, Camera: p.Camera, Model: l.About, station: s, lane: l, rule: s.ruleOf(l), ask: q,
+	}
+	if s.small(l) && l.Small != nil {
+		i.Model = l.SmallAbout
+	}
+	if s.cfg.Pictures && len(glances) > 0 {
+		i.crop = s.portrait(p, glances)
+	}
+	s.recorder.decided(i)
+}

@@ -1,0 +1,157 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision/rules"
+)
+
+// Errors of SetRecipe that callers tell apart.
+var (
+	ErrNoRecipes = errors.New("the station has no recipes: list them in the configuration")
+	ErrNoRecipe  = errors.New("there is no such recipe")
+)
+
+// Echo tells which recipe is active, and since when.
+type Echo struct {
+	Recipe  string
+	Recipes []string // all, in the order of the configuration
+	Cut     Cut      // verdicts above it are the recipe's
+	Took    time.Duration
+}
+
+// Recipe tells which recipe of a station is active.
+func (a *Agent) Recipe(station string) (Echo, error) {
+	s := a.find(station)
+	if s == nil {
+		return Echo{}, fmt.Errorf("recipe of station %s: %w", station, ErrNoStation)
+	}
+	return s.echo(), nil
+}
+
+func (s *Station) echo() Echo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Echo{Recipe: s.lane.Recipe, Recipes: slices.Clone(s.cfg.Recipes), Cut: s.lane.tally.cut}
+}
+
+// SetRecipe makes another recipe of a station the active one, between two parts. It
+// returns when that decides alone; a recipe that isn't kept warm is loaded before.
+// With an error the station goes on as it was.
+func (a *Agent) SetRecipe(ctx context.Context, station, recipe string) (Echo, error) {
+	s := a.find(station)
+	if s == nil {
+		return Echo{}, fmt.Errorf("recipe of station %s: %w", station, ErrNoStation)
+	}
+	e, err := s.setRecipe(ctx, recipe)
+	if err != nil {
+		return e, fmt.Errorf("recipe of station %s: %w", station, err)
+	}
+	return e, nil
+}
+
+func (s *Station) setRecipe(ctx context.Context, recipe string) (Echo, error) {
+	began := time.Now()
+	switch {
+	case len(s.cfg.Recipes) == 0:
+		return s.echo(), ErrNoRecipes
+	case !slices.Contains(s.cfg.Recipes, recipe):
+		return s.echo(), fmt.Errorf("%w as %q; there are %s", ErrNoRecipe, recipe, strings.Join(s.cfg.Recipes, ", "))
+	case s.echo().Recipe == recipe:
+		return s.echo(), nil
+	}
+	l, err := s.cfg.Prepare(ctx, recipe)
+	if err != nil {
+		return s.echo(), fmt.Errorf("load %s: %w", recipe, err)
+	}
+	l.Recipe = recipe
+	if _, err := s.change(ctx, l); err != nil {
+		return s.echo(), fmt.Errorf("switch to %s: %w", recipe, err)
+	}
+	if s.cfg.Chosen != nil {
+		if err := s.cfg.Chosen(recipe); err != nil {
+			s.log.Error("the recipe is active, and won't be after a new start", "recipe", recipe, "err", err)
+		}
+	}
+	e := s.echo()
+	e.Took = time.Since(began)
+	return e, nil
+}
+
+// swap is a switch where each trigger is judged by the loadout that is active when it
+// comes. It returns when the former one has none left to judge.
+func (s *Station) swap(ctx context.Context, l Loadout) (Cut, error) {
+	n := newLane(l, s.cfg.Track.Mode, s.views)
+	n.tally.cut = s.cut()
+	if l.Model != nil {
+		n.tally.restarts = l.Model.Stats().Restarts
+	}
+	if err := s.exposeFor(l.Exposure); err != nil {
+		return Cut{}, err
+	}
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return Cut{}, ErrStationEnded
+	}
+	old := s.lane
+	s.lane = n
+	if old.dead != nil {
+		s.failure = nil
+	}
+	s.armLocked()
+	idle := make(chan struct{})
+	if old.pending > 0 {
+		old.idle = idle
+	} else {
+		close(idle)
+	}
+	s.mu.Unlock()
+	late := time.NewTimer(s.cfg.Deadline)
+	defer late.Stop()
+	select {
+	case <-idle:
+	case <-late.C: // those are answered by now; the model that hangs over one is being ended
+	case <-ctx.Done():
+	}
+	s.log.Info("station switched", "model", l.About.Name, "version", l.About.Version, "recipe", l.Recipe, "after", n.tally.cut.After)
+	return n.tally.cut, nil
+}
+
+// exposeFor gives all cameras a recipe's exposure; 0 leaves them as they are.
+func (s *Station) exposeFor(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	for _, v := range s.views {
+		if err := v.camera.cfg.Source.SetExposure(d); err != nil {
+			return fmt.Errorf("set the exposure: %w", err)
+		}
+	}
+	return nil
+}
+
+// mindTriggered hears of the rule that is loaded beside the start.
+func (s *Station) mindTriggered(ctx context.Context) error {
+	for {
+		select {
+		case r := <-s.coming:
+			s.ruleCame(r)
+		case <-s.poked: // what it is about is seen by the next trigger
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// ruleOf is the rule of a lane, nil for none, or none yet.
+func (s *Station) ruleOf(l *lane) *rules.Rule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.Rule
+}

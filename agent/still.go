@@ -1,0 +1,214 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/shm"
+	"github.com/sightline-edge/sightline/vision/track"
+)
+
+// inferCut runs a model on what the recipe wants to be seen of a frame. Boxes are in
+// the whole frame's pixels.
+func (s *Station) inferCut(ctx context.Context, w *infer.Worker, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
+	v.use(w, f.Pool)
+	return inferROI(ctx, w, l.ROI, f)
+}
+
+func inferROI(ctx context.Context, w *infer.Worker, roi [4]int, f *capture.Frame) (infer.Result, error) {
+	if roi == ([4]int{}) {
+		return w.Infer(ctx, &f.Frame, f.Pool, f.Slot)
+	}
+	cut := f.Cut(roi[0], roi[1], roi[2], roi[3])
+	r, err := w.Infer(ctx, &cut, f.Pool, f.Slot)
+	x, y := float32(max(roi[0], 0)), float32(max(roi[1], 0))
+	for n := range r.Detections {
+		r.Detections[n].Box.X += x
+		r.Detections[n].Box.Y += y
+	}
+	return r, err
+}
+
+// use tells the worker when frames come in other memory.
+func (v *view) use(w *infer.Worker, p *shm.Pool) {
+	v.memory.Lock()
+	defer v.memory.Unlock()
+	if v.memory.pool == p {
+		return
+	}
+	if old := v.memory.pool; old != nil {
+		w.Forget(old)
+		old.Release()
+	}
+	p.Retain()
+	v.memory.pool = p
+}
+
+// assemble fills a part with what the cameras show of it: all evidence, each with
+// its view where there are several. It is false where a model that knows parts sees
+// none.
+func (s *Station) assemble(p *vision.Part, l *lane, glances []glance) bool {
+	found := true
+	several := len(glances) > 1
+	for n := range glances {
+		g := &glances[n]
+		if g.frame == nil {
+			continue
+		}
+		f := &g.frame.Frame
+		if several {
+			p.Views = append(p.Views, vision.View{Camera: g.view.camera.Name(), Seq: f.Seq, Captured: f.Captured, Width: f.Width, Height: f.Height})
+		}
+		if p.Frames++; p.Frames == 1 {
+			p.First, p.Last, p.Best = f.Seq, f.Seq, f.Seq
+			p.Seen, p.LastSeen, p.BestSeen = f.Captured, f.Captured, f.Captured
+			p.Camera = g.view.camera.Name()
+		}
+		if f.Captured.Before(p.Seen) {
+			p.Seen = f.Captured
+		}
+		if f.Captured.After(p.LastSeen) {
+			p.LastSeen = f.Captured
+		}
+		if g.reason == "" {
+			found = s.see(p, l.Track, g, len(p.Views)) && found
+		}
+	}
+	return found
+}
+
+// see adds what one camera shows. Of several parts in a picture the trigger means the
+// one in the middle.
+func (s *Station) see(p *vision.Part, cfg track.Config, g *glance, views int) bool {
+	f := &g.frame.Frame
+	whole := vision.Box{W: float32(f.Width), H: float32(f.Height)}
+	parts, defects := sides(cfg, g.result.Detections)
+	box, label, score := whole, "part", float32(1)
+	if knowsParts(cfg) {
+		if len(parts) == 0 {
+			return false
+		}
+		one := middle(parts, whole)
+		box, label, score = one.Box, one.Label, one.Score
+	}
+	if views <= 1 {
+		p.Box, p.Label, p.Score = box, label, score
+	}
+	for _, e := range evidenceOf(defects, parts, box) {
+		e.View = max(views-1, 0)
+		p.Defects = append(p.Defects, e)
+	}
+	return true
+}
+
+// sides separates parts from defects by their roles.
+func sides(cfg track.Config, all []vision.Detection) (parts, defects []vision.Detection) {
+	for _, d := range all {
+		switch cfg.Roles[d.Label] {
+		case vision.PartRole:
+			if d.Score >= cmp.Or(cfg.Start, 0.5) {
+				parts = append(parts, d)
+			}
+		case vision.DefectRole:
+			defects = append(defects, d)
+		}
+	}
+	return parts, defects
+}
+
+func knowsParts(cfg track.Config) bool {
+	for _, role := range cfg.Roles {
+		if role == vision.PartRole {
+			return true
+		}
+	}
+	return false
+}
+
+// middle is the part whose centre is nearest to the picture's.
+func middle(parts []vision.Detection, whole vision.Box) vision.Detection {
+	x, y := whole.Center()
+	away := func(d vision.Detection) float32 {
+		cx, cy := d.Box.Center()
+		return (cx-x)*(cx-x) + (cy-y)*(cy-y)
+	}
+	return slices.MinFunc(parts, func(a, b vision.Detection) int { return cmp.Compare(away(a), away(b)) })
+}
+
+// evidenceOf is the best score of each label, without defects that lie on another
+// part than the one in that box.
+func evidenceOf(defects, parts []vision.Detection, box vision.Box) []vision.Evidence {
+	var out []vision.Evidence
+	for _, d := range defects {
+		x, y := d.Box.Center()
+		other := func(p vision.Detection) bool { return p.Box != box && p.Box.Contains(x, y) }
+		if !box.Contains(x, y) && slices.ContainsFunc(parts, other) {
+			continue
+		}
+		n := slices.IndexFunc(out, func(e vision.Evidence) bool { return e.Label == d.Label })
+		switch {
+		case n < 0:
+			out = append(out, vision.Evidence{Label: d.Label, Score: d.Score, Frames: 1, Box: d.Box})
+		case d.Score > out[n].Score:
+			out[n].Score, out[n].Box = d.Score, d.Box
+		}
+	}
+	return out
+}
+
+// portrait cuts the part's picture out of the view with the worst to see.
+func (s *Station) portrait(p vision.Part, glances []glance) *crop {
+	n, box := 0, p.Box
+	worst := float32(-1)
+	for _, e := range p.Defects {
+		if e.Score > worst && e.View < len(glances) {
+			worst, n = e.Score, e.View
+		}
+	}
+	f := glances[n].frame
+	if f == nil {
+		return nil
+	}
+	if n > 0 || box.Area() == 0 {
+		box = vision.Box{W: float32(f.Width), H: float32(f.Height)}
+	}
+	c := &crop{}
+	c.cut(&f.Frame, box)
+	return c
+}
+
+// recallMost is how many of the newest records are looked through for triggers of
+// earlier runs.
+const recallMost = 20_000
+
+// recall reads from the journal which triggers were answered of late, and how often
+// which part was inspected. A trigger is known again only where the clock leaves no
+// doubt that it is within the window: an old PASS must never stand for a new part.
+func (s *Station) recall(ctx context.Context) {
+	defer s.remembered.Store(true)
+	now := time.Now()
+	answers, err := s.history(ctx, recallMost)
+	if err != nil {
+		s.log.Warn("earlier triggers aren't known", "err", err)
+		return
+	}
+	for _, r := range slices.Backward(answers) {
+		told := r.Answer()
+		s.ledger.recall(s, now, now.Sub(r.Decided), Answer{
+			Trigger: r.Trigger, Part: serial(r.ID, r.Trigger), Attempt: r.Attempt, Recipe: r.Recipe, Verdict: told.Verdict, Reason: told.Reason, Seq: r.Seq,
+		})
+	}
+}
+
+// serial is the part's ID as a trigger gave it: without one the part has the trigger's.
+func serial(id, trigger string) string {
+	if id == trigger {
+		return ""
+	}
+	return id
+}

@@ -1,0 +1,261 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/sched"
+)
+
+// Limits of triggers.
+const (
+	MaxTriggerID = 64                    // bytes of a trigger's or part's ID
+	maxPending   = 4                     // inspections of a station under way; more are an overrun
+	MaxDeadline  = time.Minute           // that a trigger may ask for
+	maxReserve   = 20 * time.Millisecond // kept of the deadline for the disk
+)
+
+// Errors of Trigger that callers tell apart.
+var (
+	// ErrNoTrigger means that the station follows parts by itself.
+	ErrNoTrigger = errors.New("the station takes no triggers: it inspects what its camera shows (mode: continuous)")
+	// ErrBadTrigger means that what was asked can't be read.
+	ErrBadTrigger = errors.New("the trigger can't be taken")
+)
+
+// TriggerConfig is how a station in trigger mode works.
+type TriggerConfig struct {
+	Dedupe time.Duration // for how long a trigger's ID is remembered; 0: DefaultDedupe
+	Ring   int           // frames of each camera that are kept for triggers about the past; 0: 4
+	Slack  time.Duration // how much earlier than its trigger's message the exposure of a hardware trigger may be
+}
+
+// Check says for people what is wrong with a trigger.
+func (t *Trigger) Check() error {
+	for what, id := range map[string]string{"trigger_id": t.ID, "part_id": t.Part, "recipe": t.Recipe} {
+		if len(id) > MaxTriggerID || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return fmt.Errorf("%w: %s must be at most %d printable characters, got %q", ErrBadTrigger, what, MaxTriggerID, id)
+		}
+	}
+	if t.Deadline < 0 || t.Deadline > MaxDeadline {
+		return fmt.Errorf("%w: its deadline must be more than 0 and at most %v, got %v", ErrBadTrigger, MaxDeadline, t.Deadline)
+	}
+	return nil
+}
+
+// Trigger inspects the part that is before a station's cameras now, or was at
+// t.At. There is always an answer, by the deadline; it waits for nothing else, not
+// even for ctx. The error is ErrNoStation, ErrNoTrigger or ErrBadTrigger.
+func (a *Agent) Trigger(station string, t Trigger) (Answer, error) {
+	s := a.find(station)
+	switch {
+	case s == nil:
+		return Answer{}, fmt.Errorf("trigger station %s: %w", station, ErrNoStation)
+	case !s.triggered():
+		return Answer{}, fmt.Errorf("trigger station %s: %w", station, ErrNoTrigger)
+	}
+	if err := t.Check(); err != nil {
+		return Answer{}, fmt.Errorf("trigger station %s: %w", station, err)
+	}
+	return s.trigger(t), nil
+}
+
+// triggered tells whether the station inspects when it is told to.
+func (s *Station) triggered() bool { return s.cfg.Trigger != nil }
+
+func (s *Station) trigger(t Trigger) Answer {
+	now := time.Now()
+	deadline := s.cfg.Deadline
+	if t.Deadline > 0 {
+		deadline = t.Deadline
+	}
+	q := &inquiry{Trigger: t, station: s, arrived: now, by: now.Add(deadline), done: make(chan struct{}), stage: vision.ReasonNoFrame}
+	last := q.by.Add(-min(maxReserve, deadline/5))
+	q.ctx, q.cancel = context.WithDeadline(context.Background(), last)
+	if q.At.IsZero() {
+		q.At = now
+	}
+	if same, known := s.ledger.open(q); known {
+		q.cancel()
+		again := same.wait()
+		again.Repeated, again.Latency = true, time.Since(now)
+		return again
+	}
+	s.admit(q)
+	return q.wait()
+}
+
+// admit starts the inspection, or answers at once why there is none.
+func (s *Station) admit(q *inquiry) {
+	s.mu.Lock()
+	l := s.lane
+	why, record := s.hindranceLocked(q)
+	if why == "" {
+		s.pending++
+		l.pending++
+	}
+	if why == "" || record {
+		s.inquiries.Add(1)
+	}
+	s.mu.Unlock()
+	switch {
+	case why == "":
+		go s.attend(q, l)
+	case record:
+		defer s.inquiries.Done()
+		s.conclude(q, l, s.bare(q), vision.Decision{Reason: why}, nil)
+	default: // nothing takes records any more
+		q.claim()
+		q.finish(Answer{Trigger: q.ID, Part: q.Part, Attempt: q.attempt, Recipe: l.Recipe, Reason: why})
+	}
+}
+
+// hindranceLocked is why a trigger gets NONE at once, "" if it can be inspected;
+// record tells whether that can still be recorded.
+func (s *Station) hindranceLocked(q *inquiry) (why string, record bool) {
+	switch {
+	case s.asked || s.ended || !s.running:
+		return vision.ReasonStopped, false
+	case q.Recipe != "" && q.Recipe != s.lane.Recipe:
+		return vision.ReasonWrongRecipe, true
+	case s.lane.Model == nil || s.lane.dead != nil || s.failure != nil:
+		return vision.ReasonModelFailed, true
+	case s.member != nil && s.member.Step() == sched.Nothing:
+		return vision.ReasonOverload, true
+	case s.pending >= maxPending:
+		return vision.ReasonOverrun, true
+	}
+	return "", true
+}
+
+// attend sees an inspection through; what isn't decided in time is answered then.
+func (s *Station) attend(q *inquiry, l *lane) {
+	defer s.inquiries.Done()
+	up := make(chan struct{})
+	stop := context.AfterFunc(q.ctx, func() {
+		defer close(up)
+		if errors.Is(q.ctx.Err(), context.DeadlineExceeded) {
+			s.concludeLate(q, l)
+		}
+	})
+	s.inquire(q, l)
+	if !stop() {
+		<-up
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending--
+	if l.pending--; l.pending == 0 && l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+// bare is the part of an inspection that saw nothing.
+func (s *Station) bare(q *inquiry) vision.Part {
+	id := q.Part
+	if id == "" {
+		id = q.ID
+	}
+	return vision.Part{
+		ID: id, Trigger: q.ID, Attempt: q.attempt, Label: "part", Camera: s.views[0].camera.Name(),
+		Seen: q.At, LastSeen: q.At, BestSeen: q.At,
+	}
+}
+
+// Ready tells whether a verdict can be promised for a trigger that came now, and
+// if not, why (for people).
+func (s *Station) Ready() (bool, string) {
+	for _, v := range s.views {
+		st := v.camera.cfg.Source.Stats()
+		switch {
+		case st.State != capture.Streaming && st.State != capture.Waiting:
+			return false, s.cameraID(v.camera) + ": the camera is " + string(st.State)
+		case !v.camera.awaitsTrigger() && v.shutter.newest().IsZero():
+			return false, s.cameraID(v.camera) + ": no picture yet"
+		}
+	}
+	s.mu.Lock()
+	l, loading := s.lane, s.loading
+	why, _ := s.hindranceLocked(&inquiry{})
+	s.mu.Unlock()
+	switch {
+	case why != "":
+		return false, why
+	case loading:
+		return false, "the rule is being loaded"
+	case !s.remembered.Load():
+		return false, "earlier triggers are being read from the journal"
+	case s.recorder.Stats().Full:
+		return false, "the disk is full"
+	}
+	if err := ready(l.Model); err != nil {
+		return false, "the model is being loaded"
+	}
+	return true, ""
+}
+
+// runTriggered serves triggers until the source is over.
+func (s *Station) runTriggered(ctx, source context.Context) error {
+	keep, end := context.WithCancel(ctx)
+	defer end()
+	g, ctx := errgroup.WithContext(keep)
+	for _, v := range s.views {
+		g.Go(func() error { return s.collect(ctx, v) })
+	}
+	g.Go(func() error { return s.mindTriggered(ctx) })
+	g.Go(func() error {
+		s.recall(ctx)
+		return nil
+	})
+	var over error
+	select {
+	case <-source.Done():
+	case <-ctx.Done():
+		over = context.Cause(ctx)
+	}
+	s.mu.Lock()
+	s.asked = true
+	s.mu.Unlock()
+	s.inquiries.Wait() // each by its deadline; what they wait for is there until then
+	for _, v := range s.views {
+		v.shutter.close()
+	}
+	end()
+	err := g.Wait()
+	s.lane.leave(nil)
+	if errors.Is(over, context.Canceled) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// collect takes a camera's frames for the triggers that will name them.
+func (s *Station) collect(ctx context.Context, v *view) error {
+	for {
+		f, err := v.feed.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if v.quietSince(f.Captured) {
+			v.screen.offer(time.Now(), &f.Frame, nil, nil)
+		}
+		v.shutter.add(f)
+	}
+}
+
+// showsAfter is how long after an inspection the live picture shows others again.
+const showsAfter = time.Second
+
+// quietSince tells whether nothing has been inspected for a while.
+func (v *view) quietSince(now time.Time) bool {
+	return now.UnixNano()-v.lookedAt.Load() > int64(showsAfter)
+}

@@ -1,6 +1,10 @@
 package track
 
 import (
+	"math"
+	"slices"
+	"time"
+
 	"github.com/sightline-edge/sightline/vision"
 )
 
@@ -29,6 +33,10 @@ func (t *Tracker) jump(parts []vision.Detection) {
 		if tr.missing == 0 {
 			open, shown = append(open, tr), append(shown, tr.shown)
 		}
+	}
+	if len(open) == 1 && len(expected) == 1 {
+		t.jumpAlone(open[0], parts)
+		return
 	}
 	if min(len(open), len(parts)) < jumpParts || len(open) > jumpMost {
 		return
@@ -95,3 +103,48 @@ func (t *Tracker) forward(s velocity, from vision.Box) bool {
 }
 
 func abs(v float32) float32 { return max(v, -v) }
+
+// What a part that is alone in view may do in one step.
+const (
+	aloneTime = 1500 * time.Millisecond // by so much the clock may be wrong
+	aloneSide = 0.15                    // beside its way, in sizes
+	aloneSize = 0.7                     // of the smaller box to the larger one, as areas
+)
+
+// jumpAlone moves the only track to the one place where its part can be now, if
+// it isn't where it is expected. With no other part to agree, that must lie on its
+// way, show a box of its size, and be no other track's.
+func (t *Tracker) jumpAlone(tr *track, parts []vision.Detection) {
+	var found *vision.Detection
+	for i := range parts {
+		d := &parts[i]
+		if tr.cost(*d, t.belt) < never {
+			return // as nearly always
+		}
+		known := func(o *track) bool { return o != tr && o.cost(*d, t.belt) < never }
+		if slices.ContainsFunc(t.tracks, known) || !tr.reaches(d.Box) {
+			continue
+		}
+		if found != nil {
+			return // which of them?
+		}
+		found = d
+	}
+	if found != nil {
+		tr.cx, tr.cy = found.Box.Center()
+	}
+}
+
+// reaches tells whether the part can have come to this box since it was last
+// seen, if the clock is wrong.
+func (t *track) reaches(b vision.Box) bool {
+	small, large := min(b.Area(), t.shown.Area()), max(b.Area(), t.shown.Area())
+	speed := float32(math.Hypot(float64(t.v.x), float64(t.v.y)))
+	if speed == 0 || small < aloneSize*large {
+		return false
+	}
+	s := step(t.shown, b)
+	size := float32(math.Sqrt(float64(large)))
+	along, beside := (s.x*t.v.x+s.y*t.v.y)/speed, abs(s.x*t.v.y-s.y*t.v.x)/speed
+	return beside < aloneSide*size && along > -aloneSide*size && along < speed*(t.dt+float32(aloneTime.Seconds()))
+}

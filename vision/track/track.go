@@ -71,6 +71,7 @@ type Tracker struct {
 	tracks []*track
 	away   []*track      // decided and hidden for longer than Hold, see lost
 	last   time.Duration // Clock of the last frame
+	pace   pace
 	began  bool
 	belt   velocity // how the confirmed parts move, kept while none is in view
 
@@ -107,7 +108,7 @@ func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {
 		dt = 0
 	}
 	t.began, t.last = true, f.Clock
-	t.follow(f, dets, dt)
+	t.follow(f, dets, t.pace.steady(f.Seq, dt))
 	done = append(done, t.due(f)...)
 	return append(done, t.reap(f, dt)...)
 }
@@ -294,7 +295,7 @@ func (t *Tracker) Flush() []vision.Part {
 			done = append(done, tr.part(t.cfg))
 		}
 	}
-	t.tracks, t.away, t.began = nil, nil, false
+	t.tracks, t.away, t.began, t.pace = nil, nil, false, pace{}
 	return done
 }
 

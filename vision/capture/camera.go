@@ -55,6 +55,8 @@ type Camera struct {
 	tried string        // which credentials were read last; Run's own
 	ended chan struct{} // closed when Run is over
 
+	light sync.Mutex // keeps exposures in the order in which they were set; taken before mu
+
 	mu       sync.Mutex // protects what follows
 	feeds    []*Feed
 	stop     context.CancelFunc // ends Run; nil before it
@@ -111,9 +113,6 @@ func (c *Camera) bare() order {
 // order is what a worker is told.
 func (c *Camera) order() (order, error) {
 	o := c.bare()
-	c.mu.Lock()
-	o.Options.Exposure = cmp.Or(c.exposure, o.Options.Exposure)
-	c.mu.Unlock()
 	var err error
 	if c.cfg.Credentials != "" {
 		c.tried = fileStamp(c.cfg.Credentials)
@@ -179,22 +178,6 @@ func (c *Camera) Fire() error {
 		return fmt.Errorf("fire %s: the camera can't be reached now", Redact(c.cfg.Source))
 	}
 	return c.ask(message{Kind: askFire})
-}
-
-// SetExposure makes a V4L2 or industrial camera expose its next pictures for so long,
-// also after it was reached anew. A running worker that can't tells it as trouble.
-func (c *Camera) SetExposure(d time.Duration) error {
-	if k := c.src.kind; k != device && k != genICam {
-		return fmt.Errorf("source %s: only V4L2 and industrial cameras have an exposure that can be set", Redact(c.cfg.Source))
-	}
-	c.mu.Lock()
-	c.exposure = d
-	running := c.reading
-	c.mu.Unlock()
-	if !running {
-		return nil
-	}
-	return c.ask(message{Kind: askLight, Exposure: d})
 }
 
 // ask sends the running worker a message.

@@ -102,6 +102,8 @@ type Frame struct {
 	Stamp time.Duration // when it was taken by the camera's own clock, since whatever; 0: it tells none
 	Came  time.Time     // when it reached this process
 
+	Exposure time.Duration // that was asked of the camera, and that it surely had for this picture; 0: unknown
+
 	shared   *sharedSlot
 	released atomic.Bool
 }
@@ -114,6 +116,8 @@ type sharedSlot struct {
 	stamp   time.Duration
 	came    time.Time
 	holds   atomic.Int32
+
+	exposure time.Duration
 }
 
 func (s *sharedSlot) drop() {
@@ -249,7 +253,7 @@ func (c *Camera) push(frame vision.Frame, slot *sharedSlot) {
 			f.stats.Overwritten += uint64(len(f.queue))
 			old = append(old, f.dropLocked()...)
 		}
-		f.queue = append(f.queue, &Frame{Frame: frame, Pool: slot.pool, Slot: slot.slot, Stamp: slot.stamp, Came: slot.came, shared: slot})
+		f.queue = append(f.queue, &Frame{Frame: frame, Pool: slot.pool, Slot: slot.slot, Stamp: slot.stamp, Came: slot.came, Exposure: slot.exposure, shared: slot})
 	}
 	c.mu.Unlock()
 	for _, f := range old {

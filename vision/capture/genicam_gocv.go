@@ -51,11 +51,19 @@ type genICamReader struct {
 	room   int  // bytes, asked for before the first picture; then 0
 
 	// Of the control channel, which attend has for itself.
-	fires    chan time.Time
+	asks     chan ask
+	lit      lit // Read's too
 	quit     chan struct{}
 	attended chan struct{}         // closed at attend's end
 	asked    atomic.Int64          // when the answer was asked for that hasn't come, monotonic ns; else 0
 	gone     atomic.Pointer[error] // why the camera is lost
+}
+
+// ask is what attend is asked to do: an exposure to set, or without one to trigger.
+type ask struct {
+	at       time.Time
+	exposure time.Duration
+	woe      func(error) // hears why the exposure isn't set
 }
 
 // openGenICam opens an industrial camera and starts its stream.
@@ -69,7 +77,11 @@ func openGenICam(ctx context.Context, o order) (reader, opened, error) {
 	}
 	r := &genICamReader{
 		cam: cam, stop: ctx.Done(), patient: o.patient(), silence: o.read(),
-		fires: make(chan time.Time, 16), quit: make(chan struct{}), attended: make(chan struct{}),
+		asks: make(chan ask, 16), quit: make(chan struct{}), attended: make(chan struct{}),
+	}
+	r.lit.now = o.Options.Exposure
+	if o.Options.Trigger == "" {
+		r.lit.doubt = 2 // one may be exposed at this moment while the one before it is read out
 	}
 	desc, err := r.begin(o.Options)
 	if err != nil {
@@ -116,15 +128,30 @@ func (r *genICamReader) begin(o Options) (opened, error) {
 
 // Fire makes the camera take a picture. It doesn't wait for it.
 func (r *genICamReader) Fire() error {
-	select {
-	case r.fires <- time.Now():
-		return nil
-	default:
+	if !r.ask(ask{at: time.Now()}) {
 		return errors.New("trigger passed over: the camera doesn't keep up with them")
+	}
+	return nil
+}
+
+// Expose sets the exposure, before any trigger that is asked for later.
+func (r *genICamReader) Expose(d time.Duration, woe func(error)) {
+	if !r.ask(ask{exposure: d, woe: woe}) {
+		woe(fmt.Errorf("exposure %v passed over: the camera doesn't keep up with what is asked of it", d))
 	}
 }
 
-// attend triggers, and asks all the while whether the camera is there and still
+// ask leaves it to attend, unless too much waits already.
+func (r *genICamReader) ask(a ask) bool {
+	select {
+	case r.asks <- a:
+		return true
+	default:
+		return false
+	}
+}
+
+// attend triggers and sets the exposure, and asks all the while whether the camera is there and still
 // ours. An answer may take seconds when it is not, so Read doesn't wait for it.
 func (r *genICamReader) attend() {
 	defer close(r.attended)
@@ -135,14 +162,8 @@ func (r *genICamReader) attend() {
 		select {
 		case <-r.quit:
 			return
-		case at := <-r.fires:
-			if late := time.Since(at); late > fireMost {
-				fmt.Fprintf(os.Stderr, "trigger passed over: the camera was busy for %v\n", late.Round(time.Millisecond)) // the agent logs it
-				continue
-			}
-			if err = r.cam.fire(); err != nil {
-				err = fmt.Errorf("the camera can't be triggered any more: %w", err)
-			}
+		case a := <-r.asks:
+			err = r.answer(a)
 		case <-tick.C:
 			err = r.pulse()
 		}
@@ -151,6 +172,25 @@ func (r *genICamReader) attend() {
 			return
 		}
 	}
+}
+
+// answer does what was asked. An exposure that the camera doesn't take is no error: if
+// it is gone, the next pulse tells.
+func (r *genICamReader) answer(a ask) error {
+	if a.exposure > 0 {
+		if err := r.lit.change(a.exposure, func() error { return r.cam.setExposure(a.exposure) }); err != nil {
+			a.woe(err)
+		}
+		return nil
+	}
+	if late := time.Since(a.at); late > fireMost {
+		fmt.Fprintf(os.Stderr, "trigger passed over: the camera was busy for %v\n", late.Round(time.Millisecond)) // the agent logs it
+		return nil
+	}
+	if err := r.cam.fire(); err != nil {
+		return fmt.Errorf("the camera can't be triggered any more: %w", err)
+	}
+	return nil
 }
 
 func (r *genICamReader) pulse() error {
@@ -230,7 +270,7 @@ func (r *genICamReader) hand(room roomFunc) (shot, error) {
 		return shot{}, fmt.Errorf("the camera sends %d bytes for a picture of %dx%d in %s", len(b.data), b.width, b.height, f.names[0])
 	}
 	s := r.lost
-	s.taken = taken{Width: b.width, Height: b.height, Gray: f.gray(), Mono: r.mono, Timing: r.timing, Stamp: r.stamp}
+	s.taken = taken{Width: b.width, Height: b.height, Gray: f.gray(), Mono: r.mono, Timing: r.timing, Stamp: r.stamp, Exposure: r.lit.of(r.mono)}
 	n := f.size(b.width, b.height)
 	mem, err := room(n)
 	if err != nil {

@@ -69,12 +69,16 @@ func (a *aravisCamera) setUp(o Options) error {
 			return err
 		}
 	}
+	if o.Exposure > 0 {
+		if err := a.setExposure(o.Exposure); err != nil {
+			return err
+		}
+	}
 	for _, s := range []struct {
 		name, feature, unit string
 		q                   quantity
 		value               float64
 	}{
-		{"exposure", "ExposureTime", " µs", exposureOf, float64(o.Exposure) / float64(time.Microsecond)},
 		{"gain", "Gain", "", gainOf, o.Gain},
 		{"rate", "AcquisitionFrameRate", "/s", rateOf, o.Rate},
 	} {
@@ -193,6 +197,14 @@ func (a *aravisCamera) sideBounds(feature string) (s side, err error) {
 		return s, fmt.Errorf("size: %s: %w", feature, err)
 	}
 	return s, nil
+}
+
+func (a *aravisCamera) setExposure(d time.Duration) error {
+	us := float64(d) / float64(time.Microsecond)
+	if err := a.setQuantity(exposureOf, us, "ExposureTime", " µs"); err != nil {
+		return fmt.Errorf("exposure: %w", err)
+	}
+	return nil
 }
 
 // setQuantity sets one of the numbers, and says so when the camera rounds it.

@@ -96,7 +96,10 @@ type taken struct {
 	Gray   bool          `json:"gray,omitempty"`   // vision.Gray8 instead of BGR24
 	Timing vision.Timing `json:"timing,omitempty"` // 0 means vision.Read
 	Stamp  int64         `json:"stamp,omitempty"`  // by the camera's own clock, ns since whatever; 0: it tells none
-	Key    string        `json:"key,omitempty"`    // of a watched folder's picture: tells a new file of an old name
+
+	Exposure time.Duration `json:"exposure,omitempty"` // that the camera surely had for it, as it was asked for; 0: unknown
+
+	Key string `json:"key,omitempty"` // of a watched folder's picture: tells a new file of an old name
 }
 
 // format is the layout of the picture's bytes, row by row without gaps.

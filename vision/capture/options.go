@@ -83,7 +83,7 @@ func (o *Options) check(src source) error {
 	if (o.Width == 0) != (o.Height == 0) || o.Width < 0 || o.Height < 0 || o.Width > maxSide || o.Height > maxSide {
 		bad("size must be width and height of 1 to %d pixels, got %dx%d", maxSide, o.Width, o.Height)
 	}
-	if o.Exposure < 0 || o.Exposure > time.Minute {
+	if o.Exposure < 0 || o.Exposure > maxExposure {
 		bad("exposure must be at most 1m, got %v", o.Exposure)
 	}
 	if !slices.Contains([]int{0, 90, 180, 270}, o.Rotate) {

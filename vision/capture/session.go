@@ -212,7 +212,7 @@ func (s *session) handle(m message) error {
 	case tellOpen:
 		s.opened = true
 		if m.Opened != nil {
-			c.open(*m.Opened)
+			return c.relight(s, *m.Opened)
 		}
 	case tellRoom:
 		return s.grow(m.Bytes)
@@ -303,7 +303,7 @@ func (s *session) frame(m message) error {
 	s.out++
 	s.mu.Unlock()
 	s.frames++
-	slot := &sharedSlot{session: s, pool: p, slot: m.Slot, stamp: time.Duration(t.Stamp), came: time.Now()}
+	slot := &sharedSlot{session: s, pool: p, slot: m.Slot, stamp: time.Duration(t.Stamp), exposure: t.Exposure, came: time.Now()}
 	if c := s.camera; c.stale(&f) || c.again(t.Name, t.Key) {
 		slot.holds.Store(1)
 		slot.drop()

@@ -25,6 +25,20 @@ func turn(r reader, desc *opened, opts Options) (reader, error) {
 	}
 	t := &turned{reader: r, optics: o}
 	switch r := r.(type) { // what the worker looks for shows through
+	case interface {
+		firer
+		exposer
+	}:
+		return struct {
+			*turned
+			firer
+			exposer
+		}{t, r, r}, nil
+	case exposer:
+		return struct {
+			*turned
+			exposer
+		}{t, r}, nil
 	case firer:
 		return struct {
 			*turned

@@ -250,6 +250,13 @@ type shutter struct {
 
 func (s *shutter) Fire() error { s.fired++; return nil }
 
+func (s *shutter) Expose(d time.Duration, woe func(error)) { woe(errors.New(d.String())) }
+
+// lamp exposes, and can do nothing else.
+type lamp struct{ plates }
+
+func (*lamp) Expose(d time.Duration, woe func(error)) { woe(errors.New(d.String())) }
+
 type desk struct {
 	plates
 	done string
@@ -354,6 +361,18 @@ func TestWhatAReaderCanDoShowsThrough(t *testing.T) {
 	}
 	if err := r.(firer).Fire(); err != nil || s.fired != 1 {
 		t.Errorf("fired %d times: %v", s.fired, err)
+	}
+	for _, r := range []reader{r, wrap(&lamp{})} {
+		var heard error
+		if e, ok := r.(exposer); ok {
+			e.Expose(time.Second, func(err error) { heard = err })
+		}
+		if heard == nil || heard.Error() != "1s" {
+			t.Errorf("%T: an exposure of a second reached the reader as %v", r, heard)
+		}
+	}
+	if fires, _ := both(wrap(&lamp{})); fires {
+		t.Error("a reader that can't fire seems to")
 	}
 	d := &desk{}
 	r = wrap(d)

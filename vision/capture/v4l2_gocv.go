@@ -58,7 +58,7 @@ func openDevice(o order) (reader, opened, error) {
 	if !ok {
 		panic(fmt.Sprintf("BUG: OpenCV's reader is a %T", r))
 	}
-	return &deviceReader{videoReader: video, gray: gray}, desc, nil
+	return &deviceReader{videoReader: video, gray: gray, node: o.At, lit: lit{doubt: v4l2Doubt, now: o.Options.Exposure}}, desc, nil
 }
 
 // wish is what a device was asked for, the zero value of each left to it.
@@ -160,6 +160,19 @@ func (want wish) got(vc *gocv.VideoCapture) error {
 type deviceReader struct {
 	*videoReader
 	gray bool // GREY is handed on as it is
+	node string
+	lit  lit
+}
+
+// v4l2Doubt is how many pictures after a change of the exposure may be of before: a
+// sensor's settings run one or two pictures ahead, and the driver says nothing of it.
+const v4l2Doubt = 3
+
+// Expose sets the exposure, beside the pictures that are read.
+func (r *deviceReader) Expose(d time.Duration, woe func(error)) {
+	if err := r.lit.change(d, func() error { return exposeNode(r.node, d) }); err != nil {
+		woe(err)
+	}
 }
 
 // stampMost is the age to which a buffer's time stamp is believed; some drivers
@@ -181,6 +194,7 @@ func (r *deviceReader) Read(room roomFunc) (shot, error) {
 	if ago := s.Mono - stamp; stamp > 0 && ago >= 0 && ago < int64(stampMost) {
 		s.Mono, s.Timing = stamp, vision.Arrived
 	}
+	s.Exposure = r.lit.of(s.Mono)
 	return s, nil
 }
 

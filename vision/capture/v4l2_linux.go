@@ -238,6 +238,16 @@ func (v *v4l2) offers() ([]string, error) {
 	return all, nil
 }
 
+// exposeNode sets the exposure of a device that somebody else reads.
+func exposeNode(node string, d time.Duration) error {
+	v, err := openV4L2(node)
+	if err != nil {
+		return fmt.Errorf("exposure: open the device once more: %w", err)
+	}
+	defer v.close()
+	return v.setExposure(d)
+}
+
 // setExposure takes the exposure from the device's automatic and sets it.
 func (v *v4l2) setExposure(d time.Duration) error {
 	q := v4l2QueryCtrl{ID: cidExposureAbsolute}

@@ -153,11 +153,21 @@ func TestNoV4L2Device(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		v.close()
+		if err := exposeNode(file, time.Millisecond); err == nil || !strings.Contains(err.Error(), "exposure: the device has no control exposure_absolute") {
+			t.Errorf("%s, beside its reader: %v", name, err)
+		}
 		if HaveOpenCV {
 			if _, _, err := OpenAll(t.Context(), order{Kind: device, At: file}); err == nil || err.Error() != "it is no V4L2 device" {
 				t.Errorf("open the %s: %v", name, err)
 			}
 		}
+	}
+}
+
+func TestV4L2ExposureOfADeviceThatIsGone(t *testing.T) {
+	const want = "exposure: open the device once more: no such file or directory"
+	if err := exposeNode(filepath.Join(t.TempDir(), "video7"), time.Millisecond); err == nil || err.Error() != want {
+		t.Errorf("%v, want %q", err, want)
 	}
 }
 

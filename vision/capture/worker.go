@@ -30,6 +30,13 @@ type reader interface {
 // called beside Read, and may be beside or after Close.
 type firer interface{ Fire() error }
 
+// exposer is a reader whose camera can be told another exposure while it streams. An
+// exposure asked for before a Fire counts for its picture. Expose is called like Fire;
+// woe, perhaps later, hears why the camera doesn't take it.
+type exposer interface {
+	Expose(d time.Duration, woe func(error))
+}
+
 // finisher is a reader that must hear when a picture has its verdict. Done tells
 // whether it is gone now. It is called beside Read, and may be beside or after Close.
 type finisher interface {
@@ -140,7 +147,7 @@ func (w *worker) listen() {
 		switch m.Kind {
 		case askFree:
 			w.freed(m)
-		case askFire, askDone:
+		case askFire, askDone, askLight:
 			w.asked(m)
 		}
 	}
@@ -165,20 +172,28 @@ func (w *worker) asked(m message) {
 	w.mu.Lock()
 	open := w.reader
 	w.mu.Unlock()
-	var err error
-	switch r := open.(type) {
-	case firer:
-		if m.Kind == askFire {
-			err = r.Fire()
+	switch m.Kind {
+	case askFire:
+		if r, ok := open.(firer); ok {
+			w.woe(r.Fire())
 		}
-	case finisher:
-		if m.Kind == askDone {
-			var gone bool
-			if gone, err = r.Done(m.Name); gone {
+	case askDone:
+		if r, ok := open.(finisher); ok {
+			gone, err := r.Done(m.Name)
+			if gone {
 				_ = w.conn.Send(message{Kind: tellGone, Name: m.Name}) // an agent that is gone is seen by listen
 			}
+			w.woe(err)
+		}
+	case askLight:
+		if r, ok := open.(exposer); ok {
+			r.Expose(m.Exposure, w.woe)
 		}
 	}
+}
+
+// woe tells what went wrong, if anything did.
+func (w *worker) woe(err error) {
 	if err != nil {
 		_ = w.conn.Send(message{Kind: tellWoe, Text: Redact(err.Error())}) // an agent that is gone is seen by listen
 	}

@@ -3,8 +3,14 @@ package sched
 import (
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 )
+
+// bubble runs f in simulated time.
+func bubble(t *testing.T, name string, f func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
 
 // One critical camera and eight best-effort ones with a longer model, five times
 // more work than can be done. The critical deadline is twice (the longest p99 and

@@ -42,7 +42,7 @@ type Governor struct {
 
 	mu       sync.Mutex // protects all below and the fields of members
 	members  []*Member
-	since    time.Time     // when the present trouble began; zero: there is none
+	missed   time.Time     // when something was missed last
 	calm     time.Time     // when the present calm began; zero: there is none
 	wait     time.Duration // of calm before a step is taken back
 	lowered  *Member       // the one that was turned up last; nil: that has proved good
@@ -83,6 +83,7 @@ type Member struct {
 	now     atomic.Uint32 // the Step
 	load    Step          // for the trouble of somebody
 	because string        // load is what it is
+	unmet   time.Time     // since when a minimum rate isn't reached; zero: it is
 	stats   MemberStats
 	flows   []*flow
 }

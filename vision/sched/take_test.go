@@ -67,10 +67,6 @@ func waits(t *testing.T, what string, c <-chan taken) {
 	}
 }
 
-func bubble(t *testing.T, name string, f func(*testing.T)) {
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
-}
-
 func TestAdmission(t *testing.T) {
 	bubble(t, "unknown cost", func(t *testing.T) {
 		s := New(Config{})

@@ -42,12 +42,28 @@ func (f *flow) look(now time.Time, window time.Duration) (span time.Duration, d 
 	}
 }
 
+// missed counts work that had a time to be done by and wasn't.
+func (c *Stats) missed() uint64 { return c.Late + c.RefusedLate + c.RefusedStale }
+
+// spread is between which samples of the window something was missed.
+func (f *flow) spread() (first, last time.Time) {
+	for i := 1; i < len(f.samples); i++ {
+		if f.samples[i].stats.missed() > f.samples[i-1].stats.missed() {
+			if last = f.samples[i].at; first.IsZero() {
+				first = f.samples[i-1].at
+			}
+		}
+	}
+	return first, last
+}
+
 // state is how a member fares.
 type state struct {
 	m      *Member
-	bad    float64 // missed share of its work; 0 where there is no trouble
+	bad    float64 // missed share of its work, once that has held; 0: no trouble
 	uneasy bool    // it is too near to trouble for a step to be taken back
 	why    string
+	last   time.Time // when something was missed; zero: not in the window
 	busy   time.Duration
 	slower bool // it has more turns than the step Slower would leave it
 }
@@ -55,7 +71,8 @@ type state struct {
 // survey looks at all streams of a member.
 func (g *Governor) survey(m *Member, now time.Time) state {
 	s := state{m: m}
-	var missed, all uint64
+	unmet, missed, all := 0.0, uint64(0), uint64(0)
+	var first, last time.Time // misses
 	for _, f := range m.flows {
 		span, d := f.look(now, g.c.Window)
 		if span <= 0 {
@@ -68,25 +85,49 @@ func (g *Governor) survey(m *Member, now time.Time) state {
 		}
 		s.slower = s.slower || max(least, f.rate/2) < 0.95*f.rate
 		if m.config.Class != BestEffort { // which has what is left over
-			missed += d.Late + d.RefusedLate + d.RefusedStale
-			all += d.InTime + d.Late + d.RefusedLate + d.RefusedStale
+			missed += d.missed()
+			all += d.InTime + d.missed()
+			if from, to := f.spread(); !from.IsZero() {
+				if first.IsZero() || from.Before(first) {
+					first = from
+				}
+				last = later(last, to)
+			}
 		}
 		// A camera that gives too little is no trouble of the scheduler's: its stream
 		// hardly waits. One turn may be under way, or about to be.
 		if want := least * span.Seconds(); float64(d.Grants) < 0.9*want-1 && d.Waited > span/2 {
-			s.bad = max(s.bad, 1-float64(d.Grants)/want)
+			unmet = max(unmet, 1-float64(d.Grants)/want)
 			s.why = fmt.Sprintf("min_rate: %.1f of %.1f per second", hz, least)
 		}
 	}
+	if s.last = last; unmet > 0 {
+		s.last = now
+	}
+	s.bad = m.held(unmet, now, g.c.Raise)
+	s.uneasy = unmet > 0
 	if all > 0 {
 		share := float64(missed) / float64(all)
-		s.uneasy = share > g.c.Share/2
-		if share > g.c.Share && missed > 1 {
+		s.uneasy = s.uneasy || share > g.c.Share/2
+		if share > g.c.Share && missed > 1 && last.Sub(first) >= g.c.Raise && now.Sub(last) < g.c.Raise {
 			s.bad = max(s.bad, share)
 			s.why = fmt.Sprintf("late: %d of %d", missed, all)
 		}
 	}
 	return s
+}
+
+// held gives unmet once it has been more than 0 for so long.
+func (m *Member) held(unmet float64, now time.Time, long time.Duration) float64 {
+	if unmet == 0 {
+		m.unmet = time.Time{}
+	} else if m.unmet.IsZero() {
+		m.unmet = now
+	}
+	if unmet > 0 && now.Sub(m.unmet) >= long {
+		return unmet
+	}
+	return 0
 }
 
 // Tick looks at all members and changes at most one step, besides those that
@@ -100,24 +141,22 @@ func (g *Governor) Tick(now time.Time) {
 	for i, m := range g.members {
 		s := g.survey(m, now)
 		states = append(states, s)
-		uneasy = uneasy || s.uneasy || s.bad > 0
+		uneasy = uneasy || s.uneasy
+		g.missed = later(g.missed, s.last)
 		if s.bad > 0 && (worst < 0 || m.config.Class.before(states[worst].m.config.Class) ||
 			m.config.Class == states[worst].m.config.Class && s.bad > states[worst].bad) {
 			worst = i
 		}
 	}
-	if worst < 0 {
-		g.since = time.Time{}
-	} else if g.since.IsZero() {
-		g.since = now
-	}
 	if uneasy {
 		g.calm = time.Time{}
 	} else if g.calm.IsZero() {
-		g.calm = now
+		if g.calm = g.missed; g.calm.IsZero() {
+			g.calm = now
+		}
 	}
 	switch {
-	case worst >= 0 && now.Sub(g.since) >= g.c.Raise:
+	case worst >= 0:
 		g.raise(states, states[worst], now)
 	case !g.calm.IsZero() && now.Sub(g.calm) >= g.wait:
 		g.lower(now)
@@ -128,9 +167,9 @@ func (g *Governor) Tick(now time.Time) {
 }
 
 // raise gives one step of one member for the trouble of s: of the lowest class,
-// there of the one that stands highest, there of the one that costs most.
+// there of the one that stands highest, there of the one in trouble, else of the
+// one that costs most.
 func (g *Governor) raise(states []state, s state, now time.Time) {
-	g.since = now
 	var victim *state
 	var step Step
 	for i := range states {
@@ -142,7 +181,7 @@ func (g *Governor) raise(states []state, s state, now time.Time) {
 		case o.m == g.lowered: // which has brought it back
 			victim, step = o, next
 		case victim != nil && victim.m == g.lowered:
-		case victim == nil || o.cheaperThan(victim):
+		case victim == nil || o.goesBefore(victim, s.m):
 			victim, step = o, next
 		}
 	}
@@ -169,23 +208,25 @@ func (o *state) gives(s state) (Step, bool) {
 	if s.m.config.Class != c.Class && c.Class.before(s.m.config.Class) || o.busy == 0 && o.m != s.m {
 		return 0, false
 	}
-	switch {
-	case o.m.load < Slower && !c.Fixed && o.slower:
+	switch at := max(o.m.load, o.m.Step()); {
+	case at < Slower && !c.Fixed && o.slower:
 		return Slower, true
-	case o.m.load < Smaller && c.Smaller:
+	case at < Smaller && c.Smaller:
 		return Smaller, true
-	case o.m.load < Nothing && (c.Class != s.m.config.Class || o.bad >= 0.5):
+	case at < Nothing && (c.Class != s.m.config.Class || o.bad >= 0.5):
 		return Nothing, true
 	}
 	return 0, false
 }
 
-func (o *state) cheaperThan(other *state) bool {
+func (o *state) goesBefore(other *state, troubled *Member) bool {
 	switch a, b := o.m.config.Class, other.m.config.Class; {
 	case a != b:
 		return b.before(a)
 	case o.m.load != other.m.load:
 		return o.m.load < other.m.load
+	case o.m == troubled || other.m == troubled:
+		return o.m == troubled
 	}
 	return o.busy > other.busy
 }
@@ -216,6 +257,7 @@ func (g *Governor) lower(now time.Time) {
 // restart forgets what happened before a step was changed.
 func (g *Governor) restart() {
 	for _, m := range g.members {
+		m.unmet = time.Time{}
 		for _, f := range m.flows {
 			f.samples = nil
 		}

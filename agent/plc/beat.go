@@ -54,6 +54,13 @@ func (b *beat) state() (count uint16, alive bool) {
 	return b.count, !b.last.IsZero() && time.Since(b.last) <= missingBeats*b.every
 }
 
+// expires is when the agent counts as stuck unless there is another beat.
+func (b *beat) expires() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last.Add(missingBeats*b.every + 1)
+}
+
 // age is how long ago the last beat was; negative before the first.
 func (b *beat) age() time.Duration {
 	b.mu.Lock()

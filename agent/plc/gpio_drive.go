@@ -193,7 +193,7 @@ func (d *GPIO) promised(now time.Time) bool {
 func (d *GPIO) panelAt(now time.Time) (lamps, time.Time) {
 	ready := d.promised(now)
 	count, alive := d.beat.state()
-	again := now.Add(d.config.Heartbeat) // to see the agent stuck
+	again := d.beat.expires()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.panel
@@ -204,7 +204,7 @@ func (d *GPIO) panelAt(now time.Time) (lamps, time.Time) {
 			p.pulsing = false
 		}
 		p.alive = false
-		return safe, again
+		return safe, now.Add(d.config.Heartbeat)
 	}
 	p.alive = true
 	lit, next := d.lit(now)

@@ -103,12 +103,14 @@ func (c *Conn) Recv(v any) ([]int, error) {
 	var n, oobn, flags int
 	for {
 		n, oobn, flags, err = c.block.recvmsg(fd, c.buf)
-		if !errors.Is(err, unix.EINTR) {
+		// A peer that closes with messages unread is told once as ECONNRESET, before
+		// its own last messages, which follow.
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNRESET) {
 			break
 		}
 	}
 	switch {
-	case err != nil && errors.Is(err, unix.ECONNRESET), err == nil && n == 0:
+	case err == nil && n == 0:
 		return nil, io.EOF
 	case err != nil:
 		return nil, fmt.Errorf("receive from the worker: %w", err)

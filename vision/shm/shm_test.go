@@ -180,6 +180,34 @@ func TestCloseWakesReceive(t *testing.T) {
 	}
 }
 
+func TestLastWordsOfAPeerThatLeftMessagesUnread(t *testing.T) {
+	ours, file, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	fd, err := unix.Dup(int(file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	peer := NewConn(fd)
+	for _, send := range []error{ours.Send("unread"), peer.Send("one"), peer.Send("last"), peer.Close()} {
+		if send != nil {
+			t.Fatal(send)
+		}
+	}
+	for _, want := range []string{"one", "last"} {
+		var got string
+		if _, err := ours.Recv(&got); err != nil || got != want {
+			t.Fatalf("received %q, %v, want %q", got, err, want)
+		}
+	}
+	if _, err := ours.Recv(new(string)); !errors.Is(err, io.EOF) {
+		t.Errorf("behind the last words Recv says %v, want EOF", err)
+	}
+}
+
 func TestMessagesThatDontFit(t *testing.T) {
 	c, peer, err := Pair()
 	if err != nil {

@@ -273,9 +273,16 @@ func TestLooks(t *testing.T) {
 	f.add("dlong00001", "line-a", strings.Repeat("标签", 32))
 	state := wellState(strings.Repeat("s", 64), "station2")
 	state.Stations[0].Text = strings.Repeat("why ", 100)
-	f.connect("dlong00001", time.Second, state)
 	long := inspected(strings.Repeat("s", 64), 4)
 	long.PartId, long.Label, long.Reason = strings.Repeat("P", 200), strings.Repeat("label", 40), strings.Repeat("reason", 40)
+	long.TriggerId, long.Recipe, long.Attempt = strings.Repeat("T", 200), strings.Repeat("recipe", 33), 1<<32-1
+	for range wire.MaxViews {
+		long.Views = append(long.Views, &wire.View{Camera: strings.Repeat("c", 200), Seq: 1 << 63, Captured: 1 << 60, Width: 4096, Height: 3000})
+	}
+	state.Stations[0].Recipe, state.Stations[1].Recipe, state.Stations[1].Step = long.Recipe, "0.5 l", "none"
+	f.connect("dlong00001", time.Second, state)
+	f.add("dtrigger01", "line-a", "")
+	seen := f.send("dtrigger01", triggered())[0]
 	row := f.send("dlong00001", long)[0]
 	b := browser(t)
 	address := serve(f)
@@ -288,6 +295,7 @@ func TestLooks(t *testing.T) {
 		for name, path := range map[string]string{
 			"overview": "/", "device": "/devices/dbad000001", "device-well": "/devices/dwell00003", "device-stale": "/devices/dstale0001",
 			"device-long": "/devices/dlong00001", "results": "/results", "result": "/results/5", "result-long": fmt.Sprintf("/results/%d", row.ID),
+			"result-trigger": fmt.Sprintf("/results/%d", seen.ID), "results-trigger": "/results?trigger=" + long.TriggerId + "&recipe=" + long.Recipe,
 		} {
 			b.open(address + path)
 			b.shows(noScroll)

@@ -215,6 +215,16 @@ func inspected(station string, i int) *wire.Result {
 	return r
 }
 
+// triggered is the result of a part that a trigger asked for and two cameras
+// saw.
+func triggered() *wire.Result {
+	r := inspected("station3", 4)
+	r.TriggerId, r.Recipe, r.Attempt, r.Reason = "T-000812", "0.5 l & up", 2, "scratch 0.91 > 0.5 (side)"
+	r.Views = []*wire.View{{Camera: "top", Seq: 168, Captured: r.LastCaptured, Width: 1280, Height: 720}, {Camera: "side", Seq: 170, Captured: r.LastCaptured, Width: 640, Height: 480}}
+	r.Evidence[0].View = 1
+	return r
+}
+
 // ask is a request of a role; 0 for nobody.
 func (f *fleet) ask(role auth.Role, method, target string, body ...string) *httptest.ResponseRecorder {
 	f.Helper()

@@ -15,12 +15,13 @@ const pageParts = 50 // rows of the page Results
 
 // resultsFilter is what the page Results is asked for, as it stands in the URL.
 type resultsFilter struct {
-	Device, Station, Verdict, Label, Part, Cursor string
+	Device, Station, Verdict, Label, Part, Trigger, Recipe, Cursor string
 }
 
 func readResults(q url.Values) resultsFilter {
 	return resultsFilter{
-		short(q.Get("device")), short(q.Get("station")), short(q.Get("verdict")), short(q.Get("label")), short(q.Get("part")), short(q.Get("cursor")),
+		short(q.Get("device")), short(q.Get("station")), short(q.Get("verdict")), short(q.Get("label")), short(q.Get("part")),
+		short(q.Get("trigger")), short(q.Get("recipe")), short(q.Get("cursor")),
 	}
 }
 
@@ -28,7 +29,8 @@ func readResults(q url.Values) resultsFilter {
 func (f resultsFilter) link(cursor string) string {
 	q := url.Values{}
 	for name, v := range map[string]string{
-		"device": f.Device, "station": f.Station, "verdict": f.Verdict, "label": f.Label, "part": f.Part, "cursor": cursor,
+		"device": f.Device, "station": f.Station, "verdict": f.Verdict, "label": f.Label, "part": f.Part,
+		"trigger": f.Trigger, "recipe": f.Recipe, "cursor": cursor,
 	} {
 		if v != "" {
 			q.Set(name, v)
@@ -44,6 +46,7 @@ func (f resultsFilter) query() (store.Query, bool) {
 	before, ok := parseBefore(f.Cursor)
 	q := store.Query{
 		Before: before, Limit: pageParts, Device: f.Device, Station: f.Station, Label: f.Label, Part: f.Part, Verdict: parseVerdict(f.Verdict),
+		Trigger: f.Trigger, Recipe: f.Recipe,
 	}
 	return q, ok && (f.Verdict == "" || q.Verdict != nil)
 }
@@ -77,7 +80,7 @@ func (s *Server) resultsPage(w http.ResponseWriter, r *http.Request) {
 		Results       []resultView
 		Newest, Older string
 	}{
-		head: newHead(r, "Results", "results", ""), Filter: f, Filtered: f.Device+f.Station+f.Verdict+f.Label+f.Part != "",
+		head: newHead(r, "Results", "results", ""), Filter: f, Filtered: f.Device+f.Station+f.Verdict+f.Label+f.Part+f.Trigger+f.Recipe != "",
 		Verdicts: []vision.Verdict{vision.Pass, vision.Fail, vision.None},
 	}
 	if f.Cursor == "" { // what is older doesn't change under the reader's eyes

@@ -175,7 +175,7 @@ func looksOf(d *Device) string {
 		parts = append(parts, w.Code, w.Subject)
 	}
 	for _, st := range d.Stations {
-		parts = append(parts, st.State)
+		parts = append(parts, st.State, st.Recipe, st.Step)
 	}
 	return strings.Join(parts, "\x00")
 }

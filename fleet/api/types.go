@@ -77,6 +77,8 @@ type Station struct {
 	Bundle       string  `json:"bundle,omitempty" doc:"name of the signed bundle that it follows"`
 	BundleDigest string  `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that runs, hex; absent for what wasn't one"`
 	Unsigned     bool    `json:"unsigned,omitempty" doc:"it runs a file that nobody signed"`
+	Recipe       string  `json:"recipe,omitempty" doc:"which is active; absent without recipes"`
+	Step         string  `json:"step,omitempty" doc:"how far it is turned down for want of computing time: full, slower, smaller, or none, which rejects all; absent is full"`
 	Pass         uint64  `json:"pass" doc:"told since the agent's start, as the next two"`
 	Fail         uint64  `json:"fail"`
 	None         uint64  `json:"none"`
@@ -166,7 +168,7 @@ func newDevice(d *store.Device, now time.Time) Device {
 			ID: st.GetId(), Line: st.GetLine(), State: st.GetState(), Text: st.GetText(), Model: st.GetModel(),
 			ModelVersion: st.GetModelVersion(), ModelDigest: st.GetModelDigest(), Rule: st.GetRule(), Pass: st.GetPass(),
 			Fail: st.GetFail(), None: st.GetNone(), Frames: st.GetFrames(), Inferred: st.GetInferred(), Rate: rest.Finite(st.GetRate()),
-			Bundle: st.GetBundle(), BundleDigest: st.GetBundleDigest(), Unsigned: st.GetUnsigned(),
+			Bundle: st.GetBundle(), BundleDigest: st.GetBundleDigest(), Unsigned: st.GetUnsigned(), Recipe: st.GetRecipe(), Step: st.GetStep(),
 		})
 	}
 	if r := d.Last; r != nil {

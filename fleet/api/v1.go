@@ -192,6 +192,8 @@ type resultsInput struct {
 	Verdict string `query:"verdict" enum:"PASS,FAIL,NONE" doc:"only those told this verdict"`
 	Label   string `query:"label" maxLength:"200" doc:"only parts with this label, or with a defect of this label"`
 	Part    string `query:"part" maxLength:"200" doc:"only this part's, by its ID"`
+	Trigger string `query:"trigger" maxLength:"200" doc:"only what the trigger with this ID asked for"`
+	Recipe  string `query:"recipe" maxLength:"200" doc:"only those inspected under this recipe"`
 }
 
 type resultsOutput struct {
@@ -207,6 +209,7 @@ var errCursor = huma.Error422UnprocessableEntity("cursor isn't one that this fle
 func (s *Server) listResults(ctx context.Context, in *resultsInput) (*resultsOutput, error) {
 	q := store.Query{
 		Limit: in.Limit, Device: in.Device, Station: in.Station, Label: in.Label, Part: in.Part, Verdict: parseVerdict(in.Verdict),
+		Trigger: in.Trigger, Recipe: in.Recipe,
 	}
 	var ok bool
 	if q.Before, ok = parseBefore(in.Cursor); !ok {

@@ -69,16 +69,23 @@ func TestFilters(t *testing.T) {
 		}
 	}
 	f.send("dline00002", inspected("station2", 0))
+	seen := triggered()
+	f.send("dline00002", seen)
 	for query, want := range map[string]int{
-		"": 25, "device=dline00001": 12, "verdict=FAIL": 4, "verdict=NONE": 2, "verdict=FAIL&device=dline00002": 2, "station=station2": 1,
-		"label=scratch": 4, "part=station1-4703": 2, "part=none": 0, "device=none": 0,
+		"": 26, "device=dline00001": 12, "verdict=FAIL": 5, "verdict=NONE": 2, "verdict=FAIL&device=dline00002": 3, "station=station2": 1,
+		"label=scratch": 5, "part=station1-4703": 2, "part=none": 0, "device=none": 0,
+		"trigger=T-000812": 1, "trigger=T-0008": 0, "recipe=0.5+l+%26+up": 1, "recipe=none": 0, "trigger=T-000812&recipe=none": 0, "part=station3-4704&trigger=T-000812": 1,
 	} {
 		p := body[resultsPage](t, f.ask(auth.Viewer, "GET", "/v1/results?"+query))
 		if len(p.Results) != want || p.Results == nil {
 			t.Errorf("%q: %d results, want %d", query, len(p.Results), want)
 		}
 	}
-	p := body[resultsPage](t, f.ask(auth.Viewer, "GET", "/v1/results?verdict=FAIL&limit=1"))
+	one := body[struct{ Results []Result }](t, f.ask(auth.Viewer, "GET", "/v1/results?trigger=T-000812")).Results[0]
+	if one.Trigger != "T-000812" || one.Recipe != "0.5 l & up" || one.Attempt != 2 || len(one.Views) != 2 || one.Views[1].Camera != "side" || one.Evidence[0].Camera != "side" {
+		t.Errorf("%+v", one)
+	}
+	p := body[resultsPage](t, f.ask(auth.Viewer, "GET", "/v1/results?verdict=FAIL&limit=1&station=station1"))
 	if r := p.Results[0]; r.Device != "dline00002" || r.Epoch != "000000000000feed" || r.Seq != 10 || r.Received.IsZero() || r.ID != "station1-4709" || p.Next == "" {
 		t.Errorf("%+v", p)
 	}

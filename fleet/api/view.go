@@ -9,6 +9,7 @@ import (
 	"github.com/sightline-edge/sightline/fleet/store"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/internal/web"
+	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/vision"
 )
 
@@ -148,6 +149,15 @@ func (v *deviceView) rank() int {
 
 func viewStation(s *Station) chip {
 	c := chip{ID: s.ID, Title: strings.TrimSpace(s.State + " " + s.Text), Unsigned: s.Unsigned}
+	switch less := s.degraded(); {
+	case s.State != "inspecting" || less == "":
+	case s.Step == "none":
+		c.Class, c.Mark, c.Word = "bad", "bad", less
+		return c
+	default:
+		c.Class, c.Mark, c.Word = "warn", "warn", less
+		return c
+	}
 	switch s.State {
 	case "inspecting":
 		c.Class, c.Mark, c.Word = "good", "pass", "inspecting"
@@ -161,6 +171,21 @@ func viewStation(s *Station) chip {
 		c.Class, c.Mark, c.Word = "idle", "info", s.State
 	}
 	return c
+}
+
+// degraded says how far a station is turned down, "" if it isn't.
+func (s *Station) degraded() string {
+	switch s.Step {
+	case "", "full":
+		return ""
+	case "none":
+		return "overloaded, rejects all"
+	case "slower":
+		return "turned down: fewer pictures"
+	case "smaller":
+		return "turned down: smaller model"
+	}
+	return "turned down" // of a newer agent
 }
 
 // running is the model of all stations, or that they have several.
@@ -180,6 +205,7 @@ type resultView struct {
 	ID                                int64
 	URL, Part, Device, Station, Label string
 	DeviceName                        string
+	Asked                             string         // by which trigger, under which recipe, for the how manieth time; empty for a part that was followed
 	Verdict                           vision.Verdict // as it was told
 	Why                               string         // empty for a part that is well
 	Received                          time.Time
@@ -193,7 +219,7 @@ const lateAfter = time.Minute
 func viewResult(r *store.Row, names map[string]string) resultView {
 	v := resultView{
 		ID: r.ID, URL: fmt.Sprintf("/results/%d", r.ID), Part: r.Part, Device: r.Device, Station: r.Station, Label: r.Label,
-		DeviceName: names[r.Device], Verdict: r.Verdict, Why: reason(r.Reason), Received: r.Received,
+		DeviceName: names[r.Device], Verdict: r.Verdict, Why: reason(r.Reason), Received: r.Received, Asked: asked(r.Record),
 	}
 	if v.Part == "" {
 		v.Part = "no part id"
@@ -210,6 +236,22 @@ func viewResult(r *store.Row, names map[string]string) resultView {
 	return v
 }
 
+// asked is what a line tells of a result's trigger, as "trigger 812 · small ·
+// attempt 2".
+func asked(r *wire.Result) string {
+	var parts []string
+	if id := r.GetTriggerId(); id != "" {
+		parts = append(parts, "trigger "+id)
+	}
+	if recipe := r.GetRecipe(); recipe != "" {
+		parts = append(parts, recipe)
+	}
+	if n := r.GetAttempt(); n > 1 {
+		parts = append(parts, fmt.Sprintf("attempt %d", n))
+	}
+	return strings.Join(parts, " · ")
+}
+
 // reason puts the agent's own reasons into words; a rule's stay as they are.
 func reason(r string) string {
 	switch r {
@@ -221,8 +263,24 @@ func reason(r string) string {
 		return "the rule failed"
 	case vision.ReasonModelFailed:
 		return "the model failed"
-	case "stopped":
+	case vision.ReasonStopped:
 		return "the agent was stopped"
+	case vision.ReasonLate:
+		return "not decided in time"
+	case vision.ReasonNoFrame:
+		return "the camera gave no picture"
+	case vision.ReasonStale:
+		return "the picture was too old"
+	case vision.ReasonOverrun:
+		return "triggers came too fast"
+	case vision.ReasonWrongRecipe:
+		return "the trigger named another recipe"
+	case vision.ReasonViewMissing:
+		return "a camera gave no picture"
+	case vision.ReasonNoPart:
+		return "no part in the picture"
+	case vision.ReasonOverload:
+		return "the device was overloaded"
 	}
 	return r
 }

@@ -118,7 +118,7 @@ func (t *bare) decode(b *testing.B, group []Batch) (rows [][]any) {
 			r := rec.GetResult()
 			verdict, reason := r.Answered(nil)
 			rows = append(rows, []any{int64(i + 1), int64(i + 1), int64(it.First), int64(1), r.GetDecided(), r.GetStation(), r.GetPartId(), r.GetLabel(),
-				int64(verdict), int64(verdict), reason, it.Body})
+				int64(verdict), int64(verdict), reason, it.Body, r.GetTriggerId(), r.GetRecipe()})
 		}
 	}
 	return rows

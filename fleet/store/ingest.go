@@ -35,7 +35,7 @@ const (
 	sqlAddEpoch   = `INSERT INTO epoch (device, epoch, watermark, results, pass, fail, none, holes, unreadable) VALUES (?, ?, 0, 0, 0, 0, 0, 0, 0)`
 	sqlSetEpoch   = `UPDATE epoch SET watermark = ?, results = results + ?, pass = pass + ?, fail = fail + ?, none = none + ?, holes = holes + ?, unreadable = unreadable + ? WHERE key = ?`
 	sqlEpochs     = `SELECT count(*) FROM epoch WHERE device = ?`
-	sqlAddResult  = `INSERT INTO result (device, epoch, seq, received, decided, station, part, label, verdict, judged, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlAddResult  = `INSERT INTO result (device, epoch, seq, received, decided, station, part, label, verdict, judged, reason, body, trigger_id, recipe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlFindResult = `SELECT id, verdict FROM result WHERE epoch = ? AND seq = ?`
 	sqlAmend      = `UPDATE result SET verdict = ?, reason = ?, told = ? WHERE id = ?`
 
@@ -218,7 +218,7 @@ func (in *ingest) item(e *epoch, it wire.Item, m *Mark) error {
 func (in *ingest) result(e *epoch, it wire.Item, r *wire.Result, m *Mark) error {
 	verdict, reason := r.Answered(nil)
 	done, err := in.addResult.ExecContext(in.ctx, e.device, e.key, int64(it.First), in.now, r.GetDecided(),
-		r.GetStation(), r.GetPartId(), r.GetLabel(), int64(verdict), int64(r.GetVerdict().Vision()), reason, it.Body)
+		r.GetStation(), r.GetPartId(), r.GetLabel(), int64(verdict), int64(r.GetVerdict().Vision()), reason, it.Body, r.GetTriggerId(), r.GetRecipe())
 	if err != nil {
 		return err
 	}

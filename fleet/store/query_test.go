@@ -32,6 +32,7 @@ func TestQuery(t *testing.T) {
 				r.Station, r.Label = fmt.Sprint("st", rnd.IntN(4)), []string{"bottle", "can"}[rnd.IntN(2)]
 				r.PartId = []string{"", "p1", "p2", "p3"}[rnd.IntN(4)]
 				r.Evidence[0].Label = []string{"scratch", "dent", "bottlecap"}[rnd.IntN(3)]
+				r.TriggerId, r.Recipe = []string{"", "t1", "t2"}[rnd.IntN(3)], []string{"", "small", "large"}[rnd.IntN(3)]
 			}))
 		}
 		want = append(want, take(t, s, []uint64{next[device]}, batch(device, 5, items...))[0].Took.Rows...)
@@ -42,10 +43,13 @@ func TestQuery(t *testing.T) {
 		{}, {Device: "dev-a"}, {Station: "st1"}, {Part: "p2"}, {Label: "can"}, {Label: "dent"}, {Label: "bottle"}, {Label: "cap"},
 		{Verdict: &pass}, {Verdict: &fail}, {Verdict: &none}, {Device: "dev-x"}, {Station: "it's"}, {Label: "nothing"},
 		{Device: "dev-b", Station: "st2"}, {Device: "dev-b", Verdict: &fail}, {Device: "dev-b", Verdict: &pass}, {Part: "p1", Verdict: &none},
+		{Trigger: "t1"}, {Trigger: "t"}, {Recipe: "small"}, {Recipe: "it's"}, {Part: "p2", Trigger: "t2"}, {Recipe: "large", Trigger: "t1", Label: "dent"},
+		{Recipe: "small", Verdict: &pass}, {Recipe: "small", Verdict: &fail, Device: "dev-a"}, {Recipe: "large", Station: "st1", Part: "p1", Trigger: "t1"},
 		{Device: "dev-c", Station: "st3", Part: "p3", Label: "scratch", Verdict: &fail}, {Station: "st0", Label: "dent", Verdict: &none},
 	} {
 		fits := func(r Row) bool {
 			return (q.Device == "" || q.Device == r.Device) && (q.Station == "" || q.Station == r.Station) && (q.Part == "" || q.Part == r.Part) &&
+				(q.Trigger == "" || q.Trigger == r.Record.GetTriggerId()) && (q.Recipe == "" || q.Recipe == r.Record.GetRecipe()) &&
 				(q.Verdict == nil || *q.Verdict == r.Verdict) && (q.Label == "" || q.Label == r.Label || q.Label == r.Record.GetEvidence()[0].GetLabel())
 		}
 		var ids, wanted []int64
@@ -121,6 +125,8 @@ func TestPlans(t *testing.T) {
 		"INDEX result_device (device=? AND rowid>? AND rowid<?)":               {Device: "dev-a", Station: "st1"},
 		"INDEX result_station (station=? AND rowid>? AND rowid<?)":             {Station: "st1"},
 		"INDEX result_part (part=? AND rowid>? AND rowid<?)":                   {Device: "dev-a", Part: "p"},
+		"INDEX result_trigger (trigger_id=? AND rowid>? AND rowid<?)":          {Device: "dev-a", Part: "p", Trigger: "t"},
+		"INDEX result_recipe (recipe=? AND rowid>? AND rowid<?)":               {Recipe: "small"},
 		"INDEX result_rejected (verdict=? AND rowid>? AND rowid<?)":            {Station: "st1", Verdict: &fail},
 		"INDEX result_device_rejected (device=? AND verdict=? AND rowid>? AND": {Device: "dev-a", Verdict: &fail},
 	} {

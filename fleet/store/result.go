@@ -17,7 +17,7 @@ const (
 	defaultLimit = 100
 	maxLimit     = 1000
 	// A page of usual results is far below pageBytes: of their records and,
-	// for each piece of evidence and each measurement, what it takes when read.
+	// for each piece of evidence, measurement and view, what it takes when read.
 	pageBytes   = 8 << 20
 	detailBytes = 128
 	// lookAt is how many of the newest rows a page of a label may take; twice
@@ -79,6 +79,10 @@ func (q *Query) sql(from int64) (text string, args []any) {
 	args = []any{q.Before, from}
 	add := func(condition string, arg ...any) { where, args = where+" AND "+condition, append(args, arg...) }
 	index := "NOT INDEXED" // by r.id
+	if q.Recipe != "" {
+		add("r.recipe = ? AND r.recipe <> ''", q.Recipe)
+		index = "INDEXED BY result_recipe"
+	}
 	if q.Station != "" {
 		add("r.station = ?", q.Station)
 		index = "INDEXED BY result_station"
@@ -100,6 +104,10 @@ func (q *Query) sql(from int64) (text string, args []any) {
 	if q.Part != "" {
 		add("r.part = ? AND r.part <> ''", q.Part)
 		index = "INDEXED BY result_part"
+	}
+	if q.Trigger != "" {
+		add("r.trigger_id = ? AND r.trigger_id <> ''", q.Trigger)
+		index = "INDEXED BY result_trigger"
 	}
 	if q.Label != "" {
 		add("(r.label = ? OR instr(r.body, ?))", q.Label, []byte(q.Label))
@@ -123,7 +131,7 @@ func (s *Store) someRows(ctx context.Context, limit int, keep func(*Row) bool, t
 		if !keep(&r) {
 			continue
 		}
-		room -= proto.Size(r.Record) + proto.Size(r.Told) + detailBytes*(len(r.Record.GetEvidence())+len(r.Record.GetMeasurements()))
+		room -= proto.Size(r.Record) + proto.Size(r.Told) + detailBytes*(len(r.Record.GetEvidence())+len(r.Record.GetMeasurements())+len(r.Record.GetViews()))
 		if len(all) == limit || room < 0 && len(all) > 0 {
 			return all, true, nil
 		}

@@ -142,7 +142,7 @@ func TestMigrationToRollouts(t *testing.T) {
 	with(t, path, func(s *Store) {
 		enrol(t, s, "dev-a")
 		take(t, s, []uint64{2}, batch("dev-a", 1, record(1, vision.Pass), record(2, vision.Fail)))
-		for _, text := range []string{"DROP TABLE rollout_event", "DROP TABLE rollout_device", "DROP TABLE rollout", "DELETE FROM goose_db_version WHERE version_id > 2"} {
+		for _, text := range append(withoutTriggers, "DROP TABLE rollout_event", "DROP TABLE rollout_device", "DROP TABLE rollout", "DELETE FROM goose_db_version WHERE version_id > 2") {
 			if _, err := s.writer.Exec(text); err != nil {
 				t.Fatal(err)
 			}

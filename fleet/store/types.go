@@ -117,6 +117,8 @@ type Query struct {
 	Device  string // "" for any, as below
 	Station string
 	Part    string
+	Trigger string // its ID
+	Recipe  string
 	Label   string
 	Verdict *vision.Verdict
 }

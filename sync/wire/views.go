@@ -11,7 +11,7 @@ import (
 // keeps to them, and the fleet takes nothing beyond.
 const (
 	MaxViews = 16
-	MaxName  = 256 // bytes of a trigger's ID, a recipe or a view's camera
+	MaxName  = 200 // bytes of a trigger's ID, a recipe or a view's camera
 )
 
 // Name is a trigger's ID, a recipe or a view's camera as a record may hold

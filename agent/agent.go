@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,6 +56,7 @@ type Agent struct {
 	log      *slog.Logger
 	stations []*Station
 	cameras  []*Camera
+	doors    []Entrance
 	recorder *recorder
 	sched    *sched.Scheduler
 	governor *sched.Governor
@@ -63,6 +65,7 @@ type Agent struct {
 	thumbs   thumbs
 	events   events
 	alive    liveness
+	beats    atomic.Uint64 // of the line's heartbeat, see door
 	board    sampler
 	changed  chan struct{} // see Changed
 	began    time.Time

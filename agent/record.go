@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sightline-edge/sightline/sync/journal"
@@ -32,6 +33,8 @@ type recorder struct {
 	order   sync.Mutex // makes append and queue one step
 	waiting chan *entry
 	late    chan *entry
+
+	oldest atomic.Int64 // first deadline of what waits to be told, nanoseconds since 1970; 0: nothing does
 
 	mu    sync.Mutex // protects stats
 	stats RecorderStats
@@ -79,9 +82,12 @@ func (r *recorder) run() error {
 	in := r.waiting
 	for in != nil || len(order) > 0 {
 		var done <-chan struct{}
+		r.oldest.Store(0)
 		if len(order) > 0 {
 			done = order[0].pending.Done()
-			timer.Reset(time.Until(earliest(order)))
+			by := earliest(order)
+			timer.Reset(time.Until(by))
+			r.oldest.Store(by.UnixNano())
 		}
 		select {
 		case <-done:

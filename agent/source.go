@@ -31,7 +31,7 @@ func (a *Agent) Now() api.Now {
 	out.Recorder = api.Recorder{Late: r.Late, Owed: r.Owed, Lost: r.Lost}
 	j := a.cfg.Journal.Stats()
 	out.Journal = api.Journal{Epoch: a.cfg.Journal.Epoch(), Last: j.Last, Bytes: j.Bytes, Dropped: j.Dropped}
-	out.Fleet = a.fleet()
+	out.Fleet, out.Doors = a.fleet(), a.entrances()
 	updates := a.updates()
 	for _, s := range a.stations {
 		st := a.station(s, now)
@@ -73,6 +73,7 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	if len(out.Recent) > 0 {
 		out.Last = &out.Recent[0]
 	}
+	s.line(&out)
 	out.State, out.StateText = s.state(&f, now)
 	return out
 }
@@ -83,7 +84,7 @@ func (s *Station) stationViews() []api.View {
 	for _, v := range s.views {
 		over := v.feed.Stats().Overwritten
 		s.mu.Lock()
-		out = append(out, api.View{Camera: s.cameraID(v.camera), Inferred: v.inferred, Unchanged: v.unchanged, Overwritten: over, Failed: v.lost})
+		out = append(out, api.View{Camera: s.cameraID(v.camera), Inferred: v.inferred, Unchanged: v.unchanged, Overwritten: over, Failed: v.lost, Late: v.late})
 		s.mu.Unlock()
 	}
 	return out
@@ -172,10 +173,20 @@ func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 		return api.Starting, "waiting for its first bundle"
 	case away != "":
 		return api.Stalled, away
+	case s.triggered():
+		return s.readiness()
 	case f.Inferred == 0:
 		return api.Starting, "waiting for the first picture"
-	case !s.waits() && now.Sub(f.Last) > staleAfter:
+	case !s.waits() && !s.triggered() && now.Sub(f.Last) > staleAfter:
 		return api.Stalled, "no picture was inspected for " + now.Sub(f.Last).Truncate(time.Second).String()
+	}
+	return api.Inspecting, ""
+}
+
+// readiness is the state of a station that waits for triggers.
+func (s *Station) readiness() (api.State, string) {
+	if ok, why := s.Ready(); !ok {
+		return api.Starting, "not ready for triggers: " + why
 	}
 	return api.Inspecting, ""
 }

@@ -83,9 +83,9 @@ type Station struct {
 	coming <-chan *rules.Rule // of first, until it has come; judge's own
 
 	history    func(ctx context.Context, most int) ([]rest.Result, error) // the station's newest results, newest first
-	ledger     *ledger                                                   // of triggers; nil where parts are followed
-	inquiries  sync.WaitGroup                                            // triggers that aren't answered
-	remembered atomic.Bool                                               // the ledger knows what the journal does
+	ledger     *ledger                                                    // of triggers; nil where parts are followed
+	inquiries  sync.WaitGroup                                             // triggers that aren't answered
+	remembered atomic.Bool                                                // the ledger knows what the journal does
 	costs      func(name string) *sched.Model
 	member     *sched.Member   // at the governor; nil before the agent has one
 	hard       context.Context // of run: what models and disk are waited for with

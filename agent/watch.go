@@ -9,6 +9,7 @@ import (
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/quality"
+	"github.com/sightline-edge/sightline/vision/sched"
 )
 
 // watchEvery is how often the state of everything is turned into warnings.
@@ -31,6 +32,7 @@ func (a *Agent) watch(ctx context.Context) error {
 	defer tick.Stop()
 	watched := make([]watchedStation, len(a.stations))
 	cameras := make([]watchedCamera, len(a.cameras))
+	missed := make([]counted, len(a.doors))
 	var noted string
 	for round := 0; ; round++ {
 		a.look(time.Now())
@@ -41,6 +43,7 @@ func (a *Agent) watch(ctx context.Context) error {
 		for n, c := range a.cameras {
 			a.watchCamera(c, &cameras[n])
 		}
+		a.watchLine(time.Now(), missed)
 		a.watchFleet(time.Now())
 		a.watchUpdates()
 		r := a.recorder.Stats()
@@ -89,6 +92,30 @@ func (a *Agent) watchStation(s *Station, w *watchedStation) {
 		a.set(health.RuleFailing, id, recent(now, r.Failed, &w.ruleFailed, &w.ruleAt), r.LastError)
 	}
 }
+
+// counted is a count as the last look saw it, and when it grew last.
+type counted struct {
+	n  uint64
+	at time.Time
+}
+
+// watchLine looks at how far stations are turned down, and at the doors to the line.
+func (a *Agent) watchLine(now time.Time, missed []counted) {
+	for _, s := range a.stations {
+		m := s.member.Stats()
+		a.set(health.StationDegraded, s.cfg.ID, m.Step == sched.Slower || m.Step == sched.Smaller, m.Step.String()+": "+m.Why)
+		a.set(health.StationOverloaded, s.cfg.ID, m.Step == sched.Nothing, m.Why)
+	}
+	for n, d := range a.doors {
+		st, subject := d.Stats(), d.Station
+		a.set(health.DoorShut, subject, st.Open == "" && now.Sub(a.began) > doorPatience, d.Protocol+" "+d.Address+": "+st.Fault)
+		a.set(health.DoorSilent, subject, st.Open != "" && st.Heartbeat >= 0 && !st.Alive, d.Protocol+" "+d.Address)
+		a.set(health.TriggersMissed, subject, recent(now, st.Missed, &missed[n].n, &missed[n].at), fmt.Sprintf("%d so far, through %s %s", st.Missed, d.Protocol, d.Address))
+	}
+}
+
+// doorPatience is how long a door may take to open after the start.
+const doorPatience = 3 * time.Second
 
 // recent tells whether a count has grown of late.
 func recent(now time.Time, count uint64, before *uint64, at *time.Time) bool {

@@ -44,6 +44,8 @@ type memory struct {
 	broken   error         // of Results and Since
 	room     int           // of a subscriber
 
+	triggered           []Trigger
+	recipe              string
 	approved, installed []string
 	refusal             error // of Approve and Install
 }
@@ -342,3 +344,30 @@ func (m *memory) Golden(_ context.Context, archive io.Reader, pictures []string)
 }
 
 func (m *memory) RefusedPicture(name string) ([]byte, bool) { return m.Picture("refused " + name) }
+
+// Trigger answers as the state says, and remembers what was asked.
+func (m *memory) Trigger(station string, t Trigger) (Answer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if station != "line" {
+		return Answer{}, ErrNoTrigger
+	}
+	m.triggered = append(m.triggered, t)
+	return Answer{Trigger: t.ID, Part: t.Part, Attempt: 1, Recipe: m.recipe, Verdict: vision.Pass, Reason: "ok", Seq: 7, LatencyMS: 31.5}, nil
+}
+
+func (m *memory) Recipe(string) (Recipes, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Recipes{Recipe: m.recipe, Recipes: []string{"cap-blue", "cap-red"}}, nil
+}
+
+func (m *memory) SetRecipe(_ context.Context, _, recipe string) (Recipes, error) {
+	if recipe != "cap-blue" && recipe != "cap-red" {
+		return Recipes{}, ErrNoRecipe
+	}
+	m.mu.Lock()
+	m.recipe = recipe
+	m.mu.Unlock()
+	return m.Recipe("")
+}

@@ -67,7 +67,7 @@ func byStation(values func(*Station, func(value float64, label string))) func(*S
 
 // metricTable is all that /metrics tells besides the process itself.
 func metricTable() []metric {
-	return slices.Concat(agentMetrics(), frameMetrics(), deviceMetrics(), fleetMetrics())
+	return slices.Concat(agentMetrics(), frameMetrics(), lineMetrics(), deviceMetrics(), fleetMetrics())
 }
 
 // agentMetrics are of the agent and what its stations decided.
@@ -162,6 +162,7 @@ func frameMetrics() []metric {
 					for _, v := range s.Views {
 						emit(float64(v.Overwritten), s.ID, v.Camera, "overwritten")
 						emit(float64(v.Failed), s.ID, v.Camera, "failed")
+						emit(float64(v.Late), s.ID, v.Camera, "late")
 					}
 				}
 			}},
@@ -172,6 +173,48 @@ func frameMetrics() []metric {
 			})},
 		{"sightline_infer_worker_restarts_total", "How often the model's process was started again.", counter, station,
 			each(func(s *Station) float64 { return float64(s.Model.Restarts) })},
+	}
+}
+
+// lineMetrics are of the schedule, of degradation, and of the doors to the line.
+func lineMetrics() []metric {
+	station, door := []string{"station"}, []string{"station", "protocol", "address"}
+	doors := func(value func(*Door) float64) func(*Server, *Now, func(float64, ...string)) {
+		return func(_ *Server, n *Now, emit func(float64, ...string)) {
+			for _, d := range n.Doors {
+				emit(value(&d), d.Station, d.Protocol, d.Address)
+			}
+		}
+	}
+	return []metric{
+		{"sightline_sched_turns_total", "Pictures that had their turn at the accelerator, by what came of it.", counter, []string{"station", "outcome"},
+			byStation(func(s *Station, emit func(float64, string)) {
+				emit(float64(s.Schedule.InTime), "in_time")
+				emit(float64(s.Schedule.Late), "late")
+			})},
+		{"sightline_sched_refused_total", "Pictures that weren't inspected because their result would have come too late.", counter, []string{"station", "reason"},
+			byStation(func(s *Station, emit func(float64, string)) {
+				emit(float64(s.Schedule.RefusedLate), "late")
+				emit(float64(s.Schedule.RefusedStale), "stale")
+			})},
+		{"sightline_sched_degradation_step", "How far the station is turned down: 0 not, 1 fewer pictures, 2 the smaller model, 3 every part gets NONE.", gauge, station,
+			each(func(s *Station) float64 {
+				return float64(slices.Index([]string{"full", "slower", "smaller", "none"}, s.Degraded.Step))
+			})},
+		{"sightline_sched_degradation_entered_total", "How often the station came to a step.", counter, []string{"station", "step"},
+			byStation(func(s *Station, emit func(float64, string)) {
+				emit(float64(s.Degraded.Slower), "slower")
+				emit(float64(s.Degraded.Smaller), "smaller")
+				emit(float64(s.Degraded.None), "none")
+			})},
+		{"sightline_agent_station_ready", "1 while a verdict can be promised for a trigger.", gauge, station, each(func(s *Station) float64 { return one(s.Ready) })},
+		{"sightline_plc_open", "1 while the door can be used.", gauge, door, doors(func(d *Door) float64 { return one(d.Open) })},
+		{"sightline_plc_connected", "1 while a controller is in.", gauge, door, doors(func(d *Door) float64 { return one(d.Client != "") })},
+		{"sightline_plc_heartbeat", "1 while the heartbeat goes on.", gauge, door, doors(func(d *Door) float64 { return one(d.Alive) })},
+		{"sightline_plc_triggers_total", "Triggers that were taken.", counter, door, doors(func(d *Door) float64 { return float64(d.Triggers) })},
+		{"sightline_plc_triggers_missed_total", "Triggers that came while no verdict could be promised.", counter, door, doors(func(d *Door) float64 { return float64(d.Missed) })},
+		{"sightline_plc_overruns_total", "Results that found the queue full.", counter, door, doors(func(d *Door) float64 { return float64(d.Overruns) })},
+		{"sightline_plc_refused_total", "Connections that were turned away.", counter, door, doors(func(d *Door) float64 { return float64(d.Refused) })},
 	}
 }
 

@@ -38,6 +38,14 @@ type Source interface {
 	// SetReference makes the camera's next picture the one against which it is seen
 	// to have moved. The error is as Fire's.
 	SetReference(ctx context.Context, camera string) error
+	// Trigger inspects the part that is in place at a station. The answer comes by the
+	// deadline. The error is ErrNoStation, ErrNoTrigger, or says for people why not.
+	Trigger(station string, t Trigger) (Answer, error)
+	// Recipe tells which recipe of a station is active; ErrNoStation.
+	Recipe(station string) (Recipes, error)
+	// SetRecipe makes another one active. The error is ErrNoStation, ErrNoRecipe, or
+	// says for people why not.
+	SetRecipe(ctx context.Context, station, recipe string) (Recipes, error)
 	// Picture is the JPEG of a part of late, by the part's ID.
 	Picture(part string) ([]byte, bool)
 	// Approve is an operator's OK for the bundle that a station waits with. The

@@ -20,6 +20,7 @@ type Now struct {
 	Health   []health.Raised
 	Recorder Recorder
 	Journal  Journal
+	Doors    []Door
 	Fleet    *Fleet         // nil while this agent doesn't send to a fleet
 	Lost     uint64         // results that readers of Subscribe were too slow for
 	Board    *board.Reading // nil where the hardware isn't read
@@ -99,21 +100,28 @@ const (
 
 // Station is one inspection point.
 type Station struct {
-	ID         string  `json:"id" doc:"name of the station" example:"station1"`
-	Line       string  `json:"line" doc:"the line that it belongs to, may be empty" example:"A"`
-	State      State   `json:"state" enum:"starting,inspecting,stalled,failed,ended" doc:"how it is doing"`
-	StateText  string  `json:"state_text" doc:"why, for people; may be empty"`
-	Views      []View  `json:"views" doc:"the cameras through which it looks; what is theirs alone is under /v1/cameras"`
-	Model      Model   `json:"model" doc:"what looks at the pictures"`
-	Rule       Rule    `json:"rule" doc:"what makes the verdict"`
-	Signed     bool    `json:"signed" doc:"false while it runs a file that nobody signed: no verified bundle, and no model that is part of the program"`
-	Bundle     string  `json:"bundle,omitempty" doc:"name of the signed bundle that it follows; absent for none" example:"caps"`
-	Update     *Update `json:"update,omitempty" doc:"how it is with that bundle; absent where it follows none, or before the first look"`
-	DeadlineMS float64 `json:"deadline_ms" doc:"by when a verdict must be recorded and told, ms after the decision"`
-	Unrecorded string  `json:"unrecorded" enum:"reject,allow" doc:"what is told when a verdict can't be recorded in time"`
-	Counts     Counts  `json:"counts" doc:"verdicts told since the agent's start"`
-	Hour       Hour    `json:"hour" doc:"the last hour, or since the start if that is shorter"`
-	Last       *Result `json:"last,omitempty" doc:"the newest result; absent before the first"` // from Recent, if there are any
+	ID         string      `json:"id" doc:"name of the station" example:"station1"`
+	Line       string      `json:"line" doc:"the line that it belongs to, may be empty" example:"A"`
+	State      State       `json:"state" enum:"starting,inspecting,stalled,failed,ended" doc:"how it is doing"`
+	StateText  string      `json:"state_text" doc:"why, for people; may be empty"`
+	Views      []View      `json:"views" doc:"the cameras through which it looks; what is theirs alone is under /v1/cameras"`
+	Model      Model       `json:"model" doc:"what looks at the pictures"`
+	Rule       Rule        `json:"rule" doc:"what makes the verdict"`
+	Signed     bool        `json:"signed" doc:"false while it runs a file that nobody signed: no verified bundle, and no model that is part of the program"`
+	Bundle     string      `json:"bundle,omitempty" doc:"name of the signed bundle that it follows; absent for none" example:"caps"`
+	Update     *Update     `json:"update,omitempty" doc:"how it is with that bundle; absent where it follows none, or before the first look"`
+	Mode       string      `json:"mode" enum:"continuous,trigger" doc:"continuous: it follows the parts that it sees; trigger: it inspects when it is told to"`
+	Ready      bool        `json:"ready" doc:"whether a verdict could be promised for a trigger that came now; true in continuous mode"`
+	NotReady   string      `json:"not_ready,omitempty" doc:"why not, for people"`
+	Recipe     string      `json:"recipe,omitempty" doc:"the active recipe; absent without recipes"`
+	Recipes    []string    `json:"recipes,omitempty" doc:"all of them, in the order of the configuration"`
+	Schedule   Schedule    `json:"schedule" doc:"how its pictures come to their turn"`
+	Degraded   Degradation `json:"degradation" doc:"how far it is turned down"`
+	DeadlineMS float64     `json:"deadline_ms" doc:"by when a verdict must be recorded and told, ms after the decision, or after the trigger"`
+	Unrecorded string      `json:"unrecorded" enum:"reject,allow" doc:"what is told when a verdict can't be recorded in time"`
+	Counts     Counts      `json:"counts" doc:"verdicts told since the agent's start"`
+	Hour       Hour        `json:"hour" doc:"the last hour, or since the start if that is shorter"`
+	Last       *Result     `json:"last,omitempty" doc:"the newest result; absent before the first"` // from Recent, if there are any
 
 	// Recent are the newest results as they were told, newest first, those that
 	// aren't recorded too; a dozen is enough. What it lacks is read from the journal.
@@ -127,6 +135,7 @@ type View struct {
 	Unchanged   uint64 `json:"frames_unchanged" doc:"pictures that showed nothing new, and for which the last result stood (change_gate)"`
 	Overwritten uint64 `json:"frames_overwritten" doc:"pictures for which a newer one came before their turn"`
 	Failed      uint64 `json:"frames_failed" doc:"pictures that the model gave no result for"`
+	Late        uint64 `json:"frames_late" doc:"pictures that were too old at their result, or would have been, and don't count"`
 }
 
 // concerns tells whether a warning is about the station or one of its cameras. A
@@ -142,7 +151,7 @@ func (s *Station) concerns(w health.Raised) bool {
 func (s *Station) missed() uint64 {
 	n := uint64(0)
 	for _, v := range s.Views {
-		n += v.Overwritten + v.Failed
+		n += v.Overwritten + v.Failed + v.Late
 	}
 	return n
 }

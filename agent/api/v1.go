@@ -41,6 +41,8 @@ func (s *Server) addV1(mux *http.ServeMux) {
 	huma.Register(api, stream("part-picture", "/v1/parts/{part}/picture.jpg", "A part's picture",
 		"image/jpeg", "Only the newest parts have one."), s.partPicture)
 
+	s.addTriggers(api)
+	get(api, "list-doors", "/v1/doors", "The doors for the line's controller", s.listDoors)
 	s.addCameras(api)
 	s.addUpdates(api)
 	s.addGolden(api)
@@ -143,8 +145,8 @@ type resultsInput struct {
 	Label   string `query:"label" maxLength:"200" doc:"only parts with this label, or with a defect of this label"`
 	Part    string `query:"part" maxLength:"200" doc:"only this part's, by its ID"`
 	Camera  string `query:"camera" maxLength:"200" doc:"only parts that this camera saw"`
-	Trigger string `query:"trigger" maxLength:"256" doc:"only what the trigger with this ID asked for"`
-	Recipe  string `query:"recipe" maxLength:"256" doc:"only those inspected under this recipe"`
+	Trigger string `query:"trigger" maxLength:"200" doc:"only what the trigger with this ID asked for"`
+	Recipe  string `query:"recipe" maxLength:"200" doc:"only those inspected under this recipe"`
 }
 
 type resultsOutput struct {
@@ -237,6 +239,18 @@ func (s *Server) result(ctx context.Context, seq uint64) (*Result, error) {
 		}
 	}
 	return nil, huma.Error404NotFound("there is no result with number " + strconv.FormatUint(seq, 10))
+}
+
+type doorsOutput struct {
+	Body struct {
+		Doors []Door `json:"doors"`
+	}
+}
+
+func (s *Server) listDoors(context.Context, *struct{}) (*doorsOutput, error) {
+	out := &doorsOutput{}
+	out.Body.Doors = append([]Door{}, s.source.Now().Doors...)
+	return out, nil
 }
 
 type fleetOutput struct{ Body Fleet }

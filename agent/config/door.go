@@ -12,32 +12,45 @@ type Door struct {
 	Protocol  string        `yaml:"protocol" need:"yes" example:"modbus" doc:"ascii (lines of text over TCP), modbus (Modbus TCP) or gpio (lines of a GPIO chip). docs/plc.md tells of each."`
 	Listen    string        `yaml:"listen" example:"192.0.2.5:502" doc:"ascii, modbus: address, or name of the interface, and port. It must be one interface's: never all."`
 	Peers     []string      `yaml:"peers" example:"[192.0.2.10]" doc:"ascii, modbus: addresses or networks (192.0.2.0/28) that may connect. There is no login: all others are turned away."`
-	Heartbeat time.Duration `yaml:"heartbeat" doc:"How often the heartbeat changes, 20ms to 10s, while the agent makes progress."`
+	Heartbeat time.Duration `yaml:"heartbeat" doc:"How often the heartbeat changes while the agent makes progress, 20ms to 10s."`
+	Silence   time.Duration `yaml:"silence" doc:"ascii, modbus: how long the controller may say nothing until another peer may take its place. 0: as long as its connection lives."`
+	Push      bool          `yaml:"push" doc:"ascii: send a line H at each heartbeat, without being asked."`
 	GPIO      GPIO          `yaml:"gpio" doc:"gpio: which lines."`
 }
 
 // GPIO says which lines of a chip are what; -1 is none.
 type GPIO struct {
-	Chip      string        `yaml:"chip" doc:"Name of the chip, as gpiochip0."`
+	Chip      string        `yaml:"chip" doc:"The chip, as gpiochip0."`
 	Trigger   int           `yaml:"trigger" doc:"Input: its edge triggers an inspection."`
-	Encoder   int           `yaml:"encoder" doc:"Input: pulses of the belt's encoder, which move the gate's shift register; -1: time does."`
+	Ack       int           `yaml:"ack" doc:"Input: its edge fetches the result; without it results are pulses."`
+	Encoder   int           `yaml:"encoder" doc:"Input: pulses of the belt's encoder, for gate_pulses."`
 	Ready     int           `yaml:"ready" doc:"Output: a verdict can be promised."`
 	Pass      int           `yaml:"pass" doc:"Output: pulse for each PASS."`
-	Reject    int           `yaml:"reject" doc:"Output: pulse for each part that is to be rejected, at its gate."`
-	Heartbeat int           `yaml:"heartbeat" doc:"Output: toggles while the agent makes progress."`
-	ActiveLow bool          `yaml:"active_low" doc:"Outputs are active at 0."`
-	Pulse     time.Duration `yaml:"pulse" doc:"Length of a pulse, 1ms to 10s."`
-	Debounce  time.Duration `yaml:"debounce" doc:"Edges closer together than this are one, 0 to 1s."`
-	Delay     time.Duration `yaml:"gate_delay" doc:"Time from trigger to the reject gate, 0 to 1h; with encoder gate_pulses counts."`
-	Pulses    int           `yaml:"gate_pulses" doc:"Encoder pulses from trigger to the reject gate."`
+	Reject    int           `yaml:"reject" doc:"Output: pulse for each FAIL and NONE."`
+	Gate      int           `yaml:"gate" doc:"Output of the reject gate downstream: active while it may let a part through, so that a line that nobody drives rejects."`
+	Beat      int           `yaml:"beat" doc:"Output: the heartbeat."`
+	ActiveLow []int         `yaml:"active_low" doc:"Lines that are active at 0."`
+	Pulse     time.Duration `yaml:"pulse" doc:"Length of pulses and of the gate's opening."`
+	Debounce  time.Duration `yaml:"debounce" doc:"Edges of the trigger that are closer together are one."`
+	Parts     int           `yaml:"gate_parts" doc:"Where the gate stands: so many triggers behind. One of gate_parts, gate_pulses and gate_delay says it."`
+	Pulses    int           `yaml:"gate_pulses" doc:"Where the gate stands: so many encoder pulses behind."`
+	Delay     time.Duration `yaml:"gate_delay" doc:"Where the gate stands: so long behind, on a belt of constant speed."`
 }
 
 // DefaultDoor is a door before its part of a file is read.
 func DefaultDoor() Door {
 	return Door{
 		Heartbeat: 500 * time.Millisecond,
-		GPIO:      GPIO{Trigger: -1, Encoder: -1, Ready: -1, Pass: -1, Reject: -1, Heartbeat: -1, Pulse: 50 * time.Millisecond, Debounce: time.Millisecond},
+		GPIO:      GPIO{Trigger: -1, Ack: -1, Encoder: -1, Ready: -1, Pass: -1, Reject: -1, Gate: -1, Beat: -1, Pulse: 50 * time.Millisecond},
 	}
+}
+
+// Address is where the door is: where it listens, or its chip.
+func (d *Door) Address() string {
+	if d.Protocol == "gpio" {
+		return d.GPIO.Chip
+	}
+	return d.Listen
 }
 
 // doors checks the ways to the line. What an address or a chip is, is known to

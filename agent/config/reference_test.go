@@ -202,8 +202,10 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["type"], p["items"] = "array", object(reflect.ValueOf(DefaultCamera()), "One camera.")
 	case f.Type == reflect.TypeFor[[]string]():
 		p["type"], p["minItems"], p["items"] = "array", 1, map[string]any{"type": "string"}
-	case f.Type == reflect.TypeFor[[]int]():
+	case f.Type == reflect.TypeFor[[]int]() && f.Name == "ROI":
 		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 4, 4, map[string]any{"type": "integer"}
+	case f.Type == reflect.TypeFor[[]int]():
+		p["type"], p["items"] = "array", map[string]any{"type": "integer"}
 	case f.Type.Kind() == reflect.Struct:
 		return object(v, f.Tag.Get("doc"))
 	case f.Type == reflect.TypeFor[Mode]():

@@ -24,6 +24,7 @@ type Trigger struct {
 	Ring      int           `yaml:"ring" doc:"Pictures of each camera that are kept for triggers about a moment that has passed, 2 to 16."`
 	Slack     time.Duration `yaml:"line_slack" doc:"Cameras with a hardware trigger (trigger: Line0): how much earlier than the trigger's message their exposure may have been, 0 to 1s. It must be less than the time between two parts."`
 	Speed     float64       `yaml:"speed_mm_s" doc:"How fast parts move, mm/s. Told, check states how far a part may be from where it was at the trigger: speed × time between two pictures. 0: unknown, or they stand still."`
+	Period    time.Duration `yaml:"period" doc:"Time between two pictures of a camera that runs freely and has no rate set, as sightline-agent cameras probe measures it; for the position error. 0: unknown."`
 	Tolerance float64       `yaml:"tolerance_mm" doc:"How far it may be at most, mm; more is refused. 0: any."`
 	RTSP      bool          `yaml:"allow_rtsp" doc:"Allow cameras over RTSP, whose delay is not known: a part may be past the camera in the picture that a trigger gets."`
 }
@@ -32,7 +33,6 @@ type Trigger struct {
 type Recipe struct {
 	Name       string                 `yaml:"name" need:"yes" example:"cap-blue" doc:"Its name: letters, digits, dot, dash and underscore, at most 64."`
 	Model      string                 `yaml:"model" doc:"As the station's. Empty: the station's, or what its bundle brings."`
-	Bundle     string                 `yaml:"bundle" doc:"Name of the signed bundle that the recipe follows, as the station's."`
 	Small      string                 `yaml:"small_model" doc:"As the station's."`
 	Family     string                 `yaml:"family" doc:"As the station's."`
 	Labels     map[string]vision.Role `yaml:"labels" doc:"As the station's."`
@@ -81,6 +81,9 @@ func (v *validator) schedule(key func(string) string, s *Station) {
 	}
 	if t.Speed < 0 || t.Speed > 1e5 {
 		v.fault(key("trigger.speed_mm_s"), "must be 0 to 100000, got %v", t.Speed)
+	}
+	if t.Period < 0 || t.Period > time.Minute {
+		v.fault(key("trigger.period"), "must be 0 to 1m, got %v", t.Period)
 	}
 	if t.Tolerance < 0 {
 		v.fault(key("trigger.tolerance_mm"), "must not be less than 0, got %v", t.Tolerance)
@@ -145,11 +148,11 @@ func (v *validator) recipe(at func(string) string, s *Station, r *Recipe) {
 		v.model(at("model"), &one)
 		r.Model = one.Model
 	}
-	if r.Model == "" && r.Bundle == "" && s.Model == "" && s.Bundle == "" {
-		v.fault(at("model"), "is missing: neither the recipe nor its station names a model or a bundle")
+	if r.Model != "" && s.Bundle != "" {
+		v.fault(at("model"), "station %s follows the bundle %s, whose model all its recipes use: leave model out, or bundle", shown(s.ID), shown(s.Bundle))
 	}
-	if r.Bundle != "" && !identifier.MatchString(r.Bundle) {
-		v.fault(at("bundle"), "must be letters, digits, dot, dash and underscore, at most 64, got %s", shown(r.Bundle))
+	if r.Model == "" && s.Model == "" && s.Bundle == "" {
+		v.fault(at("model"), "is missing: neither the recipe nor its station names a model or a bundle")
 	}
 	v.rule(at("rule"), &r.Rule)
 	if c := r.Confidence; v.set(at("confidence")) && !(c > 0 && c < 1) {
@@ -166,8 +169,8 @@ func (v *validator) recipe(at func(string) string, s *Station, r *Recipe) {
 // As is the station as it is with a recipe.
 func (s *Station) As(r *Recipe) Station {
 	out := *s
-	if r.Model != "" || r.Bundle != "" {
-		out.Model, out.Bundle, out.Family, out.Labels, out.Rule, out.Small = r.Model, r.Bundle, "", nil, "", ""
+	if r.Model != "" { // another model is another family, with other labels
+		out.Model, out.Family, out.Labels, out.Rule, out.Small = r.Model, "", nil, "", ""
 	}
 	for to, from := range map[*string]string{&out.Family: r.Family, &out.Rule: r.Rule, &out.Small: r.Small, &out.Decide: r.Decide, &out.Combine: r.Combine} {
 		if from != "" {

@@ -40,7 +40,6 @@ type panel struct {
 	pulsing  bool      // the shown result stands on Pass or Reject
 	pulseEnd time.Time // of it
 	gapEnd   time.Time // the next may not begin before
-	alive    bool
 }
 
 // askReady keeps the station's word fresh, apart from the lines: a station that
@@ -197,16 +196,12 @@ func (d *GPIO) panelAt(now time.Time) (lamps, time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.panel
-	if !alive {
-		if p.alive { // what comes after this must not be taken for parts that are long past
-			d.hs.forget()
-			p.gate.distrust()
-			p.pulsing = false
-		}
-		p.alive = false
+	if !alive { // what comes after this must not be taken for parts that are long past
+		d.hs.forget()
+		p.gate.distrust()
+		p.pulsing = false
 		return safe, now.Add(d.config.Heartbeat)
 	}
-	p.alive = true
 	lit, next := d.lit(now)
 	open, gateNext := p.gate.advance(now)
 	for _, t := range []time.Time{next, gateNext} {

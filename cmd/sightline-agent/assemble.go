@@ -74,6 +74,7 @@ type stationOptions struct {
 	deadline time.Duration
 	allow    bool
 	threads  int
+	limit    time.Duration // of a model's run; 0: the usual
 	conf     float32
 }
 
@@ -82,6 +83,7 @@ type assembly struct {
 	programs programs
 	engine   *rules.Engine
 	log      *slog.Logger
+	mu       sync.Mutex               // protects workers, and list once the agent runs
 	workers  map[string]*infer.Worker // by model and settings
 	cameras  map[string]*agent.Camera // of the configuration, by name
 	list     []*infer.Worker
@@ -131,7 +133,7 @@ func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (ag
 	if err != nil {
 		return agent.StationConfig{}, err
 	}
-	st.Model, st.About = a.worker(c, o.threads), c.about
+	st.Model, st.About = a.worker(c, o.threads, o.limit), c.about
 	st.Track = track.Config{Start: cmp.Or(o.conf, startScore), Keep: keepScore, Mode: o.mode, Roles: c.roles()}
 	return st, nil
 }
@@ -143,7 +145,7 @@ func (a *assembly) loading(ctx context.Context, o stationOptions, c *choice) (<-
 	if err := c.inspects(o.mode); err != nil || c.rule.Module == "" {
 		return nil, err
 	}
-	model := a.worker(c, o.threads)
+	model := a.worker(c, o.threads, o.limit)
 	coming := make(chan *rules.Rule, 1)
 	a.loads.Go(func() {
 		defer close(coming)
@@ -212,22 +214,36 @@ func (c *choice) inspects(mode track.Mode) error {
 	return nil
 }
 
-func (a *assembly) worker(c *choice, threads int) *infer.Worker {
-	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads)
-	if w := a.workers[key]; w != nil {
+// worker gives the worker of a model with its settings, which stations share.
+func (a *assembly) worker(c *choice, threads int, limit time.Duration) *infer.Worker {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
+	if w := a.workers[key]; w != nil && !ended(w) {
 		return w
 	}
-	w := a.newWorker(c, threads)
+	w := a.newWorker(c, threads, limit)
 	a.workers[key] = w
 	a.list = append(a.list, w)
 	return w
 }
 
-// newWorker makes a worker that nothing else shares.
-func (a *assembly) newWorker(c *choice, threads int) *infer.Worker {
+// forget lets go of a worker that has been stopped.
+func (a *assembly) forget(w *infer.Worker) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for key, known := range a.workers {
+		if known == w {
+			delete(a.workers, key)
+		}
+	}
+}
+
+// newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.
+func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
 	return infer.New(infer.Config{
 		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime, Provider: a.programs.provider,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Log: a.log,
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Log: a.log,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
 	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/rules"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -212,7 +214,56 @@ type candidate struct {
 	dir, digest string
 	fingerprint string
 	loadout     agent.Loadout
+	rules       map[string]*rules.Rule // of recipes that have their own, by the recipe's name; protected by plant.mu
 	active      bool
+}
+
+// withRecipe is what a station that follows a bundle inspects with under a recipe.
+func (p *plant) withRecipe(ctx context.Context, station string, r *config.Recipe) (agent.Loadout, error) {
+	p.mu.Lock()
+	c := p.stations[station].running
+	p.mu.Unlock()
+	if c == nil {
+		return agent.Loadout{}, errors.New("the station's bundle hasn't come yet")
+	}
+	return c.under(ctx, r)
+}
+
+// under is the candidate's loadout under a recipe; nil: without one.
+func (c *candidate) under(ctx context.Context, r *config.Recipe) (agent.Loadout, error) {
+	l := c.loadout
+	if r == nil {
+		return l, nil
+	}
+	as := c.station.config.As(r)
+	if as.Confidence > 0 {
+		l.Track.Start = float32(as.Confidence)
+	}
+	if err := follows(&l.Track, as.Decide, as.Combine); err != nil {
+		return l, err
+	}
+	season(&l, r)
+	if r.Rule == "" {
+		return l, nil
+	}
+	c.plant.mu.Lock()
+	defer c.plant.mu.Unlock()
+	rule := c.rules[r.Name]
+	if rule == nil {
+		spec, err := rules.Parse(r.Rule)
+		if err == nil {
+			rule, err = c.plant.made.engine.Load(ctx, spec)
+		}
+		if err != nil {
+			return l, about("rule", err)
+		}
+		if c.rules == nil {
+			c.rules = map[string]*rules.Rule{}
+		}
+		c.rules[r.Name] = rule
+	}
+	l.Rule = rule
+	return l, nil
 }
 
 // Fingerprint implements updater.Candidate.
@@ -240,7 +291,11 @@ func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err erro
 
 // activate is Activate for who has the station's turn.
 func (c *candidate) activate(ctx context.Context) (after, epoch uint64, err error) {
-	cut, err := c.plant.agent.Switch(ctx, c.station.config.ID, c.loadout)
+	l, err := c.under(ctx, c.plant.recipe(c.station.config))
+	if err != nil {
+		return 0, 0, err
+	}
+	cut, err := c.plant.agent.Switch(ctx, c.station.config.ID, l)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -267,8 +322,25 @@ func (c *candidate) Close() error {
 // free gives back what only a candidate that doesn't run any more holds.
 func (c *candidate) free() error {
 	c.plant.leave(c.shared)
-	if c.subject.Rule == nil {
+	var errs []error
+	for _, r := range c.rules {
+		errs = append(errs, r.Close(context.Background()))
+	}
+	if c.subject.Rule != nil {
+		errs = append(errs, c.subject.Rule.Close(context.Background()))
+	}
+	return errors.Join(errs...)
+}
+
+// recipe is the active one of a station, nil for a station without recipes.
+func (p *plant) recipe(s *config.Station) *config.Recipe {
+	e, err := p.agent.Recipe(s.ID)
+	if err != nil {
 		return nil
 	}
-	return c.subject.Rule.Close(context.Background())
+	n := slices.IndexFunc(s.Recipes, func(r config.Recipe) bool { return r.Name == e.Recipe })
+	if n < 0 {
+		return nil
+	}
+	return &s.Recipes[n]
 }

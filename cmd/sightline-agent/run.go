@@ -15,6 +15,7 @@ import (
 	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 func newRun() *cobra.Command {
@@ -98,7 +99,11 @@ func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, 
 	defer made.close(context.WithoutCancel(ctx))
 	for i := range cfg.Stations {
 		var more config.Faults
-		if _, err := made.configured(ctx, cfg, i); errors.As(err, &more) {
+		st, book, err := made.configured(ctx, cfg, i)
+		if err == nil {
+			err = made.checkRest(ctx, cmd.ErrOrStderr(), cfg, i, &st, book)
+		}
+		if errors.As(err, &more) {
 			faults = append(faults, slices.DeleteFunc(more, faults.Cover)...)
 		}
 	}
@@ -111,32 +116,58 @@ func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, 
 
 // configured makes the station i of a configuration. One that follows a bundle
 // has no model yet: see plant.
-func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (agent.StationConfig, error) {
+func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (agent.StationConfig, *cookbook, error) {
+	book := (*cookbook)(nil)
 	s := &cfg.Stations[i]
 	o := stationOptions{
 		id: s.ID, line: s.Line, pictures: true, gate: s.ChangeGate, deadline: s.Deadline, allow: s.Unrecorded == config.Allow, threads: cfg.Infer.Threads,
-		conf: float32(s.Confidence),
+		conf: float32(s.Confidence), limit: runLimit(s),
 	}
-	var c *choice
 	var err error
 	if o.cameras, o.mode, err = a.stationCameras(cfg, i); err != nil {
-		return agent.StationConfig{}, err
+		return agent.StationConfig{}, nil, err
 	}
-	if s.Model != "" {
-		if c, err = chooseConfigured(s); err != nil {
-			return agent.StationConfig{}, fault(cfg, i, "model", err)
-		}
+	if s.Mode == config.OnTrigger {
+		o.mode = track.Pictures
 	}
-	var st agent.StationConfig
-	if s.Bundle != "" {
-		st, err = a.following(ctx, o, s.Bundle, c)
-	} else {
-		st, err = a.station(ctx, o, c)
+	as := *s
+	var recipe *config.Recipe
+	if book = a.newCookbook(cfg, i, o.mode); book != nil {
+		recipe = book.recipe(book.chosen())
+		as = s.As(recipe)
+		o.conf = float32(as.Confidence)
+	}
+	st, err := a.equipped(ctx, o, &as, s.Bundle != "")
+	if err == nil {
+		err = errors.Join(schedule(&st, s), follows(&st.Track, as.Decide, as.Combine))
 	}
 	if err != nil {
-		return st, fault(cfg, i, "camera", err)
+		return st, nil, fault(cfg, i, "camera", err)
 	}
-	return st, nil
+	if book != nil {
+		book.offer(&st, recipe)
+	}
+	return st, book, nil
+}
+
+// equipped makes a station with the model that its configuration names, or one that
+// follows a bundle.
+func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Station, follows bool) (agent.StationConfig, error) {
+	var c *choice
+	var err error
+	if s.Model != "" {
+		if c, err = chooseConfigured(s); err != nil {
+			return agent.StationConfig{}, about("model", err)
+		}
+	}
+	if follows {
+		return a.following(ctx, o, s.Bundle, c)
+	}
+	st, err := a.station(ctx, o, c)
+	if err == nil {
+		st.Small, st.SmallAbout, err = a.small(s, c, o.threads, o.limit)
+	}
+	return st, err
 }
 
 // chooseConfigured reads what a station's configuration names as its model.
@@ -164,12 +195,16 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	defer made.close(context.WithoutCancel(ctx))
 	made.broken = make(chan brokenRule, len(cfg.Stations))
 	var stations []agent.StationConfig
+	books := make([]*cookbook, len(cfg.Stations))
 	for i := range cfg.Stations {
-		s, err := made.configured(ctx, cfg, i)
+		s, book, err := made.configured(ctx, cfg, i)
 		if err != nil {
 			return err
 		}
-		stations = append(stations, s)
+		if _, err := bindable(cfg, &cfg.Stations[i]); err != nil {
+			return fault(cfg, i, "camera", err)
+		}
+		stations, books[i] = append(stations, s), book
 	}
 	j, opened, err := journal.Open(cfg.Data)
 	if err != nil {
@@ -183,7 +218,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	bundles := newUpdates(cfg, newPlant(made, cfg.Infer.Threads), log)
 	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, updates: bundles, log: log}
 	a := agent.New(agentConfig(cfg, bundles, agent.Config{
-		Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Open: !loopback(cfg.Listen),
+		Journal: j, Opened: opened, Models: made.list, Log: log, Version: version, Stay: true, Turns: turns(cfg.Infer, programs.provider), Open: !loopback(cfg.Listen),
 		Board: board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true}), Fleet: link.now,
 		Golden: (&recorder{made: made, threads: cfg.Infer.Threads}).record,
 	}))
@@ -192,13 +227,29 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		if s.Bundle != "" {
 			bundles.plant.add(&cfg.Stations[i], s.Track.Mode)
 		}
+		if book := books[i]; book != nil {
+			book.agent = a
+			if s.Bundle != "" {
+				book.plant = bundles.plant
+			}
+		}
+	}
+	doors, err := newDoors(cfg, a, log)
+	if err != nil {
+		return err
 	}
 	bundles.plant.agent = a
 	if err := bundles.open(); err != nil {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	return serving(ctx, cfg.Listen, a, log, say, bundles.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg))
+	others := []func(context.Context) error{bundles.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg)}
+	for _, book := range books {
+		if book != nil && book.plant == nil {
+			others = append(others, book.warm)
+		}
+	}
+	return serving(ctx, cfg.Listen, a, log, say, append(others, doors...)...)
 }
 
 // rulesOf ends the run when a rule can't be loaded.

@@ -34,7 +34,7 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 		return a.Run(ctx)
 	})
 	g.Go(func() error {
-		server, err := api.New(api.Config{Source: a, Log: log})
+		server, err := api.New(api.Config{Source: a.Source(), Log: log})
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}

@@ -189,6 +189,31 @@ var (
 		Title: "some pictures aren't inspected, because newer ones came before their turn",
 		Do:    "Nothing, as long as each part is seen often enough. Else use a smaller model or a lower rate.",
 	}
+	StationDegraded = Warning{
+		Code: "station_degraded", Severity: Warn,
+		Title: "a station is turned down, because the device can't inspect all that it should in time",
+		Do:    "See why on the station's page. Give it a smaller model, fewer stations or a better accelerator; or make what matters less best_effort.",
+	}
+	StationOverloaded = Warning{
+		Code: "station_overloaded", Severity: Error,
+		Title: "every part of a station gets NO DECISION and is rejected: the device can't inspect it any more",
+		Do:    "Take load off the device (stations, cameras' rates), or cool it. The station goes on by itself once there is room.",
+	}
+	DoorShut = Warning{
+		Code: "plc_door_shut", Severity: Error,
+		Title: "the line's controller can't reach a station",
+		Do:    "Read the reason: the address or interface must be there, and the port or the GPIO lines free. The door is tried again by itself.",
+	}
+	DoorSilent = Warning{
+		Code: "plc_heartbeat_stopped", Severity: Error,
+		Title: "the heartbeat to the line's controller has stopped: the belt should stand",
+		Do:    "The agent doesn't get on: look for a disk or a processor that is overloaded, and send the log to us.",
+	}
+	TriggersMissed = Warning{
+		Code: "plc_triggers_missed", Severity: Warn,
+		Title: "the line's controller has triggered while no verdict could be promised; those parts were not inspected",
+		Do:    "Let the controller wait for Trigger Ready, and reject what gets no result.",
+	}
 	NetworkOpen = Warning{
 		Code: "network_open", Severity: Warn,
 		Title: "the device's page and its REST interface can be reached from the network, and they know no login yet",
@@ -205,6 +230,7 @@ func All() []Warning {
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
 		UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,
+		StationDegraded, StationOverloaded, DoorShut, DoorSilent, TriggersMissed,
 		ClockImplausible, FramesDropped, NetworkOpen,
 		BrokerAway, StoreFailing, ClockBehind, UpdatesEnding, UpdatesStale, UpdatesFailing,
 	}

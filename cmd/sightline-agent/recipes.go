@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/internal/whole"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/track"
+)
+
+// cookbook gives one station the loadouts of its recipes.
+type cookbook struct {
+	made    *assembly
+	station *config.Station
+	mode    track.Mode
+	threads int
+	file    string // where the choice is kept
+
+	turn  sync.Mutex // one recipe is prepared at a time; protects what follows
+	agent *agent.Agent
+	plant *plant // of a station that follows a bundle, else nil
+	ready map[string]agent.Loadout
+}
+
+// newCookbook is nil for a station without recipes.
+func (a *assembly) newCookbook(cfg *config.Config, i int, mode track.Mode) *cookbook {
+	s := &cfg.Stations[i]
+	if len(s.Recipes) == 0 {
+		return nil
+	}
+	return &cookbook{made: a, station: s, mode: mode, threads: cfg.Infer.Threads, file: filepath.Join(cfg.Data, "recipes", s.ID), ready: map[string]agent.Loadout{}}
+}
+
+// offer gives the station its recipes, of which one is active.
+func (b *cookbook) offer(st *agent.StationConfig, active *config.Recipe) {
+	st.Recipe, st.Recipes, st.Prepare, st.Chosen = active.Name, b.names(), b.prepare, b.keep
+	if len(active.ROI) == 4 {
+		st.ROI = [4]int(active.ROI)
+	}
+	if st.Model != nil {
+		b.ready[active.Name] = agent.Loadout{
+			Model: st.Model, About: st.About, Rule: st.Rule, Track: st.Track, Recipe: st.Recipe, ROI: st.ROI, Exposure: active.Exposure, Small: st.Small, SmallAbout: st.SmallAbout,
+		}
+	}
+}
+
+// names are those of all recipes, in the order of the configuration.
+func (b *cookbook) names() []string {
+	var all []string
+	for _, r := range b.station.Recipes {
+		all = append(all, r.Name)
+	}
+	return all
+}
+
+// recipe is the one of that name, which must be there.
+func (b *cookbook) recipe(name string) *config.Recipe {
+	n := slices.IndexFunc(b.station.Recipes, func(r config.Recipe) bool { return r.Name == name })
+	return &b.station.Recipes[n]
+}
+
+// chosen is the recipe that the station begins with: the last that was chosen, if it
+// is still there, else that of the configuration.
+func (b *cookbook) chosen() string {
+	text, err := os.ReadFile(b.file)
+	name := strings.TrimSpace(string(text))
+	switch {
+	case err == nil && slices.Contains(b.names(), name):
+		return name
+	case err == nil:
+		b.made.log.Warn("the recipe that was chosen last isn't there any more", "station", b.station.ID, "recipe", name, "instead", b.station.Recipe)
+	case !errors.Is(err, fs.ErrNotExist):
+		b.made.log.Warn("the recipe that was chosen last isn't known", "station", b.station.ID, "err", err)
+	}
+	return b.station.Recipe
+}
+
+// keep writes down the choice for the next start.
+func (b *cookbook) keep(name string) error {
+	err := os.MkdirAll(filepath.Dir(b.file), 0o750)
+	if err == nil {
+		err = whole.Write(b.file, []byte(name+"\n"), 0o640)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the recipe: %w", err)
+	}
+	return nil
+}
+
+// prepare gives the loadout of a recipe with its worker ready, for agent.Prepare.
+// What was prepared for another one and isn't to be kept ends.
+func (b *cookbook) prepare(ctx context.Context, name string) (agent.Loadout, error) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	if b.plant != nil {
+		return b.plant.withRecipe(ctx, b.station.ID, b.recipe(name))
+	}
+	l, ok := b.ready[name]
+	if !ok || ended(l.Model) {
+		var err error
+		if l, err = b.load(ctx, name); err != nil {
+			return agent.Loadout{}, err
+		}
+		b.ready[name] = l
+	}
+	if _, err := l.Model.Ready(ctx); err != nil {
+		return agent.Loadout{}, err
+	}
+	b.release(name)
+	return l, nil
+}
+
+// release ends the workers of recipes that are neither kept warm nor in use.
+func (b *cookbook) release(but string) {
+	active := ""
+	if e, err := b.agent.Recipe(b.station.ID); err == nil {
+		active = e.Recipe
+	}
+	for name, l := range b.ready {
+		if name == but || name == active || slices.Contains(b.station.Preload, name) || b.shares(name, l.Model) {
+			continue
+		}
+		if b.agent.StopWorker(l.Model) {
+			delete(b.ready, name)
+			b.made.forget(l.Model)
+		}
+	}
+}
+
+// shares tells whether another recipe that is ready has the same worker.
+func (b *cookbook) shares(name string, w *infer.Worker) bool {
+	for other, l := range b.ready {
+		if other != name && l.Model == w {
+			return true
+		}
+	}
+	return false
+}
+
+// load makes a recipe's loadout and starts its worker.
+func (b *cookbook) load(ctx context.Context, name string) (agent.Loadout, error) {
+	l, err := b.made.recipe(ctx, b.station, b.recipe(name), b.mode, b.threads)
+	if err != nil {
+		return l, err
+	}
+	b.agent.StartWorker(l.Model)
+	if l.Small != nil {
+		b.agent.StartWorker(l.Small)
+	}
+	return l, nil
+}
+
+// warm loads the recipes that are to be kept so.
+func (b *cookbook) warm(ctx context.Context) error {
+	for _, name := range b.station.Preload {
+		if _, err := b.prepare(ctx, name); err != nil && ctx.Err() == nil {
+			b.made.log.Error("a recipe isn't kept warm", "station", b.station.ID, "recipe", name, "err", err)
+		}
+	}
+	return nil
+}
+
+// recipe makes the loadout of a recipe whose model the configuration names.
+func (a *assembly) recipe(ctx context.Context, s *config.Station, r *config.Recipe, mode track.Mode, threads int) (agent.Loadout, error) {
+	as := s.As(r)
+	c, err := chooseConfigured(&as)
+	if err != nil {
+		return agent.Loadout{}, about("model", err)
+	}
+	rule, err := a.fits(ctx, mode, c)
+	if err != nil {
+		return agent.Loadout{}, err
+	}
+	l := agent.Loadout{Model: a.worker(c, threads, runLimit(s)), About: c.about, Rule: rule, Track: a.track(&as, c, mode)}
+	if err := follows(&l.Track, as.Decide, as.Combine); err != nil {
+		return l, err
+	}
+	if l.Small, l.SmallAbout, err = a.small(&as, c, threads, runLimit(s)); err != nil {
+		return l, err
+	}
+	season(&l, r)
+	return l, nil
+}
+
+// season adds what a recipe says besides model and rule.
+func season(l *agent.Loadout, r *config.Recipe) {
+	l.Recipe, l.Exposure = r.Name, r.Exposure
+	if len(r.ROI) == 4 {
+		l.ROI = [4]int(r.ROI)
+	}
+}
+
+// track is how a station follows parts with a model.
+func (a *assembly) track(s *config.Station, c *choice, mode track.Mode) track.Config {
+	t := track.Config{Start: startScore, Keep: keepScore, Mode: mode, Roles: c.roles()}
+	if s.Confidence > 0 {
+		t.Start = float32(s.Confidence)
+	}
+	return t
+}
+
+// small makes the worker of a station's smaller model, nil for none. It must have the
+// labels of the one that it stands in for.
+func (a *assembly) small(s *config.Station, c *choice, threads int, limit time.Duration) (*infer.Worker, agent.Model, error) {
+	if s.Small == "" {
+		return nil, agent.Model{}, nil
+	}
+	as := *s
+	as.Model, as.Family = s.Small, ""
+	n, err := chooseConfigured(&as)
+	if err != nil {
+		return nil, agent.Model{}, about("small_model", err)
+	}
+	if got, want := n.labelNames(), c.labelNames(); got != want {
+		return nil, agent.Model{}, about("small_model", fmt.Errorf("model %s has the labels %s, the one that it stands in for has %s: they must be the same", n.about.Name, got, want))
+	}
+	return a.worker(n, threads, limit), n.about, nil
+}

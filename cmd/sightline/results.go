@@ -21,9 +21,10 @@ const maxResults = 100_000
 
 // resultsOptions are the flags of results.
 type resultsOptions struct {
-	device, station, verdict, label, part string
-	limit                                 int
-	json                                  bool
+	device, station, verdict, label, part, trigger, recipe string
+
+	limit int
+	json  bool
 }
 
 func newResults() *cobra.Command {
@@ -42,6 +43,8 @@ func newResults() *cobra.Command {
 	f.StringVar(&o.verdict, "verdict", "", "only those told this verdict: pass, fail or none")
 	f.StringVar(&o.label, "label", "", "only parts with this label, or with a defect of this label")
 	f.StringVar(&o.part, "part", "", "only this part's, by its ID")
+	f.StringVar(&o.trigger, "trigger", "", "only what the trigger with this ID asked for")
+	f.StringVar(&o.recipe, "recipe", "", "only those inspected under this recipe")
 	f.IntVar(&o.limit, "limit", 20, "at most so many")
 	f.BoolVar(&o.json, "json", false, "tell it as the REST interface does")
 	return cmd
@@ -62,7 +65,9 @@ func (o *resultsOptions) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	query := url.Values{"limit": {strconv.Itoa(min(o.limit, 500))}}
-	for name, v := range map[string]string{"device": o.device, "station": o.station, "verdict": o.verdict, "label": o.label, "part": o.part} {
+	for name, v := range map[string]string{
+		"device": o.device, "station": o.station, "verdict": o.verdict, "label": o.label, "part": o.part, "trigger": o.trigger, "recipe": o.recipe,
+	} {
 		if v != "" {
 			query.Set(name, v)
 		}
@@ -78,18 +83,40 @@ func (o *resultsOptions) run(ctx context.Context, out io.Writer) error {
 		fmt.Fprintln(out, "no result fits")
 		return nil
 	}
-	t := table{head: []string{"RECEIVED", "DEVICE", "STATION", "PART", "VERDICT", "WHY"}}
-	for _, text := range all {
-		var r struct {
-			Device   string
-			Received time.Time
-			rest.Result
-		}
-		if err := json.Unmarshal(text, &r); err != nil {
-			return fmt.Errorf("read the fleet's answer: %w", err)
-		}
-		told := r.Answer()
-		t.add(web.Age(time.Since(r.Received))+" ago", r.Device, r.Station, r.ID, told.Verdict.String(), told.Reason)
+	t, err := resultsTable(all)
+	if err != nil {
+		return err
 	}
 	return t.write(out)
+}
+
+// resultsTable has columns of triggers where some result has one or a recipe.
+func resultsTable(all []json.RawMessage) (table, error) {
+	type result struct {
+		Device   string
+		Received time.Time
+		rest.Result
+	}
+	list := make([]result, len(all))
+	asked := false
+	for i, text := range all {
+		if err := json.Unmarshal(text, &list[i]); err != nil {
+			return table{}, fmt.Errorf("read the fleet's answer: %w", err)
+		}
+		asked = asked || list[i].Trigger != "" || list[i].Recipe != ""
+	}
+	t := table{head: []string{"RECEIVED", "DEVICE", "STATION", "PART", "VERDICT", "WHY"}}
+	if asked {
+		t.head = []string{"RECEIVED", "DEVICE", "STATION", "TRIGGER", "RECIPE", "ATTEMPT", "PART", "VERDICT", "WHY"}
+	}
+	for i := range list {
+		r := &list[i]
+		told := r.Answer()
+		row := []string{web.Age(time.Since(r.Received)) + " ago", r.Device, r.Station}
+		if asked {
+			row = append(row, r.Trigger, r.Recipe, strconv.Itoa(r.Attempt))
+		}
+		t.add(append(row, r.ID, told.Verdict.String(), told.Reason)...)
+	}
+	return t, nil
 }

@@ -84,15 +84,18 @@ func every(t *testing.T, st *Stream, m *Model, gap, cost, maxAge time.Duration) 
 	return last
 }
 
+const ms = time.Millisecond
+
+// begin gives a model of 10 ms and one of 30, and a critical stream.
+func begin(t *testing.T, slots int) (s *Scheduler, small, large *Model, critical *Stream) {
+	s = New(Config{Slots: slots})
+	small, large = s.Model("small"), s.Model("large")
+	ran(t, s, small, 10, 10*ms)
+	ran(t, s, large, 10, 30*ms)
+	return s, small, large, s.Join(StreamConfig{Class: Critical})
+}
+
 func TestReservation(t *testing.T) {
-	const ms = time.Millisecond
-	begin := func(t *testing.T, slots int) (s *Scheduler, small, large *Model, critical *Stream) {
-		s = New(Config{Slots: slots})
-		small, large = s.Model("small"), s.Model("large")
-		ran(t, s, small, 10, 10*ms)
-		ran(t, s, large, 10, 30*ms)
-		return s, small, large, s.Join(StreamConfig{Class: Critical})
-	}
 	// The next frame comes at 100 ms and must be begun by 110; 30 ms can be begun by 80.
 	bubble(t, "the next frame", func(t *testing.T) {
 		s, small, large, critical := begin(t, 1)
@@ -135,6 +138,9 @@ func TestReservation(t *testing.T) {
 		time.Sleep(time.Until(last.Add(95 * ms)))
 		must(t, s.Join(StreamConfig{Class: BestEffort}), old(small, 0)).Done(true)
 	})
+}
+
+func TestReservationOfSlots(t *testing.T) {
 	bubble(t, "a slot is free", func(t *testing.T) {
 		s, small, large, critical := begin(t, 2)
 		last := every(t, critical, small, 100*ms, 10*ms, 20*ms)
@@ -163,6 +169,9 @@ func TestReservation(t *testing.T) {
 		critical.Leave()
 		(<-held).turn.Done(true)
 	})
+}
+
+func TestReservations(t *testing.T) {
 	bubble(t, "several at once", func(t *testing.T) {
 		s, small, large, critical := begin(t, 1)
 		second := s.Join(StreamConfig{Class: Critical})

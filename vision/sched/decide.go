@@ -131,6 +131,7 @@ func (m *Model) mayProbe(now time.Time) bool {
 
 // chooseLocked gives the ask whose turn it is, nil if nothing can be started.
 func (s *Scheduler) chooseLocked(now time.Time) *waiter {
+	s.claimed = false
 	for _, class := range order {
 		s.may = s.may[:0]
 		for _, w := range s.waiting {

@@ -202,7 +202,6 @@ func TestGovernorWhatIsTrouble(t *testing.T) {
 		}
 		return steps
 	}
-	const ms = time.Millisecond
 	for _, row := range []struct {
 		name    string
 		class   Class

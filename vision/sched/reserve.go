@@ -88,12 +88,12 @@ type claim struct {
 	by     time.Time
 }
 
-// claimsLocked lists what the critical streams other than st need, the latest
-// first: what they wait for, else what they will ask for next.
-func (s *Scheduler) claimsLocked(st *Stream, now time.Time) []claim {
-	s.claims = s.claims[:0]
+// claimLocked lists what the critical streams need, the latest first: what they
+// wait for, else what they will ask for next.
+func (s *Scheduler) claimLocked(now time.Time) {
+	s.claimed, s.claims = true, s.claims[:0]
 	for _, o := range s.streams {
-		if o.config.Class != Critical || o == st {
+		if o.config.Class != Critical {
 			continue
 		}
 		waits := false
@@ -116,17 +116,18 @@ func (s *Scheduler) claimsLocked(st *Stream, now time.Time) []claim {
 		return now.Add(c.model.P99()).After(c.by)
 	})
 	slices.SortFunc(s.claims, func(a, b claim) int { return b.by.Compare(a.by) })
-	return s.claims
 }
 
 // leavesRoomLocked tells whether w, started now and taking cost, leaves every
-// critical stream the time that it needs by its deadline.
+// other critical stream the time that it needs by its deadline.
 func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Time) bool {
 	if s.criticals == 0 {
 		return true
 	}
-	claims := s.claimsLocked(w.stream, now)
-	if len(claims) == 0 {
+	if !s.claimed {
+		s.claimLocked(now)
+	}
+	if len(s.claims) == 0 {
 		return true
 	}
 	m := w.ask.Model
@@ -134,8 +135,8 @@ func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Tim
 
 	// On the same model one goes after the other.
 	must := now.Add(never)
-	for _, c := range claims {
-		if c.model == m {
+	for _, c := range s.claims {
+		if c.model == m && c.stream != w.stream {
 			must = earlier(must, c.by).Add(-c.model.P99())
 			if end.After(must) {
 				return false
@@ -148,7 +149,10 @@ func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Tim
 	for range s.slots {
 		s.lanes = append(s.lanes, now.Add(never))
 	}
-	for _, c := range claims {
+	for _, c := range s.claims {
+		if c.stream == w.stream {
+			continue
+		}
 		lane := 0
 		for i := range s.lanes {
 			if s.lanes[i].After(s.lanes[lane]) {

@@ -119,10 +119,11 @@ type Scheduler struct {
 	armed     time.Time // when the timer fires; zero: it doesn't
 	wake      time.Time // when this round must be gone through again; zero: when somebody comes
 
-	may    []*waiter // scratch space of a round
-	claims []claim
-	lanes  []time.Time
-	free   []time.Time
+	claimed bool    // claims are those of this moment
+	claims  []claim // what critical streams need, the latest first
+	may     []*waiter
+	lanes   []time.Time // these three are scratch space
+	free    []time.Time
 }
 
 // New gives a scheduler with nobody in it.

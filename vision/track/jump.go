@@ -23,6 +23,12 @@ const (
 // jump looks for the step since the last frame that explains this one clearly
 // better than the tracks' own predictions do, and moves the tracks by it.
 func (t *Tracker) jump(parts []vision.Detection) {
+	before := t.jumps
+	defer func() {
+		if t.jumps == before {
+			t.jumps = 0
+		}
+	}()
 	var open []*track
 	var expected, shown []vision.Box
 	for _, tr := range t.tracks {
@@ -45,28 +51,54 @@ func (t *Tracker) jump(parts []vision.Detection) {
 	if n == len(open) && still >= jumpFit*float32(n) {
 		return // as nearly always
 	}
-	var moved velocity
-	best := float32(0)
-	for _, from := range shown {
+	moved, found := t.findStep(open, shown, parts, still)
+	if !found {
+		return
+	}
+	for i, tr := range open {
+		x, y := shown[i].Center()
+		tr.jump(x+moved.x, y+moved.y, t.jumps > 0)
+	}
+	t.jumps++
+}
+
+// findStep is the step that explains the detections best, by the agreement with
+// what was shown, and clearly better than the predictions do, whose agreement
+// is still. Where parts lie at equal distances, several steps do: then the one
+// nearest to what was expected.
+func (t *Tracker) findStep(open []*track, shown []vision.Box, parts []vision.Detection, still float32) (moved velocity, found bool) {
+	const same = 0.05 // agreement, a part
+	best, off := float32(0), float32(0)
+	for i, from := range shown {
+		expected := step(from, open[i].box())
 		for _, d := range parts {
 			s := step(from, d.Box)
 			if !t.forward(s, from) {
 				continue
 			}
 			sum, n := agreement(shown, parts, s)
-			fits := n >= jumpParts && sum >= jumpFit*float32(n) && sum >= still+jumpGain*float32(n)
-			if fits && sum > best {
-				best, moved = sum, s
+			least := still + jumpGain*float32(n)
+			if n < jumpParts || sum < jumpFit*float32(n) || sum < least {
+				continue
+			}
+			far := abs(s.x-expected.x) + abs(s.y-expected.y)
+			slack := same * float32(n)
+			if !found || sum > best+slack || sum > best-slack && far < off {
+				best, off, moved, found = sum, far, s, true
 			}
 		}
 	}
-	if best == 0 {
-		return
+	return moved, found
+}
+
+// jump puts a track where its part is. Once it is the clock that was wrong, and
+// the velocity stays; when it happens again at once, that may be wrong too.
+func (t *track) jump(x, y float32, again bool) {
+	if sx, sy := t.shown.Center(); again && t.dt > 0 {
+		t.v.x += gainVelocity * ((x-sx)/t.dt - t.v.x)
+		t.v.y += gainVelocity * ((y-sy)/t.dt - t.v.y)
 	}
-	for i, tr := range open {
-		x, y := shown[i].Center()
-		tr.cx, tr.cy = x+moved.x, y+moved.y
-	}
+	t.cx, t.cy = x, y
 }
 
 func step(from, to vision.Box) velocity {
@@ -95,9 +127,12 @@ func agreement(boxes []vision.Box, parts []vision.Detection, step velocity) (sum
 }
 
 // forward tells whether a step goes the belt's way, or nowhere: whatever the
-// clock says, parts don't go back.
+// clock says, parts don't go back. A belt that stands has no way.
 func (t *Tracker) forward(s velocity, from vision.Box) bool {
 	const slack = 0.1 // box sizes
+	if max(abs(t.belt.x)/max(from.W, 1), abs(t.belt.y)/max(from.H, 1)) < standing {
+		return true
+	}
 	back := slack * (abs(t.belt.x)*from.W + abs(t.belt.y)*from.H)
 	return s.x*t.belt.x+s.y*t.belt.y > -back
 }
@@ -131,7 +166,9 @@ func (t *Tracker) jumpAlone(tr *track, parts []vision.Detection) {
 		found = d
 	}
 	if found != nil {
-		tr.cx, tr.cy = found.Box.Center()
+		x, y := found.Box.Center()
+		tr.jump(x, y, t.jumps > 0)
+		t.jumps++
 	}
 }
 

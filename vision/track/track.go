@@ -72,6 +72,7 @@ type Tracker struct {
 	away   []*track      // decided and hidden for longer than Hold, see lost
 	last   time.Duration // Clock of the last frame
 	pace   pace
+	jumps  int // frames in a row that needed a jump
 	began  bool
 	belt   velocity // how the confirmed parts move, kept while none is in view
 
@@ -120,7 +121,7 @@ func (t *Tracker) follow(f Frame, dets []vision.Detection, dt time.Duration) {
 		tr.predict(dt)
 	}
 	t.forget(dt)
-	t.match(f, parts)
+	t.match(f, t.unmerge(f, parts))
 	t.assign(f, defects)
 	t.updateBelt()
 }

@@ -263,6 +263,11 @@ func FuzzDecodeBatch(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	seen, err := EncodeBatch(&Batch{Items: []Item{{1, 1, body(f, &Record{Kind: &Record_Result{Result: seenResult()}})}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seen)
 	f.Add(frame(0, 1, 1, []byte{1, 'a'}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		b, err := DecodeBatch(raw)

@@ -217,6 +217,7 @@ func TestASCIIResultsStayWithTheirConnection(t *testing.T) {
 
 // A client that never reads costs itself its place, and nobody memory.
 func TestASCIISlowReader(t *testing.T) {
+	t.Parallel()
 	d, at := openASCII(t, ASCIIConfig{}, &station{})
 	c := dial(t, at, "")
 	line := []byte(strings.Repeat("?\n", 1000))

@@ -94,6 +94,7 @@ func TestHalfOpenConnectionGivesWayToItsOwner(t *testing.T) {
 }
 
 func TestSilentControllerGivesWay(t *testing.T) {
+	t.Parallel()
 	a := loopback()
 	a.Silence = 100 * time.Millisecond
 	d, at := openASCII(t, ASCIIConfig{Access: a}, &station{})
@@ -165,6 +166,7 @@ func TestInterface(t *testing.T) {
 
 // A place that is taken is tried again until it is free.
 func TestDoorOpensLate(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

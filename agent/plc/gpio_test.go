@@ -110,15 +110,7 @@ func at(b *bench, ms int) {
 
 // slowly answers after a time; verdicts come from a script.
 func slowly(d time.Duration, verdicts ...vision.Verdict) *station {
-	s := &station{}
-	s.answer = func(ctx context.Context, tr Trigger) Answer {
-		s.mu.Lock()
-		v := verdicts[(len(s.seen)-1)%len(verdicts)]
-		s.mu.Unlock()
-		wait(ctx, d)
-		return Answer{Verdict: v, Reason: "ok"}
-	}
-	return s
+	return &station{script: verdicts, lasts: d}
 }
 
 func expectShown(t *testing.T, got, want []string) {
@@ -247,7 +239,7 @@ func onlyChanges(lines []string) (changes []string) {
 func TestGPIOEncoderLosesPulses(t *testing.T) {
 	c := wires(GPIOConfig{Gate: &Wire{Offset: 4}, Encoder: &Wire{Offset: 8}, Place: GatePlace{Pulses: 10}, Pulse: 30 * time.Millisecond})
 	for _, lost := range []int{0, 1} {
-		got := onBench(t, c, slowly(0, vision.Pass), func(b *bench, d *GPIO) {
+		got := onBench(t, c, slowly(time.Nanosecond, vision.Pass), func(b *bench, d *GPIO) {
 			b.trigger()
 			at(b, 200)
 			for n := range 10 {

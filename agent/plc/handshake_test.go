@@ -212,3 +212,50 @@ func TestForgottenInspectionsCount(t *testing.T) {
 		t.Error("a ninth was accepted")
 	}
 }
+
+// Triggers that come together reach the station in their order, however slowly it takes each.
+func TestTriggersDontOvertake(t *testing.T) {
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 3))
+			s := &station{taking: func(int) { time.Sleep(time.Duration(rng.IntN(3)) * time.Millisecond) }, keeps: seed%5 == 0}
+			s.answer = func(ctx context.Context, tr Trigger) Answer {
+				wait(ctx, 10*time.Millisecond)
+				return passed(tr)
+			}
+			var l line
+			l.open(s, quiet(), 10*time.Millisecond)
+			l.changed = func() {}
+			ctx, cancel := context.WithCancel(t.Context())
+			g, ctx := errgroup.WithContext(ctx)
+			l.run(ctx, g, func() {})
+			start := time.Now()
+			for n := range queueLength {
+				l.mu.Lock()
+				l.begin(l.hs.raise(Trigger{ID: fmt.Sprint(n)}, true))
+				l.hs.lower()
+				l.mu.Unlock()
+			}
+			for l.stats().Results == 0 || l.finishedNow() < queueLength {
+				time.Sleep(time.Millisecond)
+			}
+			took := time.Since(start)
+			cancel()
+			_ = g.Wait()
+			for n, tr := range s.seen {
+				if tr.ID != fmt.Sprint(n) {
+					t.Fatalf("seed %d: trigger %s came as number %d", seed, tr.ID, n)
+				}
+			}
+			if together := took < 40*time.Millisecond; together == s.keeps {
+				t.Errorf("seed %d: eight inspections took %v, the station keeps triggers: %v", seed, took, s.keeps)
+			}
+		})
+	}
+}
+
+func (l *line) finishedNow() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hs.finished()
+}

@@ -28,7 +28,8 @@ type line struct {
 	log     *slog.Logger
 	beat    beat
 	work    chan *inspection
-	changed func() // after each answer, without the lock
+	turn    chan struct{} // full while a trigger is being handed over
+	changed func()        // after each answer, without the lock
 
 	mu        sync.Mutex
 	hs        handshake
@@ -41,6 +42,7 @@ func (l *line) open(s Station, log *slog.Logger, heartbeat time.Duration) {
 	l.beat = beat{station: s, every: heartbeat}
 	// No more are accepted than run, so a send never waits.
 	l.work = make(chan *inspection, queueLength)
+	l.turn = make(chan struct{}, 1)
 }
 
 // checkHeartbeat gives the interval with its default.
@@ -62,13 +64,22 @@ func (l *line) run(ctx context.Context, g *errgroup.Group, beaten func()) {
 	}
 }
 
+// inspect hands triggers to the station, each once the one before has been taken.
 func (l *line) inspect(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case l.turn <- struct{}{}:
+		}
+		select {
+		case <-ctx.Done():
+			return
 		case i := <-l.work:
-			a := l.station.Trigger(ctx, i.trigger)
+			t := i.trigger
+			t.Taken = sync.OnceFunc(func() { <-l.turn })
+			a := l.station.Trigger(ctx, t)
+			t.Taken()
 			l.mu.Lock()
 			l.hs.answer(i, a)
 			l.mu.Unlock()

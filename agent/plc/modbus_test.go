@@ -255,6 +255,7 @@ func TestModbusExceptions(t *testing.T) {
 
 // Frames cut anywhere, many at once, of another protocol; and lengths that can't be.
 func TestModbusFraming(t *testing.T) {
+	t.Parallel()
 	d, at := openModbus(t, ModbusConfig{}, &station{})
 	c := &plc{talker: dial(t, at, "")}
 	for _, b := range adu(7, 0, []byte{readInput, 0, 7, 0, 1}) {
@@ -272,7 +273,7 @@ func TestModbusFraming(t *testing.T) {
 	for n := range 100 {
 		c.response(uint16(n))
 	}
-	if s := d.Stats(); s.Malformed != 100 || s.Triggers != 0 {
+	if s := until(t, d, func(s Stats) bool { return s.Malformed == 100 }); s.Triggers != 0 {
 		t.Errorf("%+v", s)
 	}
 	for _, length := range []int{0, 1, 255, 65535} {

@@ -15,6 +15,8 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
+//go:generate go test -run ^TestReference$ . -update
+
 // Station is what a door asks of the station behind it. All methods may be called
 // at any time from any goroutine.
 type Station interface {
@@ -39,6 +41,13 @@ type Trigger struct {
 	ID   string    // the controller's; "" lets the device count
 	Part string    // serial of the part; "" where nobody knows it
 	At   time.Time // when it came: a line's edge by the kernel's clock, else when the request was read
+
+	// Taken, where it isn't nil, is to be called as soon as this trigger has its place
+	// before every later one. The door hands over the next trigger only then, or with
+	// the answer: two that come together could otherwise overtake each other, and
+	// each would get the other's picture. A station that never calls it gets one
+	// trigger at a time.
+	Taken func()
 }
 
 // Answer is the verdict of one trigger as the line is told it.

@@ -20,6 +20,10 @@ import (
 // station answers as it is scripted. It is what a door asks, not a part of one.
 type station struct {
 	answer func(ctx context.Context, t Trigger) Answer // nil: passes
+	taking func(n int)                                 // before it takes the n-th trigger
+	keeps  bool                                        // it never says that it has taken one
+	script []vision.Verdict                            // by the triggers' order, after lasts
+	lasts  time.Duration
 	stuck  atomic.Bool
 	busy   atomic.Bool
 
@@ -34,7 +38,18 @@ type station struct {
 func (s *station) Trigger(ctx context.Context, t Trigger) Answer {
 	s.mu.Lock()
 	s.seen = append(s.seen, t)
+	n := len(s.seen)
 	s.mu.Unlock()
+	if s.taking != nil {
+		s.taking(n)
+	}
+	if !s.keeps {
+		t.Taken()
+	}
+	if s.script != nil {
+		wait(ctx, s.lasts)
+		return Answer{Verdict: s.script[(n-1)%len(s.script)], Reason: "ok"}
+	}
 	if s.answer != nil {
 		return s.answer(ctx, t)
 	}

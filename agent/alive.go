@@ -63,9 +63,12 @@ func (a *Agent) look(now time.Time) {
 	l.telling.in = told // what waits now is owed already
 }
 
-// flow counts the station's pictures: those that came and could be read, and
+// flow counts the station's triggers, or its pictures: those that came and could be read, and
 // those that the model has answered, with a result or without.
 func (s *Station) flow() (in, out uint64) {
+	if s.triggered() { // what nobody asks for needs no result
+		return s.ledger.flow()
+	}
 	for _, v := range s.views {
 		cam := v.camera.cfg.Source.Stats()
 		d := cam.Dropped

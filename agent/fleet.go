@@ -65,6 +65,7 @@ func (a *Agent) State() *wire.State {
 			Pass: st.Counts.Pass, Fail: st.Counts.Fail, None: st.Counts.None,
 			Frames: frames, Inferred: st.Inferred(), Rate: float32(rate),
 			Bundle: st.Bundle, BundleDigest: bundle, Unsigned: !st.Signed,
+			Recipe: st.Recipe, Step: st.Degraded.Step,
 		})
 	}
 	for _, w := range n.Health {
@@ -84,7 +85,7 @@ func (a *Agent) note(before *string) {
 	n := a.Now()
 	now := ""
 	for i := range n.Stations {
-		now += n.Stations[i].ID + " " + string(n.Stations[i].State) + "\n"
+		now += n.Stations[i].ID + " " + string(n.Stations[i].State) + " " + n.Stations[i].Recipe + " " + n.Stations[i].Degraded.Step + "\n"
 	}
 	for _, w := range n.Health {
 		now += w.Code + " " + w.Subject + "\n"

@@ -10,6 +10,7 @@ import (
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
+	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // glance is what one camera shows of a part.
@@ -162,6 +163,11 @@ func (s *Station) weigh(q *inquiry, l *lane, glances []glance) (vision.Part, vis
 		missing = vision.ReasonViewMissing
 	}
 	found := s.assemble(&p, l, glances)
+	for _, g := range glances {
+		if g.reason == "" {
+			g.view.screen.offer(time.Now(), &g.frame.Frame, []track.View{{Part: p}}, g.result.Detections)
+		}
+	}
 	switch {
 	case missing != "":
 		return p, vision.Decision{Reason: missing}

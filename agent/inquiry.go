@@ -81,6 +81,7 @@ func (q *inquiry) finish(a Answer) {
 	q.answer = a
 	q.mu.Unlock()
 	close(q.done)
+	q.station.ledger.told.Add(1)
 }
 
 // wait gives the answer, which comes by the deadline whatever happens.

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type ledger struct {
 	serials []string // of parts, oldest first
 	prefix  string
 	count   uint64
+	came    uint64        // triggers
+	told    atomic.Uint64 // of them, those that were answered
 }
 
 func newLedger(window time.Duration) *ledger {
@@ -53,7 +56,15 @@ func (l *ledger) open(q *inquiry) (same *inquiry, known bool) {
 	}
 	l.known[q.ID] = q
 	l.order = append(l.order, q)
+	l.came++
 	return q, false
+}
+
+// flow counts triggers: those that came, and those that were answered.
+func (l *ledger) flow() (in, out uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.came, l.told.Load()
 }
 
 // inspect counts an inspection of a part.

@@ -3,18 +3,25 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/vision/sched"
 )
 
+// known is an error that api tells apart, with the text of ours.
+type known struct {
+	error
+	as error
+}
+
+func (k known) Is(target error) bool { return target == k.as }
+
 // asAPI gives an error as api has it.
 func asAPI(err error) error {
 	for mine, theirs := range map[error]error{ErrNoStation: api.ErrNoStation, ErrNoTrigger: api.ErrNoTrigger, ErrNoRecipe: api.ErrNoRecipe} {
 		if errors.Is(err, mine) {
-			return fmt.Errorf("%w: %w", theirs, err)
+			return known{err, theirs}
 		}
 	}
 	return err

@@ -20,6 +20,7 @@ var (
 // the newest few frames of a camera, for triggers about a moment that has passed.
 type shutter struct {
 	keep int
+	free func(*capture.Frame) // gives a frame back
 
 	mu     sync.Mutex // protects all below
 	ring   []exposure // newest last
@@ -36,11 +37,18 @@ type exposure struct {
 	bound    bool
 }
 
-func newShutter(keep int) *shutter { return &shutter{keep: keep, came: make(chan struct{})} }
+func newShutter(keep int) *shutter {
+	return &shutter{keep: keep, free: (*capture.Frame).Release, came: make(chan struct{})}
+}
 
 // add takes over a frame. The oldest one's pixels are given back.
 func (x *shutter) add(f *capture.Frame) {
 	x.mu.Lock()
+	if x.closed {
+		x.mu.Unlock()
+		x.free(f)
+		return
+	}
 	x.ring = append(x.ring, exposure{seq: f.Seq, captured: f.Captured, came: f.Came, frame: f})
 	var old *capture.Frame
 	if n := len(x.ring) - x.keep; n > 0 { // one more is remembered without its pixels: what came before the first
@@ -51,7 +59,7 @@ func (x *shutter) add(f *capture.Frame) {
 	x.came = make(chan struct{})
 	x.mu.Unlock()
 	if old != nil {
-		old.Release()
+		x.free(old)
 	}
 }
 
@@ -65,7 +73,7 @@ func (x *shutter) close() {
 	x.mu.Unlock()
 	for _, e := range ring {
 		if e.frame != nil {
-			e.frame.Release()
+			x.free(e.frame)
 		}
 	}
 }

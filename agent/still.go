@@ -49,6 +49,16 @@ func (v *view) use(w *infer.Worker, p *shm.Pool) {
 	v.memory.pool = p
 }
 
+// forgetMemory lets go of the memory that the last frame came in.
+func (v *view) forgetMemory() {
+	v.memory.Lock()
+	defer v.memory.Unlock()
+	if v.memory.pool != nil {
+		v.memory.pool.Release()
+		v.memory.pool = nil
+	}
+}
+
 // assemble fills a part with what the cameras show of it: all evidence, each with
 // its view where there are several. It is false where a model that knows parts sees
 // none.
@@ -182,9 +192,11 @@ func (s *Station) portrait(p vision.Part, glances []glance) *crop {
 	return c
 }
 
-// recallMost is how many of the newest records are looked through for triggers of
-// earlier runs.
-const recallMost = 20_000
+// How far back the journal is looked through for triggers of earlier runs.
+const (
+	recallMost = 20_000 // results of the station
+	recallTime = 5 * time.Second
+)
 
 // recall reads from the journal which triggers were answered of late, and how often
 // which part was inspected. A trigger is known again only where the clock leaves no
@@ -192,8 +204,10 @@ const recallMost = 20_000
 func (s *Station) recall(ctx context.Context) {
 	defer s.remembered.Store(true)
 	now := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, recallTime)
+	defer cancel()
 	answers, err := s.history(ctx, recallMost)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		s.log.Warn("earlier triggers aren't known", "err", err)
 		return
 	}

@@ -231,7 +231,9 @@ func (s *Station) runTriggered(ctx, source context.Context) error {
 	}
 	end()
 	err := g.Wait()
-	s.lane.leave(nil)
+	for _, v := range s.views {
+		v.forgetMemory()
+	}
 	if errors.Is(over, context.Canceled) || errors.Is(err, context.Canceled) {
 		return nil
 	}

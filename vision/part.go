@@ -117,3 +117,36 @@ type Measurement struct {
 	Limit float64
 	Unit  string // "" for scores
 }
+
+// ReasonText puts one of the agent's own reasons into words; a rule's stay as they are.
+func ReasonText(r string) string {
+	switch r {
+	case ReasonNoRule:
+		return "the station has no rule"
+	case ReasonNotRecorded:
+		return "not recorded in time"
+	case ReasonRuleFailed:
+		return "the rule failed"
+	case ReasonModelFailed:
+		return "the model failed"
+	case ReasonStopped:
+		return "the agent was stopped"
+	case ReasonLate:
+		return "not decided in time"
+	case ReasonNoFrame:
+		return "the camera gave no picture"
+	case ReasonStale:
+		return "the picture was too old"
+	case ReasonOverrun:
+		return "triggers came too fast"
+	case ReasonWrongRecipe:
+		return "the trigger named another recipe"
+	case ReasonViewMissing:
+		return "a camera gave no picture"
+	case ReasonNoPart:
+		return "no part in the picture"
+	case ReasonOverload:
+		return "the device was overloaded"
+	}
+	return r
+}

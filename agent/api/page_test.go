@@ -170,11 +170,11 @@ func TestPartPageTellsWhatTheLineHeard(t *testing.T) {
 
 func TestReasonsAreWords(t *testing.T) {
 	for _, r := range []string{vision.ReasonNoRule, vision.ReasonNotRecorded, vision.ReasonRuleFailed, vision.ReasonModelFailed, "stopped"} {
-		if w := reason(r); w == r || strings.Contains(w, "_") {
+		if w := vision.ReasonText(r); w == r || strings.Contains(w, "_") {
 			t.Errorf("%s is shown as %q", r, w)
 		}
 	}
-	if reason("scratch 0.9 > 0.5") != "scratch 0.9 > 0.5" {
+	if vision.ReasonText("scratch 0.9 > 0.5") != "scratch 0.9 > 0.5" {
 		t.Error("a rule's own reason was changed")
 	}
 }

@@ -65,14 +65,18 @@ func (s *Server) addTriggers(api huma.API) {
 }
 
 type triggerInput struct {
-	Station string  `path:"station" maxLength:"64" doc:"name of the station"`
-	Body    Trigger `required:"false"`
+	Station string   `path:"station" maxLength:"64" doc:"name of the station"`
+	Body    *Trigger // may be left out: then the device counts
 }
 
 type triggerOutput struct{ Body Answer }
 
 func (s *Server) trigger(_ context.Context, in *triggerInput) (*triggerOutput, error) {
-	a, err := s.source.Trigger(in.Station, in.Body)
+	t := Trigger{}
+	if in.Body != nil {
+		t = *in.Body
+	}
+	a, err := s.source.Trigger(in.Station, t)
 	if err != nil {
 		return nil, s.lineError(in.Station, err)
 	}

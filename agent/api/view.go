@@ -121,30 +121,13 @@ type partView struct {
 func viewPart(r *Result) partView {
 	told := r.Answer()
 	p := partView{
-		Seq: r.Seq, ID: r.ID, Station: r.Station, Label: r.Label, Verdict: told.Verdict, Why: reason(told.Reason),
+		Seq: r.Seq, ID: r.ID, Station: r.Station, Label: r.Label, Verdict: told.Verdict, Why: vision.ReasonText(told.Reason),
 		Picture: r.Picture, Decided: r.Decided, URL: fmt.Sprintf("/results/%d", r.Seq), Key: fmt.Sprintf("%s/%d", r.ID, r.Seq),
 	}
 	if told.Verdict == vision.Pass && told.Reason == "ok" {
 		p.Why = ""
 	}
 	return p
-}
-
-// reason puts the agent's own reasons into words; a rule's stay as they are.
-func reason(r string) string {
-	switch r {
-	case vision.ReasonNoRule:
-		return "the station has no rule"
-	case vision.ReasonNotRecorded:
-		return "not recorded in time"
-	case vision.ReasonRuleFailed:
-		return "the rule failed"
-	case vision.ReasonModelFailed:
-		return "the model failed"
-	case "stopped":
-		return "the agent was stopped"
-	}
-	return r
 }
 
 // rate of parts a minute, to a tenth below ten.

@@ -44,6 +44,9 @@ type Recipe struct {
 	Exposure   time.Duration          `yaml:"exposure" doc:"Exposure time of the station's V4L2 and industrial cameras, as 5ms, which no other station uses. 0: as it is."`
 }
 
+// maxViews is how many cameras may look at one part: records have room for so many.
+const maxViews = 16
+
 // defaultTrigger is a station's before its part of a file is read.
 func defaultTrigger() Trigger {
 	return Trigger{Dedupe: 10 * time.Minute, Ring: 4, Slack: 20 * time.Millisecond}
@@ -69,6 +72,9 @@ func (v *validator) schedule(key func(string) string, s *Station) {
 		return
 	}
 	v.ineffective(key, s, "mode is trigger", "decide", "combine", "change_gate", "min_rate")
+	if n := len(s.Cameras); n > maxViews {
+		v.fault(key("cameras"), "at most %d cameras look at one part, got %d", maxViews, n)
+	}
 	t := &s.Trigger
 	if d := t.Dedupe; d < time.Second || d > 24*time.Hour {
 		v.fault(key("trigger.dedupe_window"), "must be 1s to 24h, got %v", d)

@@ -219,7 +219,7 @@ const lateAfter = time.Minute
 func viewResult(r *store.Row, names map[string]string) resultView {
 	v := resultView{
 		ID: r.ID, URL: fmt.Sprintf("/results/%d", r.ID), Part: r.Part, Device: r.Device, Station: r.Station, Label: r.Label,
-		DeviceName: names[r.Device], Verdict: r.Verdict, Why: reason(r.Reason), Received: r.Received, Asked: asked(r.Record),
+		DeviceName: names[r.Device], Verdict: r.Verdict, Why: vision.ReasonText(r.Reason), Received: r.Received, Asked: asked(r.Record),
 	}
 	if v.Part == "" {
 		v.Part = "no part id"
@@ -250,39 +250,6 @@ func asked(r *wire.Result) string {
 		parts = append(parts, fmt.Sprintf("attempt %d", n))
 	}
 	return strings.Join(parts, " · ")
-}
-
-// reason puts the agent's own reasons into words; a rule's stay as they are.
-func reason(r string) string {
-	switch r {
-	case vision.ReasonNoRule:
-		return "the station has no rule"
-	case vision.ReasonNotRecorded:
-		return "not recorded in time"
-	case vision.ReasonRuleFailed:
-		return "the rule failed"
-	case vision.ReasonModelFailed:
-		return "the model failed"
-	case vision.ReasonStopped:
-		return "the agent was stopped"
-	case vision.ReasonLate:
-		return "not decided in time"
-	case vision.ReasonNoFrame:
-		return "the camera gave no picture"
-	case vision.ReasonStale:
-		return "the picture was too old"
-	case vision.ReasonOverrun:
-		return "triggers came too fast"
-	case vision.ReasonWrongRecipe:
-		return "the trigger named another recipe"
-	case vision.ReasonViewMissing:
-		return "a camera gave no picture"
-	case vision.ReasonNoPart:
-		return "no part in the picture"
-	case vision.ReasonOverload:
-		return "the device was overloaded"
-	}
-	return r
 }
 
 // needView is one thing that needs a person.

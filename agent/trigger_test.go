@@ -1,0 +1,238 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/scene"
+)
+
+// triggered is a station in trigger mode.
+func triggered(t testing.TB, l Loadout, cameras ...*Camera) StationConfig {
+	t.Helper()
+	if cameras == nil {
+		cameras = []*Camera{drawnCamera(t, standing(t), CameraConfig{ID: "cam"})}
+	}
+	s := with("gate", l, cameras...)
+	s.Trigger, s.MaxAge = &TriggerConfig{}, 2*time.Second
+	return s
+}
+
+// standing is a belt that shows the same good part all the time.
+func standing(t testing.TB) still {
+	t.Helper()
+	sc := drawnBelt(t, 21)
+	for n := range 4000 {
+		parts := sc.Truth(n)
+		for _, p := range parts {
+			x, _ := p.Clipped.Center()
+			if len(parts) == 1 && len(p.Part.Defects) == 0 && x > 236 && x < 276 {
+				return still{sc, n}
+			}
+		}
+	}
+	t.Fatal("no good part comes by alone")
+	return still{}
+}
+
+// still shows one picture of a scene for ever.
+type still struct {
+	*scene.Scene
+	n int
+}
+
+func (s still) Frame(_ int, dst *vision.Frame) error { return s.Scene.Frame(s.n, dst) }
+
+// ready waits until the station takes triggers.
+func (r *running) ready() *Station {
+	r.t.Helper()
+	s := r.find("gate")
+	r.eventually("a station that takes triggers", func() bool { ok, _ := s.Ready(); return ok })
+	return s
+}
+
+func (r *running) trigger(q Trigger) Answer {
+	r.t.Helper()
+	a, err := r.Trigger("gate", q)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return a
+}
+
+// result waits for the result of an answer: the line hears first.
+func (r *running) result(a Answer) (out *Inspection) {
+	r.t.Helper()
+	r.eventually("the result of trigger "+a.Trigger, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, i := range r.told {
+			if i.Part.Trigger == a.Trigger {
+				out = i
+			}
+		}
+		return out != nil
+	})
+	return out
+}
+
+// TestTrigger: a trigger is one inspection with one answer, under its ID, and each
+// trigger of a part is another attempt.
+func TestTrigger(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l))
+	r.ready()
+	a := r.trigger(Trigger{ID: "t1", Part: "p"})
+	if a.Verdict != vision.Pass || a.Trigger != "t1" || a.Part != "p" || a.Attempt != 1 || a.Seq == 0 || a.Repeated {
+		t.Fatalf("%+v", a)
+	}
+	again := r.trigger(Trigger{ID: "t1", Part: "q"})
+	if !again.Repeated || again.Seq != a.Seq || again.Part != "p" {
+		t.Errorf("the same trigger again: %+v", again)
+	}
+	if b := r.trigger(Trigger{ID: "t2", Part: "p"}); b.Attempt != 2 || b.Seq == a.Seq {
+		t.Errorf("the same part again: %+v", b)
+	}
+	x, y := r.trigger(Trigger{}), r.trigger(Trigger{})
+	if x.Trigger == "" || x.Trigger == y.Trigger {
+		t.Errorf("counted by the device: %+v, %+v", x, y)
+	}
+	r.result(y)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen := map[uint64]bool{}
+	for _, i := range r.told {
+		if p := &i.Part; seen[p.Best] || p.Trigger == "" || p.Seen.IsZero() || i.Camera != "cam" {
+			t.Errorf("%+v", p)
+		}
+		seen[i.Part.Best] = true
+	}
+	if len(r.told) != 4 {
+		t.Errorf("%d results of 4 inspections", len(r.told))
+	}
+}
+
+// TestTriggerIsBoundToItsFrame: each gets the first picture of its moment or later.
+func TestTriggerIsBoundToItsFrame(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l))
+	s := r.ready()
+	for range 10 {
+		at := time.Now()
+		got := r.result(r.trigger(Trigger{})).Part.BestSeen
+		if late := got.Sub(at); late < 0 || late > 250*time.Millisecond {
+			t.Errorf("the picture is %v from the trigger; 15 come a second", late)
+		}
+	}
+	newer := func() time.Time {
+		before := s.views[0].shutter.newest()
+		r.eventually("a newer picture", func() bool { return s.views[0].shutter.newest().After(before) })
+		return s.views[0].shutter.newest()
+	}
+	past := newer()
+	newer()
+	if a := r.trigger(Trigger{At: past}); a.Reason != "ok" {
+		t.Errorf("of a moment ago: %+v", a)
+	}
+	if a := r.trigger(Trigger{At: past}); a.Verdict != vision.None || a.Reason != vision.ReasonOverrun {
+		t.Errorf("two parts in one picture: %+v", a)
+	}
+	if a := r.trigger(Trigger{At: past.Add(-time.Minute)}); a.Verdict != vision.None || a.Reason != vision.ReasonNoFrame {
+		t.Errorf("of a minute ago: %+v", a)
+	}
+	began := time.Now()
+	a := r.trigger(Trigger{At: time.Now().Add(time.Hour), Deadline: 300 * time.Millisecond})
+	if took := time.Since(began); a.Verdict != vision.None || a.Reason != vision.ReasonNoFrame || took > 2*time.Second {
+		t.Errorf("of the future: %+v after %v", a, took)
+	}
+}
+
+// TestTriggerErrors: what can't be asked is told as such, and begins nothing.
+func TestTriggerErrors(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l), with("belt", l, drawnCamera(t, drawnBelt(t, 3), CameraConfig{ID: "other"})))
+	r.ready()
+	long := fmt.Sprintf("%065d", 1)
+	for _, c := range []struct {
+		station string
+		t       Trigger
+		want    error
+	}{
+		{"nowhere", Trigger{}, ErrNoStation}, {"belt", Trigger{}, ErrNoTrigger}, {"gate", Trigger{ID: long}, ErrBadTrigger},
+		{"gate", Trigger{Part: "a\nb"}, ErrBadTrigger}, {"gate", Trigger{Deadline: -1}, ErrBadTrigger}, {"gate", Trigger{Deadline: time.Hour}, ErrBadTrigger},
+	} {
+		if _, err := r.Trigger(c.station, c.t); !errors.Is(err, c.want) {
+			t.Errorf("%s %+v: %v", c.station, c.t, err)
+		}
+	}
+	if n := r.named("gate").Counts.Total(); n != 0 {
+		t.Errorf("%d results", n)
+	}
+}
+
+// TestTriggersTooFast: what can't be inspected is told at once, and each has one answer.
+func TestTriggersTooFast(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l))
+	r.ready()
+	const n = 40
+	var wg sync.WaitGroup
+	answers := make([]Answer, n)
+	for i := range n {
+		wg.Go(func() { answers[i] = r.trigger(Trigger{ID: fmt.Sprint(i)}) })
+	}
+	wg.Wait()
+	passed := 0
+	for _, a := range answers {
+		switch {
+		case a.Verdict == vision.Pass:
+			passed++
+		case a.Reason != vision.ReasonOverrun:
+			t.Errorf("%+v", a)
+		}
+	}
+	if passed < 1 || passed > maxPending {
+		t.Errorf("%d passed of %d at once", passed, n)
+	}
+	r.eventually("all results", func() bool { return r.named("gate").Counts.Total() == n })
+}
+
+// TestTriggerOfTwoCameras: the rule sees what both show; without one there is no verdict.
+func TestTriggerOfTwoCameras(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	left, right := drawnCamera(t, standing(t), CameraConfig{ID: "left"}), drawnCamera(t, standing(t), CameraConfig{ID: "right"})
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l, left, right))
+	s := r.ready()
+	if a := r.trigger(Trigger{}); a.Verdict != vision.Pass || len(a.Inspected) != 2 || a.Inspected[1].Camera != "right" || a.Inspected[1].Width == 0 {
+		t.Fatalf("%+v", a)
+	}
+	s.views[1].feed.Close()
+	if a := r.trigger(Trigger{Deadline: 400 * time.Millisecond}); a.Verdict != vision.None || a.Reason != vision.ReasonViewMissing {
+		t.Errorf("one camera gives nothing: %+v", a)
+	}
+}
+
+// TestTriggerWithoutAPart: an empty picture is no good part.
+func TestTriggerWithoutAPart(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l, drawnCamera(t, empty{standing(t)}, CameraConfig{ID: "cam"})))
+	r.ready()
+	if a := r.trigger(Trigger{}); a.Verdict != vision.None || a.Reason != vision.ReasonNoPart {
+		t.Errorf("%+v", a)
+	}
+}
+
+// empty is a belt without parts.
+type empty struct{ still }
+
+func (e empty) Frame(_ int, dst *vision.Frame) error {
+	for n := range dst.Pix {
+		dst.Pix[n] = 128
+	}
+	return nil
+}

@@ -80,18 +80,25 @@ func (f *Frame) Valid() bool {
 }
 
 // Cut is the part of the frame that lies in x, y, w, h, in pixels, over the same
-// memory; what lies outside of the frame is left out. Without anything inside, it
-// isn't valid.
+// memory; what lies outside of the frame is left out. Without anything inside, and
+// of a frame that isn't valid, it isn't valid.
 func (f *Frame) Cut(x, y, w, h int) Frame {
-	out, c := *f, f.Format.Channels()
-	x1, y1 := min(x+w, f.Width), min(y+h, f.Height)
-	x, y = max(x, 0), max(y, 0)
-	if x1 <= x || y1 <= y {
+	x, w = clip(x, w, f.Width)
+	y, h = clip(y, h, f.Height)
+	if w <= 0 || h <= 0 || !f.Valid() {
 		return Frame{}
 	}
-	skip := y*f.Stride + x*c
-	out.Pix, out.Offset, out.Width, out.Height = f.Pix[skip:], f.Offset+skip, x1-x, y1-y
+	out, skip := *f, y*f.Stride+x*f.Format.Channels()
+	out.Pix, out.Offset, out.Width, out.Height = f.Pix[skip:], f.Offset+skip, w, h
 	return out
+}
+
+// clip is the part of n from at on that lies in 0 to size; none if n isn't more than 0.
+func clip(at, n, size int) (from, left int) {
+	if at < 0 && n > 0 { // their sum can't overflow
+		at, n = 0, n+at
+	}
+	return at, min(n, size-max(at, 0))
 }
 
 // Box is an axis-aligned rectangle in the frame's pixels: the top left corner

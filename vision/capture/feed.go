@@ -26,7 +26,7 @@ type Feed struct {
 // FeedStats counts what became of a camera's frames on their way to one feed.
 type FeedStats struct {
 	Delivered   uint64 // given by Next
-	Overwritten uint64 // a newer one came before this one was taken
+	Overwritten uint64 // a newer one came before this one was taken, or Drop gave it back
 }
 
 // Feed adds a user of the camera. Call it before Run.
@@ -145,7 +145,7 @@ func (f *Feed) Next(ctx context.Context) (*Frame, error) {
 		if err := f.Await(ctx); err != nil {
 			return nil, err
 		}
-		if frame := f.pop(); frame != nil {
+		if frame := f.pop(&f.stats.Delivered); frame != nil {
 			return frame, nil
 		}
 	}
@@ -154,19 +154,16 @@ func (f *Feed) Next(ctx context.Context) (*Frame, error) {
 // Drop gives the frame back that Next would give now, as if a newer one had come. It
 // is false where there is none.
 func (f *Feed) Drop() bool {
-	frame := f.pop()
+	frame := f.pop(&f.stats.Overwritten)
 	if frame == nil {
 		return false
 	}
-	f.camera.mu.Lock()
-	f.stats.Delivered--
-	f.stats.Overwritten++
-	f.camera.mu.Unlock()
 	frame.Release()
 	return true
 }
 
-func (f *Feed) pop() *Frame {
+// pop takes the frame that waits, and counts it.
+func (f *Feed) pop(as *uint64) *Frame {
 	c := f.camera
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +173,7 @@ func (f *Feed) pop() *Frame {
 	frame := f.queue[0]
 	f.queue[0] = nil
 	f.queue = f.queue[1:]
-	f.stats.Delivered++
+	*as++
 	return frame
 }
 

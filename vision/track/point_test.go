@@ -127,6 +127,7 @@ func TestZone(t *testing.T) {
 		"leaves where it came from":        {slices.Concat(line(100, 300, 10), line(300, 100, -10)), in, 180, 200, 0.8},
 		"begins in it":                     {line(300, 500, 10), in, 400, 420, 0.8},
 		"a dent in two frames in it":       {line(100, 500, 10), func(x float32) bool { return x < 190 || x == 300 || x == 310 }, 400, 420, 0},
+		"a dent just beyond it":            {slices.Concat(line(100, 390, 10), stay(10, 396), stay(8, 402), line(410, 500, 10)), func(x float32) bool { return x > 400 }, 410, 420, 0},
 		"a dent while it moves off beside": {line(100, 500, 10), func(x float32) bool { return x >= 400 }, 400, 420, 0},
 	} {
 		tr := New(Config{Roles: roles, Decide: Decide{At: AtZone, Zone: vision.Box{X: 200. / width, Y: 0, W: 200. / width, H: 1}}})
@@ -202,8 +203,13 @@ func TestHandOverDecidedPart(t *testing.T) {
 			t.Errorf("%s: %d parts, want %d", name, n, c.want)
 		}
 	}
+	near := New(Config{Roles: roles, Decide: point(t, "x=0.5")})
+	told, _ := walk(near, 0, slices.Concat(line(100, 330, 10), stay(10, 330), stay(50, -1), stay(10, 310))...)
+	if n := len(told) + len(near.Flush()); n != 2 {
+		t.Errorf("what is put where it was, but before the line: %d parts, want 2", n)
+	}
 	moving := New(Config{Roles: roles, Decide: point(t, "x=0.3")})
-	told, _ := walk(moving, 0, slices.Concat(line(60, 240, 20), stay(17, -1), line(600, 640, 20))...)
+	told, _ = walk(moving, 0, slices.Concat(line(60, 240, 20), stay(17, -1), line(600, 640, 20))...)
 	if n := len(told) + len(moving.Flush()); n != 1 {
 		t.Errorf("a part that comes out of a tunnel where it must: %d parts, want 1", n)
 	}

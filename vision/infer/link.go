@@ -248,8 +248,8 @@ func (l *link) lose() {
 // watch ends the connection when ctx ends, and kills a worker that owes an
 // answer, or its model, for too long. It returns when the link is lost.
 func (l *link) watch(ctx context.Context) {
-	tick := time.NewTicker(min(l.owner.cfg.Limit/2, time.Second))
-	defer tick.Stop()
+	look := time.NewTimer(0)
+	defer look.Stop()
 	for {
 		select {
 		case <-l.gone:
@@ -258,28 +258,36 @@ func (l *link) watch(ctx context.Context) {
 			l.proc.Conn.Close()
 			<-l.gone
 			return
-		case now := <-tick.C:
-			if l.silent(now) {
+		case <-look.C:
+			silent, wait := l.silent(time.Now())
+			if silent {
 				l.owner.timedOut.Add(1)
 				l.proc.Kill()
 			}
+			look.Reset(wait)
 		}
 	}
 }
 
-// silent reports, once, that the worker should have answered by now.
-func (l *link) silent(now time.Time) bool {
+// silent reports, once, that the worker should have answered by now, or how long it
+// can't be before it should have.
+func (l *link) silent(now time.Time) (silent bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limit := l.owner.cfg.Limit + hangGrace
-	if !l.ready.Load() {
+	wait = patience(l.owner.cfg.Limit)
+	limit := wait
+	switch {
+	case l.hung:
+		return false, wait
+	case !l.ready.Load():
 		limit = loadLimit
-	} else if len(l.calls) == 0 {
-		return false
+	case len(l.calls) == 0:
+		return false, wait
 	}
-	if l.hung || now.Sub(l.progress) < limit {
-		return false
+	left := limit - now.Sub(l.progress)
+	if left <= 0 {
+		l.hung = true
+		return true, wait
 	}
-	l.hung = true
-	return true
+	return false, min(left, wait) // it may be ready before, and owe an answer from then on
 }

@@ -32,10 +32,19 @@ var (
 const (
 	defaultLimit = 10 * time.Second
 	loadLimit    = 10 * time.Minute // engines of accelerators take minutes to build
-	hangGrace    = 2 * time.Second  // over Limit, until a silent worker is killed
 	stopGrace    = time.Second
 	crashes      = 3 // at loading in a row, until the model is given up
+
+	hangLeast = 250 * time.Millisecond // over Limit, until a silent worker is killed
+	hangMost  = 2 * time.Second
 )
+
+// patience is how long a worker with a limit may owe an answer. It stops a run at the
+// limit itself; what is silent for longer is frozen, and who has a tight deadline wants
+// it replaced.
+func patience(limit time.Duration) time.Duration {
+	return limit + min(max(limit/2, hangLeast), hangMost)
+}
 
 // Config says what a Worker runs.
 type Config struct {
@@ -47,7 +56,7 @@ type Config struct {
 	Spec       Spec
 	Provider   Provider      // "" counts as Auto
 	Threads    int           // per operator; 0 counts as 1
-	Limit      time.Duration // of one run; 0 counts as 10 s
+	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
 	Log        *slog.Logger
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -268,6 +269,59 @@ func TestRunThatTakesTooLongIsStopped(t *testing.T) {
 	}
 }
 
+func TestPatience(t *testing.T) {
+	for limit, want := range map[time.Duration]time.Duration{
+		time.Millisecond:       251 * time.Millisecond,
+		100 * time.Millisecond: 350 * time.Millisecond,
+		500 * time.Millisecond: 750 * time.Millisecond,
+		time.Second:            1500 * time.Millisecond,
+		4 * time.Second:        6 * time.Second,
+		time.Minute:            62 * time.Second,
+	} {
+		if got := patience(limit); got != want {
+			t.Errorf("with a limit of %v a worker may be silent for %v, want %v", limit, got, want)
+		}
+	}
+}
+
+// TestSilence: when the watch finds a worker silent, and when it looks again, which is
+// never later than the worker can be found so.
+func TestSilence(t *testing.T) {
+	const limit, most = time.Second, 1500 * time.Millisecond // patience
+	began := time.Now()
+	for _, c := range []struct {
+		name   string
+		ready  bool
+		owed   int
+		after  time.Duration
+		silent bool
+		wait   time.Duration
+	}{
+		{"loading", false, 0, 5 * time.Minute, false, most},
+		{"nearly too long at loading", false, 0, loadLimit - time.Second, false, time.Second},
+		{"too long at loading", false, 0, loadLimit, true, most},
+		{"idle", true, 0, time.Hour, false, most},
+		{"just asked", true, 1, 0, false, most},
+		{"at the limit", true, 2, limit, false, most - limit},
+		{"nearly too long", true, 1, most - time.Millisecond, false, time.Millisecond},
+		{"too long", true, 3, most, true, most},
+	} {
+		l := newLink(nil, New(Config{Limit: limit}))
+		l.progress = began
+		l.ready.Store(c.ready)
+		for id := range c.owed {
+			l.calls[uint64(id)] = &call{}
+		}
+		silent, wait := l.silent(began.Add(c.after))
+		if silent != c.silent || wait != c.wait {
+			t.Errorf("%s: silent %v, look again after %v; want %v, %v", c.name, silent, wait, c.silent, c.wait)
+		}
+		if again, _ := l.silent(began.Add(2 * loadLimit)); c.silent && again {
+			t.Errorf("%s: told twice", c.name)
+		}
+	}
+}
+
 func TestSilentWorkerIsKilled(t *testing.T) {
 	cfg := testConfig(t, "testdata/fastestdet.onnx", Options{})
 	cfg.Limit = 100 * time.Millisecond
@@ -284,12 +338,21 @@ func TestSilentWorkerIsKilled(t *testing.T) {
 	}
 	frame := picture(64, 64, vision.BGR24, 1)
 	pool := shared(t, frame)
+	frozen := time.Now()
 	if _, err := w.Infer(ctx, frame, pool, 0); !errors.Is(err, ErrTimeLimit) {
 		t.Errorf("a stopped worker gives %v, want ErrTimeLimit", err)
+	}
+	seen := time.Since(frozen)
+	if seen < patience(cfg.Limit) || seen > patience(cfg.Limit)+time.Second { // a busy machine may be late
+		t.Errorf("a frozen worker is seen after %v, want about %v", seen, patience(cfg.Limit))
 	}
 	if _, err := w.Infer(ctx, frame, pool, 0); err != nil {
 		t.Errorf("after the silent worker: %v", err)
 	}
+	if s := w.Stats(); s.Restarts != 1 || s.TimedOut != 1 || s.Lost != 1 {
+		t.Errorf("stats are %+v, want one worker replaced with one frame lost", s)
+	}
+	t.Logf("seen after %v, the next result after %v", seen, time.Since(frozen))
 }
 
 func TestWorkerThatDiesAtLoadingIsGivenUp(t *testing.T) {
@@ -328,6 +391,8 @@ func TestManyPoolsAndForget(t *testing.T) {
 
 func TestFramesThatDontFitTheirSlot(t *testing.T) {
 	w := New(Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // what is accepted waits for a worker
 	frame := picture(64, 64, vision.BGR24, 1)
 	pool := shared(t, frame)
 	for name, bad := range map[string]vision.Frame{
@@ -335,12 +400,17 @@ func TestFramesThatDontFitTheirSlot(t *testing.T) {
 		"huge stride": {Width: 64, Height: 64, Stride: 1 << 60, Format: vision.BGR24},
 		"no format":   {Width: 64, Height: 64, Stride: 192},
 		"negative":    {Width: -64, Height: 64, Stride: 192, Format: vision.BGR24},
+		"before slot": {Width: 8, Height: 8, Stride: 192, Format: vision.BGR24, Offset: -1},
+		"behind slot": {Width: 8, Height: 8, Stride: 192, Format: vision.BGR24, Offset: pool.SlotSize + 1},
+		"at its end":  {Width: 1, Height: 1, Stride: 192, Format: vision.BGR24, Offset: pool.SlotSize},
+		"far away":    {Width: 8, Height: 8, Stride: 192, Format: vision.BGR24, Offset: math.MaxInt},
+		"one too far": {Width: 64, Height: 64, Stride: frame.Stride, Format: vision.BGR24, Offset: pool.SlotSize - len(frame.Pix) + 1},
 	} {
-		if _, err := w.Infer(t.Context(), &bad, pool, 0); err == nil {
+		if _, err := w.Infer(ctx, &bad, pool, 0); err == nil || errors.Is(err, context.Canceled) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := w.Infer(t.Context(), frame, pool, 1); err == nil {
+	if _, err := w.Infer(ctx, frame, pool, 1); err == nil || errors.Is(err, context.Canceled) {
 		t.Error("a slot beyond the pool: accepted")
 	}
 }

@@ -179,6 +179,7 @@ func chooseConfigured(s *config.Station) (*choice, error) {
 }
 
 func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
+	collectLater()
 	ctx := cmd.Context()
 	log := logger(cmd.ErrOrStderr(), verbose)
 	for _, w := range cfg.Warnings {

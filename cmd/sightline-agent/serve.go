@@ -34,7 +34,11 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 		return a.Run(ctx)
 	})
 	g.Go(func() error {
-		server, err := api.New(api.Config{Source: a.Source(), Log: log})
+		var server *api.Server
+		err := humbly(func() (err error) {
+			server, err = api.New(api.Config{Source: a.Source(), Log: log})
+			return err
+		})
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}

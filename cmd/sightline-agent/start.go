@@ -1,0 +1,36 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How the agent stays out of its own way while it starts.
+const (
+	startTime   = time.Second // about as long as a start takes on a slow device
+	startGrowth = 400         // GOGC meanwhile: nothing is collected below 16 MB
+	startNice   = 5           // of what needn't be there before the first result
+)
+
+// collectLater lets the start allocate what stays for good without two
+// collections, which delay the first result by some ms.
+func collectLater() {
+	usual := debug.SetGCPercent(startGrowth)
+	time.AfterFunc(startTime, func() { debug.SetGCPercent(usual) })
+}
+
+// humbly runs do on a thread of lower priority, which ends with it: workers that
+// start meanwhile, on as many cores as they are, come first.
+func humbly(do func() error) error {
+	done := make(chan error)
+	go func() {
+		// Never unlocked: the thread ends with this goroutine.
+		runtime.LockOSThread()
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), startNice) // only a hint
+		done <- do()
+	}()
+	return <-done
+}

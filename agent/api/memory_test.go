@@ -45,6 +45,7 @@ type memory struct {
 	room     int           // of a subscriber
 
 	triggered           []Trigger
+	doors               []Door
 	recipe              string
 	approved, installed []string
 	refusal             error // of Approve and Install
@@ -71,7 +72,7 @@ func (m *memory) Now() Now {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Now{
-		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Cameras: slices.Clone(m.cameras), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board,
+		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Cameras: slices.Clone(m.cameras), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board, Doors: slices.Clone(m.doors),
 	}
 }
 
@@ -228,7 +229,7 @@ func good(id string) Station {
 		Views:      []View{{Camera: id, Inferred: 107400, Overwritten: 590}},
 		Model:      Model{Name: "drawn-parts", Version: "3", Digest: "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1", Family: "yolox", P50: 6.1, P99: 9.4},
 		Rule:       Rule{Name: "threshold:defect>0.5", Digest: "1b77"},
-		DeadlineMS: 120, Unrecorded: "reject",
+		Mode: "continuous", Ready: true, Schedule: Schedule{Criticality: "normal"}, Degraded: Degradation{Step: "full"}, DeadlineMS: 120, Unrecorded: "reject",
 		Counts: Counts{Pass: 12000, Fail: 130, None: 9},
 		Hour: Hour{Counts: Counts{Pass: 2381, Fail: 27, None: 4}, Yield: &Yield{0.98715, 0.98183, 0.99092, 2412},
 			PerMinute: 42.3, P50: 38, P99: 61.4},

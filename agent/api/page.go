@@ -28,6 +28,7 @@ func (s *Server) addPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /stations/{station}", s.stationPage)
 	mux.HandleFunc("POST /stations/{station}/approve", s.approveForm)
+	mux.HandleFunc("POST /stations/{station}/recipe", s.recipeForm)
 	s.addCameraPages(mux)
 	mux.HandleFunc("GET /results", s.resultsPage)
 	mux.HandleFunc("GET /results/{seq}", s.partPage)
@@ -130,9 +131,10 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		Need    []needView
 		Board   *boardView
 		Update  *updateView
+		Line    *lineView
 	}{
 		head: newHead(st.ID+" · Sightline", "now", n.Stations), Station: viewStation(n, st), Seen: seen, Need: needs(n, st.ID), Board: viewBoard(n.Board),
-		Update: viewUpdate(st),
+		Update: viewUpdate(st), Line: viewLine(n, st),
 	}
 	for i := range recent {
 		data.Parts = append(data.Parts, viewPart(&recent[i]))

@@ -65,6 +65,17 @@ func TestCriticalIsInTime(t *testing.T) {
 	}
 }
 
+// atOnce is a turn that is given without a wait.
+func atOnce(t *testing.T, st *Stream, a Ask) *Turn {
+	t.Helper()
+	since := time.Now()
+	turn := must(t, st, a)
+	if d := time.Since(since); d > 0 {
+		t.Errorf("it was held for %v", d)
+	}
+	return turn
+}
+
 // every gives a critical stream 8 frames at that distance, each within maxAge, and
 // returns when the last has been done, with when the last was captured.
 func every(t *testing.T, st *Stream, m *Model, gap, cost, maxAge time.Duration) time.Time {
@@ -102,7 +113,7 @@ func TestReservation(t *testing.T) {
 		last := every(t, critical, small, 100*ms, 10*ms, 20*ms)
 		low := s.Join(StreamConfig{Class: BestEffort})
 		time.Sleep(time.Until(last.Add(80 * ms)))
-		turn := must(t, low, old(large, 0))
+		turn := atOnce(t, low, old(large, 0))
 		time.Sleep(30 * ms)
 		turn.Done(true) // at 110; the frame is late already, the camera skipped it
 		held := take(low, t.Context(), old(large, 0))
@@ -115,7 +126,7 @@ func TestReservation(t *testing.T) {
 		got.turn.Done(true)
 		// After 4 periods without an ask nothing is expected.
 		time.Sleep(time.Until(last.Add(401 * ms)))
-		must(t, low, old(large, 0)).Done(true)
+		atOnce(t, low, old(large, 0)).Done(true)
 	})
 	bubble(t, "1 ns too late", func(t *testing.T) {
 		s, small, large, critical := begin(t, 1)
@@ -126,7 +137,7 @@ func TestReservation(t *testing.T) {
 			held = append(held, take(s.Join(StreamConfig{Class: class}), t.Context(), old(large, 0)))
 			waits(t, class.String(), held[len(held)-1])
 		}
-		must(t, s.Join(StreamConfig{Class: Critical}), old(large, 0)).Done(false)
+		atOnce(t, s.Join(StreamConfig{Class: Critical}), old(large, 0)).Done(false)
 		critical.Leave() // and its frames with it
 		for _, h := range held {
 			(<-h).turn.Done(true)
@@ -136,7 +147,7 @@ func TestReservation(t *testing.T) {
 		s, small, _, critical := begin(t, 1)
 		last := every(t, critical, small, 100*ms, 10*ms, 20*ms)
 		time.Sleep(time.Until(last.Add(95 * ms)))
-		must(t, s.Join(StreamConfig{Class: BestEffort}), old(small, 0)).Done(true)
+		atOnce(t, s.Join(StreamConfig{Class: BestEffort}), old(small, 0)).Done(true)
 	})
 }
 
@@ -145,7 +156,7 @@ func TestReservationOfSlots(t *testing.T) {
 		s, small, large, critical := begin(t, 2)
 		last := every(t, critical, small, 100*ms, 10*ms, 20*ms)
 		time.Sleep(time.Until(last.Add(90 * ms)))
-		must(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0)) // the other slot
+		atOnce(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0)) // the other slot
 		held := take(s.Join(StreamConfig{Class: BestEffort}), t.Context(), old(s.Model("new"), 0))
 		(<-held).turn.Done(true) // nothing is known of its cost
 	})
@@ -154,7 +165,7 @@ func TestReservationOfSlots(t *testing.T) {
 		ran(t, s, s.Model("third"), 2, 30*ms)
 		last := every(t, critical, small, 100*ms, 10*ms, 20*ms)
 		time.Sleep(time.Until(last.Add(90 * ms)))
-		turn := must(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0))
+		turn := atOnce(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0))
 		held := take(s.Join(StreamConfig{Class: BestEffort}), t.Context(), old(s.Model("third"), 0))
 		waits(t, "what takes the last slot", held)
 		turn.Done(true)
@@ -204,13 +215,13 @@ func TestReservations(t *testing.T) {
 		s, small, large, critical := begin(t, 1)
 		every(t, critical, small, 100*ms, 10*ms, 0)
 		time.Sleep(85 * ms)
-		must(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0)).Done(true)
+		atOnce(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0)).Done(true)
 		for i := range 12 { // triggers that come as they like
 			a := still(small)
 			a.Deadline = time.Now().Add(20 * ms)
 			must(t, critical, a).Done(true)
 			time.Sleep([]time.Duration{100, 137, 163, 171, 129}[i%5] * ms)
 		}
-		must(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0)).Done(true)
+		atOnce(t, s.Join(StreamConfig{Class: BestEffort}), old(large, 0)).Done(true)
 	})
 }

@@ -193,8 +193,8 @@ func (s *Scheduler) pickLocked(may []*waiter, now time.Time) *waiter {
 		may = slices.DeleteFunc(may, func(w *waiter) bool { return !w.stream.below(now) })
 	}
 	slices.SortStableFunc(may, func(a, b *waiter) int {
-		if s.pick == ByCount {
-			return cmp.Compare(a.stream.count, b.stream.count)
+		if s.pick == ByCount { // who had as few belongs to the third before those with older frames
+			return cmp.Or(cmp.Compare(a.stream.count, b.stream.count), b.captured.Compare(a.captured))
 		}
 		return a.stream.granted.Compare(b.stream.granted)
 	})
@@ -229,7 +229,7 @@ func (s *Scheduler) grantLocked(w *waiter, now time.Time) {
 	if st.config.MinRate > 0 {
 		// What was missed is made up for, by one turn at most.
 		every := period(st.config.MinRate)
-		st.due = later(st.due.Add(every), now.Add(-every))
+		st.due = later(st.due.Add(every), now)
 		st.due = earlier(st.due, now.Add(every))
 	}
 	if st.gap > 0 {

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ type station struct {
 	*Member
 	stream *Stream
 	bad    func(Step) bool // whether an ask now is one that can't be in time
+	idle   bool            // it asks for nothing
 	last   Step
 }
 
@@ -47,7 +49,7 @@ func (p *plant) run(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		next := time.Now().Add(100 * time.Millisecond)
 		for _, x := range p.stations {
-			if x.Step() == Nothing {
+			if x.Step() == Nothing || x.idle {
 				continue
 			}
 			a := still(p.s.Model("m"))
@@ -124,6 +126,7 @@ func TestGovernorOrder(t *testing.T) {
 		p.add(MemberConfig{Name: "n", Smaller: true}, 0)
 		p.add(MemberConfig{Name: "a", Class: BestEffort}, 0)
 		p.add(MemberConfig{Name: "b", Class: BestEffort, Smaller: true, Fixed: true}, 0)
+		p.add(MemberConfig{Name: "idle", Class: BestEffort}, 0).idle = true // has nothing to give
 		p.run(5 * time.Second)
 		critical.bad = func(Step) bool { return time.Now().UnixMilli()%300 < 100 }
 		p.run(2 * time.Minute)
@@ -141,6 +144,13 @@ func TestGovernorOrder(t *testing.T) {
 		p.stations[1].bad = func(s Step) bool { return true }
 		p.run(22 * time.Second)
 		p.want("trouble of a normal one", "a slower, b smaller, a none, b none, n slower, n smaller, n none")
+		p.stations[1].bad = never0
+		p.run(3 * time.Minute)
+		p.log = nil
+		r := rand.New(rand.NewPCG(1, 2))
+		p.stations[1].bad = func(Step) bool { return r.IntN(4) == 0 }
+		p.run(time.Minute)
+		p.want("lasting trouble of a normal one", "a slower, b smaller, a none, b none, n slower, n smaller")
 	})
 }
 

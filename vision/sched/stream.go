@@ -28,7 +28,7 @@ type Stream struct {
 	waited  time.Time     // since when the oldest of them does
 	holds   int           // turns
 	granted time.Time     // the last grant
-	count   uint64        // of turns, for ByCount: at least Scheduler.served when it asks
+	count   uint64        // of turns, for ByCount: about Scheduler.served at least
 	due     time.Time     // when MinRate wants the next turn
 	gap     time.Duration // between grants on average, by Limit; 0: none
 	allowed time.Time     // when Limit allows the next grant
@@ -146,7 +146,7 @@ func (st *Stream) Take(ctx context.Context, a Ask) (*Turn, error) {
 func (st *Stream) asksLocked(w *waiter, now time.Time) {
 	st.rhythm.asked = now
 	st.rhythm.model = w.ask.Model
-	st.count = max(st.count, st.s.served[st.config.Class])
+	st.count = max(st.count+lag, st.s.served[st.config.Class]) - lag
 	if st.asks++; st.asks == 1 {
 		st.waited = now
 	}

@@ -178,9 +178,6 @@ func (g *Governor) raise(states []state, s state, now time.Time) {
 		switch {
 		case !ok:
 			continue
-		case o.m == g.lowered: // which has brought it back
-			victim, step = o, next
-		case victim != nil && victim.m == g.lowered:
 		case victim == nil || o.goesBefore(victim, s.m):
 			victim, step = o, next
 		}

@@ -5,7 +5,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -181,6 +183,32 @@ func TestTouchingPartsKeepTheirOwnDefects(t *testing.T) {
 	for _, p := range done {
 		if dented := p.Box.X > 150; dented != (len(p.Defects) == 1) {
 			t.Errorf("the dent in the right one: %+v", p)
+		}
+	}
+}
+
+// TestEqualDistancesDoNotMislead: where parts lie at equal distances, a belt that
+// stops or starts at once looks as if it had moved by one of them.
+func TestEqualDistancesDoNotMislead(t *testing.T) {
+	for _, backwards := range []bool{false, true} {
+		tr := New(Config{Roles: roles})
+		var told []vision.Part
+		for n := range 120 {
+			ran := n - max(0, min(n, 80)-53)
+			var dets []vision.Detection
+			for i := range 16 {
+				if x := float32(10*ran + 100*i - 1000); x >= 0 && x <= width-60 && (n != 53 || x < 500) { // the first isn't seen before they stop
+					dets = append(dets, det("part", 0.9, x, 100, 60, 60))
+				}
+			}
+			if backwards {
+				slices.Reverse(dets)
+			}
+			f := Frame{Seq: uint64(n + 1), Clock: time.Duration(n) * 100 * time.Millisecond, Width: width, Height: height}
+			told = append(told, tr.Update(f, dets)...)
+		}
+		if n := len(told) + len(tr.Flush()); n != 15 {
+			t.Errorf("%d parts, want 15", n)
 		}
 	}
 }

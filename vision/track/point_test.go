@@ -3,6 +3,7 @@ package track
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,6 +190,7 @@ func TestHandOverDecidedPart(t *testing.T) {
 	}{
 		"is there again":                    {"x=0.5", slices.Concat(stay(50, -1), stay(10, 425), line(425, 600, 10)), 1},
 		"is there again after a zone":       {"zone 0.1,0 0.4,1", slices.Concat(stay(50, -1), stay(10, 425), line(425, 600, 10)), 1},
+		"the hand stops it, and twice":      {"x=0.5", slices.Concat(stay(50, -1), stay(1, 420), stay(12, -1), stay(10, 420)), 1},
 		"twice":                             {"x=0.5", slices.Concat(stay(50, -1), stay(10, 425), stay(50, -1), stay(10, 420)), 1},
 		"is somewhere else":                 {"x=0.5", slices.Concat(stay(50, -1), stay(10, 500)), 2},
 		"another comes over the line":       {"x=0.5", slices.Concat(stay(50, -1), line(100, 500, 10)), 2},
@@ -198,7 +200,11 @@ func TestHandOverDecidedPart(t *testing.T) {
 		"nor where the end does":            {"end", slices.Concat(stay(50, -1), stay(10, 420)), 2},
 	} {
 		tr := New(Config{Roles: roles, Decide: point(t, c.point)})
-		told, _ := walk(tr, 0, slices.Concat(line(100, 420, 20), stay(10, 420), c.after)...)
+		before := slices.Concat(line(100, 420, 20), stay(10, 420))
+		if strings.HasPrefix(name, "the hand stops it") {
+			before = before[:17] // it isn't seen standing
+		}
+		told, _ := walk(tr, 0, slices.Concat(before, c.after)...)
 		if n := len(told) + len(tr.Flush()); n != c.want {
 			t.Errorf("%s: %d parts, want %d", name, n, c.want)
 		}
@@ -212,6 +218,34 @@ func TestHandOverDecidedPart(t *testing.T) {
 	told, _ = walk(moving, 0, slices.Concat(line(60, 240, 20), stay(17, -1), line(600, 640, 20))...)
 	if n := len(told) + len(moving.Flush()); n != 1 {
 		t.Errorf("a part that comes out of a tunnel where it must: %d parts, want 1", n)
+	}
+}
+
+// TestBeltStopsWhileADecidedPartIsHidden: another part shows that it does, and so
+// where the hidden one is.
+func TestBeltStopsWhileADecidedPartIsHidden(t *testing.T) {
+	tr := New(Config{Roles: roles, Decide: point(t, "x=0.2")})
+	told := 0
+	for n := range 90 {
+		x := float32(10 * min(n, 42)) // stands from 4.2 s on
+		dets := []vision.Detection{det("part", 0.9, x/2, 250, 60, 60), det("part", 0.9, x/2+100, 250, 60, 60)}
+		if n <= 24 || n > 60 {
+			dets = append(dets, det("part", 0.9, x/2+60, 100, 60, 60))
+		}
+		f := Frame{Seq: uint64(n + 1), Clock: time.Duration(n) * 100 * time.Millisecond, Width: width, Height: height}
+		for _, p := range tr.Update(f, dets) {
+			if p.Box.Y < 200 {
+				told++
+			}
+		}
+	}
+	for _, p := range tr.Flush() {
+		if p.Box.Y < 200 {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d parts, want 1", told)
 	}
 }
 

@@ -28,6 +28,7 @@ type Answer struct {
 	Seq       uint64        // of its record; 0: it isn't on disk, or not yet
 	Latency   time.Duration // trigger → answer
 	Repeated  bool          // the trigger had been given before: this is that one's answer
+	First     time.Duration // of one that was given before: its Latency then
 	Inspected []vision.View // the frames that it rests on
 }
 

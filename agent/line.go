@@ -51,7 +51,7 @@ func (s source) Trigger(station string, t api.Trigger) (api.Answer, error) {
 	}
 	return api.Answer{
 		Trigger: a.Trigger, Part: a.Part, Attempt: a.Attempt, Recipe: a.Recipe, Verdict: a.Verdict, Reason: a.Reason,
-		Seq: a.Seq, LatencyMS: api.MS(a.Latency), Repeated: a.Repeated,
+		Seq: a.Seq, LatencyMS: api.MS(a.Latency), Repeated: a.Repeated, FirstMS: api.MS(a.First),
 	}, nil
 }
 
@@ -84,10 +84,13 @@ func (s *Station) line(out *api.Station) {
 		sum.Late += st.Late
 		sum.RefusedLate += st.RefusedLate
 		sum.RefusedStale += st.RefusedStale
+		sum.Busy += st.Busy
+		sum.BusyInTime += st.BusyInTime
 	}
 	out.Schedule = api.Schedule{
 		Criticality: s.cfg.Class.String(), MaxAgeMS: api.MS(s.cfg.MaxAge), MinRate: s.cfg.MinRate,
 		Turns: sum.Grants, InTime: sum.InTime, Late: sum.Late, RefusedLate: sum.RefusedLate, RefusedStale: sum.RefusedStale,
+		BusyMS: api.MS(sum.Busy), InTimeMS: api.MS(sum.BusyInTime),
 	}
 	m := s.member.Stats()
 	out.Degraded = api.Degradation{

@@ -53,7 +53,7 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99),
 		},
 		Signed: !l.About.Unsigned, Bundle: s.cfg.Bundle,
-		DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
+		AgeP50: api.MS(f.AgeP50), AgeP99: api.MS(f.AgeP99), DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
 		Counts: api.Counts{Pass: f.Parts[vision.Pass], Fail: f.Parts[vision.Fail], None: f.Parts[vision.None]},
 	}
 	if s.cfg.Allow {

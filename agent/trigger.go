@@ -86,7 +86,7 @@ func (s *Station) trigger(t Trigger) Answer {
 	if same, known := s.ledger.open(q); known {
 		q.cancel()
 		again := same.wait()
-		again.Repeated, again.Latency = true, time.Since(now)
+		again.Repeated, again.First, again.Latency = true, again.Latency, time.Since(now)
 		return again
 	}
 	s.admit(q)

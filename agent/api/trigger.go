@@ -38,6 +38,7 @@ type Answer struct {
 	Seq       uint64         `json:"seq,omitempty" doc:"number of its result; absent while it isn't on disk"`
 	LatencyMS float64        `json:"latency_ms" doc:"trigger → answer, ms"`
 	Repeated  bool           `json:"repeated,omitempty" doc:"the trigger had been given before: this is that one's answer"`
+	FirstMS   float64        `json:"first_latency_ms,omitempty" doc:"trigger → answer when it was given first, ms; absent for one that wasn't given before"`
 }
 
 // Recipes tells what a station can be changed over to.
@@ -133,6 +134,8 @@ type Schedule struct {
 	Turns        uint64  `json:"turns" doc:"pictures that had their turn"`
 	InTime       uint64  `json:"in_time" doc:"of them, those whose result came in time"`
 	Late         uint64  `json:"late" doc:"of them, those whose result came late and doesn't count"`
+	BusyMS       float64 `json:"busy_ms" doc:"how long the model ran for its turns, ms"`
+	InTimeMS     float64 `json:"busy_in_time_ms" doc:"of that, for results that came in time, ms"`
 	RefusedLate  uint64  `json:"refused_late" doc:"pictures that weren't inspected because their deadline couldn't be met"`
 	RefusedStale uint64  `json:"refused_stale" doc:"pictures that weren't inspected because they would have been too old"`
 }

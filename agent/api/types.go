@@ -117,6 +117,8 @@ type Station struct {
 	Recipes    []string    `json:"recipes,omitempty" doc:"all of them, in the order of the configuration"`
 	Schedule   Schedule    `json:"schedule" doc:"how its pictures come to their turn"`
 	Degraded   Degradation `json:"degradation" doc:"how far it is turned down"`
+	AgeP50     float64     `json:"age_p50_ms" doc:"half of the newest pictures were younger at their result, ms; 0 before the first"`
+	AgeP99     float64     `json:"age_p99_ms" doc:"99 of 100 of the newest pictures were younger at their result, ms; 0 before the first"`
 	DeadlineMS float64     `json:"deadline_ms" doc:"by when a verdict must be recorded and told, ms after the decision, or after the trigger"`
 	Unrecorded string      `json:"unrecorded" enum:"reject,allow" doc:"what is told when a verdict can't be recorded in time"`
 	Counts     Counts      `json:"counts" doc:"verdicts told since the agent's start"`

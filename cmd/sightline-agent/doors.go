@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
@@ -20,12 +21,27 @@ func newDoors(cfg *config.Config, a *agent.Agent, log *slog.Logger) ([]func(cont
 		d := &cfg.PLC[n]
 		open, err := newDoor(d, a.Door(d.Station), log)
 		if err != nil {
-			return nil, config.Faults{cfg.Fault(fmt.Sprintf("plc[%d].protocol", n), err.Error())}
+			return nil, doorFault(cfg, n, err)
 		}
 		a.AddDoor(agent.Entrance{Protocol: d.Protocol, Station: d.Station, Address: d.Address(), Stats: open.Stats})
 		all = append(all, open.Run)
 	}
 	return all, nil
+}
+
+// checkDoors says what is wrong with the doors, without opening one.
+func checkDoors(cfg *config.Config, log *slog.Logger) (faults config.Faults) {
+	for n := range cfg.PLC {
+		if _, err := newDoor(&cfg.PLC[n], nil, log); err != nil {
+			faults = append(faults, doorFault(cfg, n, err)...)
+		}
+	}
+	return faults
+}
+
+// doorFault places what is wrong with a door.
+func doorFault(cfg *config.Config, n int, err error) config.Faults {
+	return config.Faults{cfg.Fault(fmt.Sprintf("plc[%d].protocol", n), strings.ReplaceAll(err.Error(), "\n", "; "))}
 }
 
 // opening is a door that can be run.
@@ -68,6 +84,26 @@ func gpioConfig(d *config.Door) plc.GPIOConfig {
 	return c
 }
 
+// exposable checks that a recipe's exposure can be set, and bothers no other station.
+func exposable(cfg *config.Config, s *config.Station) error {
+	n := slices.IndexFunc(s.Recipes, func(r config.Recipe) bool { return r.Exposure > 0 })
+	if n < 0 {
+		return nil
+	}
+	for _, id := range s.Cameras {
+		c := cfg.Camera(id)
+		if c != nil && !strings.HasPrefix(c.Source, "aravis") && !strings.HasPrefix(c.Source, "/dev/") {
+			return about(fmt.Sprintf("recipes[%d].exposure", n), fmt.Errorf("camera %s has no exposure that can be set: only V4L2 and industrial cameras (aravis:…) have", id))
+		}
+		for i := range cfg.Stations {
+			if o := &cfg.Stations[i]; o.ID != s.ID && slices.Contains(o.Cameras, id) {
+				return about(fmt.Sprintf("recipes[%d].exposure", n), fmt.Errorf("station %s looks through camera %s too, whose exposure it would change: give each station its own camera, or leave exposure out", o.ID, id))
+			}
+		}
+	}
+	return nil
+}
+
 // inRecipe places what is wrong with a recipe at its settings.
 func inRecipe(n int, err error) error {
 	var known aboutSetting
@@ -81,7 +117,7 @@ func inRecipe(n int, err error) error {
 // knowing of it.
 func (a *assembly) checkRest(ctx context.Context, out io.Writer, cfg *config.Config, i int, st *agent.StationConfig, book *cookbook) error {
 	s := &cfg.Stations[i]
-	notes, err := bindable(cfg, s)
+	notes, err := a.bindable(cfg, s)
 	for _, n := range notes {
 		fmt.Fprintf(out, "station %s: %s\n", s.ID, n)
 	}
@@ -90,6 +126,9 @@ func (a *assembly) checkRest(ctx context.Context, out io.Writer, cfg *config.Con
 	}
 	if book == nil || s.Bundle != "" {
 		return nil
+	}
+	if err := exposable(cfg, s); err != nil {
+		return fault(cfg, i, "recipes", err)
 	}
 	for n := range s.Recipes {
 		if _, err := a.recipe(ctx, s, &s.Recipes[n], st.Track.Mode, cfg.Infer.Threads); err != nil {

@@ -66,8 +66,23 @@ func (b *cookbook) names() []string {
 
 // recipe is the one of that name, which must be there.
 func (b *cookbook) recipe(name string) *config.Recipe {
-	n := slices.IndexFunc(b.station.Recipes, func(r config.Recipe) bool { return r.Name == name })
-	return &b.station.Recipes[n]
+	return &b.station.Recipes[b.index(name)]
+}
+
+func (b *cookbook) index(name string) int {
+	return slices.IndexFunc(b.station.Recipes, func(r config.Recipe) bool { return r.Name == name })
+}
+
+// recipeSettings are those of a station that a recipe may have instead.
+var recipeSettings = []string{"model", "small_model", "family", "labels", "rule", "decide", "combine"}
+
+// settingOf is which setting an error is about, "" where it doesn't say.
+func settingOf(err error) string {
+	var known aboutSetting
+	if errors.As(err, &known) {
+		return known.key
+	}
+	return ""
 }
 
 // chosen is the recipe that the station begins with: the last that was chosen, if it

@@ -107,6 +107,7 @@ func checkStations(ctx context.Context, cmd *cobra.Command, cfg *config.Config, 
 			faults = append(faults, slices.DeleteFunc(more, faults.Cover)...)
 		}
 	}
+	faults = append(faults, checkDoors(cfg, made.log)...)
 	slices.SortStableFunc(faults, func(a, b config.Fault) int { return cmp.Compare(a.Line, b.Line) })
 	if len(faults) == 0 {
 		return missing
@@ -140,6 +141,9 @@ func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (a
 	st, err := a.equipped(ctx, o, &as, s.Bundle != "")
 	if err == nil {
 		err = errors.Join(schedule(&st, s), follows(&st.Track, as.Decide, as.Combine))
+	}
+	if err != nil && book != nil && slices.Contains(recipeSettings, settingOf(err)) {
+		err = inRecipe(book.index(recipe.Name), err)
 	}
 	if err != nil {
 		return st, nil, fault(cfg, i, "camera", err)
@@ -202,7 +206,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		if err != nil {
 			return err
 		}
-		if _, err := bindable(cfg, &cfg.Stations[i]); err != nil {
+		if _, err := made.bindable(cfg, &cfg.Stations[i]); err != nil {
 			return fault(cfg, i, "camera", err)
 		}
 		stations, books[i] = append(stations, s), book

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -42,18 +43,14 @@ func schedule(st *agent.StationConfig, s *config.Station) error {
 
 // follows says how parts are followed, by the texts of the configuration.
 func follows(t *track.Config, decide, combine string) error {
-	var err error
+	var wrong [2]error
 	if decide != "" {
-		if t.Decide, err = track.ParseDecide(decide); err != nil {
-			return about("decide", err)
-		}
+		t.Decide, wrong[0] = track.ParseDecide(decide)
 	}
 	if combine != "" {
-		if t.Combine, err = track.ParseCombine(combine); err != nil {
-			return about("combine", err)
-		}
+		t.Combine, wrong[1] = track.ParseCombine(combine)
 	}
-	return nil
+	return errors.Join(about("decide", wrong[0]), about("combine", wrong[1]))
 }
 
 // runLimit is how long a model may run before it is ended: at a station with triggers
@@ -67,7 +64,7 @@ func runLimit(s *config.Station) time.Duration {
 
 // bindable checks that a trigger can be bound to a picture of each camera, and says
 // how far the part may be from where it was then.
-func bindable(cfg *config.Config, s *config.Station) (notes []string, err error) {
+func (a *assembly) bindable(cfg *config.Config, s *config.Station) (notes []string, err error) {
 	if s.Mode != config.OnTrigger {
 		return nil, nil
 	}
@@ -83,6 +80,8 @@ func bindable(cfg *config.Config, s *config.Station) (notes []string, err error)
 				"Use an industrial camera with trigger: software, or allow it with trigger: {allow_rtsp: true} after measuring", id))
 		case capture.Stills(c.Source), c.Watch:
 			return notes, about("mode", fmt.Errorf("camera %s is a folder or a picture: each picture is a part already; leave mode out", id))
+		case a.cameras[id] != nil && !a.cameras[id].Source().Drops():
+			return notes, about("mode", fmt.Errorf("camera %s is a recording that waits for the model: it knows no moment at which a trigger comes; set realtime: true to play it as a camera would", id))
 		}
 		note, err := positionError(c, t)
 		if err != nil {

@@ -347,6 +347,9 @@ func TestModbusReconnect(t *testing.T) {
 	if in := c.inputs(); in[0]&(bitValid|bitPass) != 0 || in[2] != 0 {
 		t.Errorf("another controller sees the first one's result: status %012b", in[0])
 	}
+	if got := hex.EncodeToString(c.ask(readHolding, 0, triggerIDAt, 0, 1)); got != "03020000" {
+		t.Errorf("another controller's trigger would have the first one's ID: %s", got)
+	}
 	if s := d.Stats(); s.Lost != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -390,6 +393,14 @@ func TestModbusRestart(t *testing.T) {
 	}
 	if s := d.Stats(); s.Lost != 2 {
 		t.Errorf("%+v", s)
+	}
+	c.coil(0, true)
+	c.coil(3, true) // a trigger that stays high is no edge
+	if s := d.Stats(); s.Triggers != 4 || s.Missed != 0 {
+		t.Errorf("%+v", s)
+	}
+	if in := c.inputs(); in[0]&bitReady != 0 {
+		t.Errorf("ready under a trigger that stays high: status %012b", in[0])
 	}
 }
 

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,6 +209,20 @@ func TestReservations(t *testing.T) {
 		time.Sleep(time.Until(last.Add(96 * ms)))
 		held := take(s.Join(StreamConfig{Class: BestEffort}), t.Context(), old(large, 0))
 		waits(t, "what ends at 126", held)
+		second.Leave()
+		(<-held).turn.Done(true)
+	})
+	bubble(t, "all slots are needed", func(t *testing.T) {
+		s, small, large, critical := begin(t, 2)
+		ran(t, s, s.Model("third"), 3, 10*ms)
+		second := s.Join(StreamConfig{Class: Critical})
+		var wg sync.WaitGroup
+		wg.Go(func() { every(t, second, s.Model("third"), 100*ms, 10*ms, 20*ms) })
+		last := every(t, critical, small, 100*ms, 10*ms, 20*ms)
+		wg.Wait()
+		time.Sleep(time.Until(last.Add(90 * ms)))
+		held := take(s.Join(StreamConfig{Class: BestEffort}), t.Context(), old(large, 0))
+		waits(t, "what takes one of two slots that are needed", held)
 		second.Leave()
 		(<-held).turn.Done(true)
 	})

@@ -264,6 +264,21 @@ func TestSlowerIsHalf(t *testing.T) {
 	})
 }
 
+// A device that is hot when it starts knows no rate yet.
+func TestSlowerFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		x := p.add(MemberConfig{Name: "x"}, 0)
+		p.g.Pressure("heat", 0.75)
+		p.run(10 * time.Second)
+		before := x.stream.Stats()
+		p.run(20 * time.Second)
+		if got := x.stream.Stats().Grants - before.Grants; got < 90 || got > 105 {
+			t.Errorf("%d turns in 20 s, want about 100", got)
+		}
+	})
+}
+
 func TestPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t)

@@ -81,6 +81,16 @@ func TestRule(t *testing.T) {
 			}
 		})
 	})
+	bubble(t, "the freshest of equals", func(t *testing.T) {
+		s := New(Config{})
+		asks := map[*Stream]Ask{}
+		for i := range 6 {
+			asks[s.Join(StreamConfig{Name: strconv.Itoa(i)})] = old(s.Model("m"), time.Duration(i)*time.Millisecond)
+		}
+		if got := granted(t, s, asks); got != "0 1 2 3 4 5" {
+			t.Error(got)
+		}
+	})
 	bubble(t, "min rate goes before", func(t *testing.T) {
 		s := New(Config{})
 		slow, other := s.Join(StreamConfig{Name: "slow", MinRate: 10}), s.Join(StreamConfig{Name: "other"})
@@ -253,6 +263,13 @@ func TestLimit(t *testing.T) {
 		if _, err := c.stream.Take(t.Context(), a); err != ErrLate || c.stream.Stats().RefusedLimit != got.RefusedLimit+1 {
 			t.Error(err, c.stream.Stats())
 		}
+		// As is what has become too old meanwhile.
+		a = still(c.model)
+		a.MaxAge = 50 * time.Millisecond
+		if _, err := c.stream.Take(t.Context(), a); err != ErrStale || c.stream.Stats().RefusedLimit != got.RefusedLimit+2 {
+			t.Error(err, c.stream.Stats())
+		}
+		must(t, c.stream, old(c.model, 0)).Done(true)
 		waiting := take(c.stream, t.Context(), old(c.model, 0))
 		waits(t, "a limited stream", waiting)
 		c.stream.Limit(0)

@@ -175,7 +175,7 @@ func (s *Scheduler) Join(c StreamConfig) *Stream {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := &Stream{s: s, config: c, due: time.Now(), count: s.served[c.Class]}
+	st := &Stream{s: s, config: c, due: time.Now()}
 	if c.Class == Critical {
 		s.criticals++
 	}

@@ -9,7 +9,7 @@ import (
 type flow struct {
 	stream  *Stream
 	samples []sample // of the window, the oldest first
-	rate    float64  // turns a second when it was last at Full; 0: not known
+	rate    float64  // turns a second when it last had no limit; 0: not known
 	limit   float64  // that is set; 0: none
 }
 
@@ -80,7 +80,7 @@ func (g *Governor) survey(m *Member, now time.Time) state {
 		}
 		s.busy += d.Busy
 		hz, least := float64(d.Grants)/span.Seconds(), f.stream.config.MinRate
-		if m.Step() == Full && d.Grants > 0 && span >= time.Second {
+		if f.limit == 0 && d.Grants > 0 && span >= time.Second {
 			f.rate = hz
 		}
 		s.slower = s.slower || max(least, f.rate/2) < 0.95*f.rate

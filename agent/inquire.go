@@ -43,7 +43,7 @@ func (s *Station) inquire(q *inquiry, l *lane) {
 
 // glance takes the frame of one camera and lets the model look at it.
 func (s *Station) glance(q *inquiry, l *lane, g *glance) {
-	f, err := s.expose(q, g.view)
+	f, err := s.expose(q, l, g.view)
 	switch {
 	case errors.Is(err, errTaken):
 		g.reason = vision.ReasonOverrun
@@ -69,8 +69,18 @@ func (s *Station) glance(q *inquiry, l *lane, g *glance) {
 	}
 }
 
-// expose binds the trigger to its frame.
-func (s *Station) expose(q *inquiry, v *view) (*capture.Frame, error) {
+// expose binds the trigger to its frame. One that may have had another recipe's
+// exposure is none.
+func (s *Station) expose(q *inquiry, l *lane, v *view) (*capture.Frame, error) {
+	f, err := s.bind(q, v)
+	if err == nil && l.Exposure > 0 && f.Exposure != l.Exposure {
+		f.Release()
+		return nil, errLost
+	}
+	return f, err
+}
+
+func (s *Station) bind(q *inquiry, v *view) (*capture.Frame, error) {
 	c := v.camera
 	switch {
 	case c.cfg.Source.Triggers():

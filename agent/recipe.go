@@ -91,7 +91,7 @@ func (s *Station) swap(ctx context.Context, l Loadout) (Cut, error) {
 	if l.Model != nil {
 		n.tally.restarts = l.Model.Stats().Restarts
 	}
-	if err := s.exposeFor(l.Exposure); err != nil {
+	if err := s.exposeFor(l.Exposure, s.current().Exposure); err != nil {
 		return Cut{}, err
 	}
 	s.mu.Lock()
@@ -123,9 +123,10 @@ func (s *Station) swap(ctx context.Context, l Loadout) (Cut, error) {
 	return n.tally.cut, nil
 }
 
-// exposeFor gives all cameras a recipe's exposure; 0 leaves them as they are.
-func (s *Station) exposeFor(d time.Duration) error {
-	if d == 0 {
+// exposeFor gives all cameras a recipe's exposure; 0 is that of their configuration,
+// which is asked for only where a recipe has changed it.
+func (s *Station) exposeFor(d, before time.Duration) error {
+	if d == before {
 		return nil
 	}
 	for _, v := range s.views {

@@ -52,6 +52,7 @@ type StationConfig struct {
 	Small      *infer.Worker             // see Loadout
 	SmallAbout Model
 	ROI        [4]int
+	Exposure   time.Duration // of the recipe that it begins with, see Loadout
 
 	// ChangeGate is how long at most a picture in which nothing has changed isn't
 	// inspected again; 0: every picture is.
@@ -136,7 +137,7 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		s.views = append(s.views, s.newView(c))
 	}
 	s.lane = newLane(Loadout{
-		Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track, Recipe: cfg.Recipe, ROI: cfg.ROI, Small: cfg.Small, SmallAbout: cfg.SmallAbout,
+		Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track, Recipe: cfg.Recipe, ROI: cfg.ROI, Exposure: cfg.Exposure, Small: cfg.Small, SmallAbout: cfg.SmallAbout,
 	}, cfg.Track.Mode, s.views)
 	if s.triggered() {
 		s.ledger = newLedger(cmp.Or(cfg.Trigger.Dedupe, DefaultDedupe))
@@ -157,6 +158,9 @@ func (s *Station) run(ctx context.Context) error {
 		stop()
 	}
 	s.mu.Unlock()
+	if err := s.exposeFor(s.cfg.Exposure, 0); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	leave := sync.OnceFunc(s.leave)
 	defer leave()

@@ -95,6 +95,9 @@ func exposable(cfg *config.Config, s *config.Station) error {
 		if c != nil && !strings.HasPrefix(c.Source, "aravis") && !strings.HasPrefix(c.Source, "/dev/") {
 			return about(fmt.Sprintf("recipes[%d].exposure", n), fmt.Errorf("camera %s has no exposure that can be set: only V4L2 and industrial cameras (aravis:…) have", id))
 		}
+		if bare := slices.IndexFunc(s.Recipes, func(r config.Recipe) bool { return r.Exposure == 0 }); c != nil && c.Exposure == 0 && bare >= 0 {
+			return about(fmt.Sprintf("recipes[%d].exposure", bare), fmt.Errorf("is missing: recipe %s changes the exposure of camera %s, and nothing says what to go back to; set it in each recipe, or the camera's own", s.Recipes[n].Name, id))
+		}
 		for i := range cfg.Stations {
 			if o := &cfg.Stations[i]; o.ID != s.ID && slices.Contains(o.Cameras, id) {
 				return about(fmt.Sprintf("recipes[%d].exposure", n), fmt.Errorf("station %s looks through camera %s too, whose exposure it would change: give each station its own camera, or leave exposure out", o.ID, id))

@@ -44,7 +44,7 @@ func (a *assembly) newCookbook(cfg *config.Config, i int, mode track.Mode) *cook
 
 // offer gives the station its recipes, of which one is active.
 func (b *cookbook) offer(st *agent.StationConfig, active *config.Recipe) {
-	st.Recipe, st.Recipes, st.Prepare, st.Chosen = active.Name, b.names(), b.prepare, b.keep
+	st.Recipe, st.Recipes, st.Prepare, st.Chosen, st.Exposure = active.Name, b.names(), b.prepare, b.keep, active.Exposure
 	if len(active.ROI) == 4 {
 		st.ROI = [4]int(active.ROI)
 	}
@@ -75,6 +75,14 @@ func (b *cookbook) index(name string) int {
 
 // recipeSettings are those of a station that a recipe may have instead.
 var recipeSettings = []string{"model", "small_model", "family", "labels", "rule", "decide", "combine"}
+
+// otherwise is about for an error that may say itself what it is about.
+func otherwise(key string, err error) error {
+	if settingOf(err) != "" {
+		return err
+	}
+	return about(key, err)
+}
 
 // settingOf is which setting an error is about, "" where it doesn't say.
 func settingOf(err error) string {
@@ -191,7 +199,7 @@ func (a *assembly) recipe(ctx context.Context, s *config.Station, r *config.Reci
 	as := s.As(r)
 	c, err := chooseConfigured(&as)
 	if err != nil {
-		return agent.Loadout{}, about("model", err)
+		return agent.Loadout{}, otherwise("model", err)
 	}
 	rule, err := a.fits(ctx, mode, c)
 	if err != nil {

@@ -161,7 +161,7 @@ func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Sta
 	var err error
 	if s.Model != "" {
 		if c, err = chooseConfigured(s); err != nil {
-			return agent.StationConfig{}, about("model", err)
+			return agent.StationConfig{}, otherwise("model", err)
 		}
 	}
 	if follows {

@@ -160,9 +160,9 @@ func TestHeldUpPicturesDoNotSplitParts(t *testing.T) {
 				for _, rate := range []float64{10, 25} {
 					f := c.film(l)
 					f.seed, f.speed, f.rate, f.noise, f.only = 11, 1, rate, 2, only
-					f.seconds = 60 * float64(cmp.Or(only, 2)) / 2 * share()
+					f.seconds = 40 * float64(cmp.Or(only, 2)) / 2 * share()
 					s := f.play(t, Config{})[0]
-					if physical, missed, twice, none := s.count(); missed+twice+none > 0 || physical < 20*int(share()) {
+					if physical, missed, twice, none := s.count(); missed+twice+none > 0 || physical < 13*int(share()) {
 						t.Errorf("%s by %v s, each %d., %v frames/s: of %d parts %d not told, %d more than once", name, l, max(only, 1), rate, physical, missed, twice)
 					}
 				}

@@ -155,7 +155,7 @@ func (s *Scheduler) mayStartLocked(w *waiter, now time.Time) bool {
 		if len(s.busy) >= s.slots {
 			return false
 		}
-	case !s.mayOverlapLocked(w):
+	case !s.mayOverlapLocked(w, now):
 		return false
 	}
 	if w.probe {
@@ -165,9 +165,12 @@ func (s *Scheduler) mayStartLocked(w *waiter, now time.Time) bool {
 }
 
 // mayOverlapLocked tells whether w may have a second turn on a model that runs for
-// its stream already: nobody may wait who would be served later by that.
-func (s *Scheduler) mayOverlapLocked(w *waiter) bool {
-	if turns := w.ask.Model.turns; len(turns) != 1 || turns[0].stream != w.stream {
+// its stream already: it must be in time although it is second, and nobody may wait
+// who would be served later by that.
+func (s *Scheduler) mayOverlapLocked(w *waiter, now time.Time) bool {
+	m := w.ask.Model
+	if len(m.turns) != 1 || m.turns[0].stream != w.stream ||
+		w.ask.misses(w.captured, m.until(now).Add(m.P99())) != nil {
 		return false
 	}
 	for _, o := range s.waiting {

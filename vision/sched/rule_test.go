@@ -224,6 +224,21 @@ func TestSlotsAndWidth(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+	bubble(t, "what would be late as the second waits", func(t *testing.T) {
+		s := New(Config{})
+		m, st := s.Model("m"), s.Join(StreamConfig{Width: 2})
+		ran(t, s, m, 3, 10*time.Millisecond)
+		first := must(t, st, old(m, 0))
+		a := still(m)
+		a.Deadline = time.Now().Add(20*time.Millisecond - 1)
+		second := take(st, t.Context(), a)
+		waits(t, "what can be in time only if the first is fast", second)
+		a.Deadline = time.Now().Add(20 * time.Millisecond)
+		must(t, st, a).Done(false)
+		time.Sleep(9 * time.Millisecond)
+		first.Done(true)
+		(<-second).turn.Done(true)
+	})
 	bubble(t, "width 3 on one model is 2", func(t *testing.T) {
 		s := New(Config{Slots: 3})
 		st := s.Join(StreamConfig{Width: 3})

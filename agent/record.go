@@ -34,6 +34,7 @@ type recorder struct {
 	waiting chan *entry
 	late    chan *entry
 
+	commit atomic.Int64 // how long the disk takes at its slowest of late, nanoseconds; see reserve
 	oldest atomic.Int64 // first deadline of what waits to be told, nanoseconds since 1970; 0: nothing does
 
 	mu    sync.Mutex // protects stats
@@ -114,6 +115,20 @@ func (r *recorder) run() error {
 	return nil
 }
 
+// How much of a deadline is kept for the disk.
+const (
+	commitFades  = 32 // a slow commit counts less and less over so many that follow
+	leastReserve = 5  // at least the fifth part of it, up to mostIdle
+	mostReserve  = 2  // at most the half of it
+	mostIdle     = 20 * time.Millisecond
+)
+
+// reserve is how much of a deadline is kept for the disk, by what that takes of late.
+func (r *recorder) reserve(deadline time.Duration) time.Duration {
+	least := min(mostIdle, deadline/leastReserve)
+	return min(max(least, time.Duration(r.commit.Load())*3/2), deadline/mostReserve)
+}
+
 // earliest is the first deadline of those that wait.
 func earliest(order []*entry) time.Time {
 	first := order[0].by()
@@ -126,6 +141,8 @@ func earliest(order []*entry) time.Time {
 }
 
 func (r *recorder) settleFirst(order []*entry) []*entry {
+	took := time.Since(order[0].Decided)
+	r.commit.Store(max(int64(took), r.commit.Load()-r.commit.Load()/commitFades))
 	r.settle(order[0], r.outcome(order[0]))
 	return slices.Delete(order, 0, 1) // no hold on what was told
 }

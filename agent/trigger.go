@@ -17,10 +17,9 @@ import (
 
 // Limits of triggers.
 const (
-	MaxTriggerID = 64                    // bytes of a trigger's or part's ID
-	maxPending   = 4                     // inspections of a station under way; more are an overrun
-	MaxDeadline  = time.Minute           // that a trigger may ask for
-	maxReserve   = 20 * time.Millisecond // kept of the deadline for the disk
+	MaxTriggerID = 64          // bytes of a trigger's or part's ID
+	maxPending   = 4           // inspections of a station under way; more are an overrun
+	MaxDeadline  = time.Minute // that a trigger may ask for
 )
 
 // Errors of Trigger that callers tell apart.
@@ -78,7 +77,7 @@ func (s *Station) trigger(t Trigger) Answer {
 		deadline = t.Deadline
 	}
 	q := &inquiry{Trigger: t, station: s, arrived: now, by: now.Add(deadline), done: make(chan struct{}), stage: vision.ReasonNoFrame}
-	last := q.by.Add(-min(maxReserve, deadline/5))
+	last := q.by.Add(-s.recorder.reserve(deadline))
 	q.ctx, q.cancel = context.WithDeadline(context.Background(), last)
 	if q.At.IsZero() {
 		q.At = now

@@ -146,8 +146,8 @@ func TestTriggerIsBoundToItsFrame(t *testing.T) {
 		t.Errorf("of a minute ago: %+v", a)
 	}
 	began := time.Now()
-	a := r.trigger(Trigger{At: time.Now().Add(time.Hour), Deadline: 300 * time.Millisecond})
-	if took := time.Since(began); a.Verdict != vision.None || a.Reason != vision.ReasonNoFrame || took > 2*time.Second {
+	a := r.trigger(Trigger{At: time.Now().Add(time.Hour), Deadline: 2 * time.Second})
+	if took := time.Since(began); a.Verdict != vision.None || a.Reason != vision.ReasonNoFrame || took > 5*time.Second {
 		t.Errorf("of the future: %+v after %v", a, took)
 	}
 }
@@ -212,7 +212,7 @@ func TestTriggerOfTwoCameras(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	s.views[1].feed.Close()
-	if a := r.trigger(Trigger{Deadline: 400 * time.Millisecond}); a.Verdict != vision.None || a.Reason != vision.ReasonViewMissing {
+	if a := r.trigger(Trigger{Deadline: 3 * time.Second}); a.Verdict != vision.None || a.Reason != vision.ReasonViewMissing {
 		t.Errorf("one camera gives nothing: %+v", a)
 	}
 }

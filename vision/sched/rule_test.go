@@ -168,7 +168,7 @@ func TestLateJoiner(t *testing.T) {
 	})
 }
 
-func TestSlotsAndWidth(t *testing.T) {
+func TestSlots(t *testing.T) {
 	bubble(t, "a model has one turn, slots are for models", func(t *testing.T) {
 		s := New(Config{Slots: 2})
 		a, b, c := s.Model("a"), s.Model("b"), s.Model("c")
@@ -194,6 +194,9 @@ func TestSlotsAndWidth(t *testing.T) {
 		turn.Done(true)
 		(<-second).turn.Done(true)
 	})
+}
+
+func TestWidth(t *testing.T) {
 	bubble(t, "width 2 overlaps", func(t *testing.T) {
 		s := New(Config{})
 		m := s.Model("m")

@@ -79,10 +79,11 @@ func (l *lane) ids() []string {
 	return all
 }
 
-// confirmed tells of a part whether it counts, and whether it is still open.
+// confirmed tells of a part whether it counts, and whether it is still to be decided:
+// one that was decided already counts, and isn't.
 func (l *lane) confirmed(id string) (confirmed, open bool) {
 	for _, e := range l.eyes {
-		if confirmed, open = e.tracker.Confirmed(id); open {
+		if confirmed, open = e.tracker.Confirmed(id); confirmed || open {
 			return confirmed, open
 		}
 	}
@@ -169,7 +170,7 @@ func (l *lane) keepPictures(f *vision.Frame, open []track.View, done []vision.Pa
 		c.cut(f, box)
 	}
 	for _, v := range open {
-		if v.Best || l.crops[v.Part.ID] == nil {
+		if v.Best || !v.Decided && l.crops[v.Part.ID] == nil {
 			keep(v.Part.ID, v.Part.Box)
 		}
 	}

@@ -131,7 +131,8 @@ func (o *overlap) acquaint(v *view, seq uint64) {
 		case o.mates[former] != nil:
 			o.own[id] = o.mates[former]
 		default:
-			c := &claim{}
+			confirmed, open := o.new.confirmed(id)
+			c := &claim{told: confirmed && !open}
 			o.own[id], o.mates[former] = c, c
 		}
 	}

@@ -284,8 +284,8 @@ func (s *Station) judgeQuiet(ctx context.Context, flights <-chan *flight) {
 func (s *Station) begin(o *overlap) {
 	o.began, o.cut = true, s.cut()
 	for _, id := range o.old.ids() {
-		confirmed, _ := o.old.confirmed(id)
-		o.owned[id] = &claim{confirmed: confirmed}
+		confirmed, open := o.old.confirmed(id)
+		o.owned[id] = &claim{confirmed: confirmed, told: confirmed && !open}
 	}
 	if s.stream() {
 		for id, mine := range o.new.adopt(o.old) {

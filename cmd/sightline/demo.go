@@ -51,6 +51,8 @@ type demoOptions struct {
 	listen  string
 	agent   string
 	rollout string
+	plc     bool
+	kills   int
 
 	attempts []attempt // that rollout names
 }
@@ -74,6 +76,12 @@ the gate; and one that is too slow, rolled back. Inspection goes on meanwhile. I
 ends by itself when all are through, and with exit code 1 if one of them didn't end
 so, or they took more than three minutes.
 
+With --plc there is one belt, one agent and no fleet: the demo plays the line's
+controller on the agent's Modbus door, the light barrier that triggers, and the
+reject gate behind the camera. It kills the agent with kill -9 on the way, starts it
+again, and counts what passed the gate: exit code 1 if a part did without a PASS of
+its own in the agent's records.
+
 At Ctrl-C, or after --seconds, the belts stop, the last results go to the fleet,
 and all is compared: verdicts with the truth, over the parts that entered and left
 the picture meanwhile, and the fleet's results with the devices'. Defects too faint
@@ -82,9 +90,16 @@ to be counted on (under the visibility floor of docs/scene.md) are told apart.
 The agents know nothing of the drawing: each sees an MJPEG camera.`,
 		Example: `  sightline demo
   sightline demo --seconds 60 --seed 7 --json
-  sightline demo --rollout`,
+  sightline demo --rollout
+  sightline demo --plc --seconds 60 --kills 2`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.checkPLC(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			if o.plc {
+				return o.runPLC(cmd)
+			}
 			if o.rollout != "" && !cmd.Flags().Changed("outage") {
 				o.outage = 0
 			}
@@ -100,6 +115,8 @@ The agents know nothing of the drawing: each sees an MJPEG camera.`,
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address of the fleet's page; the agents take the next ports; a port in use gives way to a free one")
 	f.StringVar(&o.rollout, "rollout", "", "roll bundles out: all, or some of good, tampered, wrong, slow, as in --rollout=good,slow")
 	f.Lookup("rollout").NoOptDefVal = "all"
+	f.BoolVar(&o.plc, "plc", false, "play the line's controller and its reject gate, and kill the agent on the way")
+	f.IntVar(&o.kills, "kills", 1, "with --plc: how often the agent is killed")
 	f.StringVar(&o.agent, "agent", "", "the sightline-agent to start, beside which sightline-fleet lies; empty: the one beside this program, else of PATH")
 	return cmd
 }

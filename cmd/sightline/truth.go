@@ -62,6 +62,8 @@ type result struct {
 	best        time.Time
 	frames      int
 	first, last uint64
+	trigger     string // that asked for it; empty where parts are followed
+	part        string
 }
 
 // readResults reads every verdict that the agent told.
@@ -101,6 +103,7 @@ func readResults(data string) ([]result, error) {
 			seq: row.Seq, bundle: r.GetBundleDigest(),
 			verdict: verdict, reason: reason, box: r.GetBox().Vision(), best: wire.Time(r.GetBestCaptured()),
 			frames: int(r.GetFrames()), first: r.GetFirstSeq(), last: r.GetLastSeq(),
+			trigger: r.GetTriggerId(), part: r.GetPartId(),
 		})
 	}
 	return out, nil

@@ -46,9 +46,8 @@ type Camera struct {
 	live    *live
 	feed    *capture.Feed // the camera's own, nil where every picture counts and none lies
 
-	firing chan struct{} // held by the trigger that makes an exposure, until that is there
-
 	mu       sync.Mutex               // protects all below
+	lastFire <-chan struct{}          // closed when the last trigger in the queue has its picture; nil: none was there
 	users    int                      // stations that still take pictures
 	evidence map[quality.Fault][]byte // JPEG with which it was found
 	doubts   []doubt                  // when its pictures were not to be trusted, oldest first
@@ -60,7 +59,7 @@ func NewCamera(cfg CameraConfig) *Camera {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Camera{cfg: cfg, live: newLive(), firing: make(chan struct{}, 1), evidence: map[quality.Fault][]byte{}}
+	c := &Camera{cfg: cfg, live: newLive(), evidence: map[quality.Fault][]byte{}}
 	c.monitor = quality.New(quality.Config{Reference: cfg.Reference})
 	if cfg.Source.Drops() {
 		c.feed = cfg.Source.Feed()
@@ -100,14 +99,53 @@ func (c *Camera) leave(f *capture.Feed) {
 	}
 }
 
-// fire makes a camera with a software trigger take a picture and gives it to the
-// caller, who must release it. One trigger at a time: the next picture is its own.
-func (c *Camera) fire(ctx context.Context, x *shutter) (*capture.Frame, error) {
+// place is a trigger's place among those that want exposures of one camera. Each
+// goes when the one before has its picture, or has given up.
+type place struct {
+	before <-chan struct{} // nil: nobody is before
+	gone   chan struct{}
+}
+
+// queue takes the last place.
+func (c *Camera) queue() place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := place{c.lastFire, make(chan struct{})}
+	c.lastFire = p.gone
+	return p
+}
+
+// leave makes way for the next one, not before those in front have gone.
+func (p place) leave() {
+	if p.before == nil {
+		close(p.gone)
+		return
+	}
+	go func() {
+		<-p.before
+		close(p.gone)
+	}()
+}
+
+// wait waits until it is its turn.
+func (p place) wait(ctx context.Context) error {
+	if p.before == nil {
+		return nil
+	}
 	select {
-	case c.firing <- struct{}{}:
-		defer func() { <-c.firing }()
+	case <-p.before:
+		return nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
+	}
+}
+
+// fire makes a camera with a software trigger take a picture and gives it to the
+// caller, who must release it. The next picture is its own.
+func (c *Camera) fire(ctx context.Context, p place, x *shutter) (*capture.Frame, error) {
+	defer p.leave()
+	if err := p.wait(ctx); err != nil {
+		return nil, err
 	}
 	now := time.Now()
 	if err := c.cfg.Source.Fire(); err != nil {

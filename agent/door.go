@@ -24,7 +24,7 @@ func (a *Agent) Door(station string) plc.Station {
 
 // Trigger implements plc.Station.
 func (d door) Trigger(_ context.Context, t plc.Trigger) plc.Answer {
-	q := Trigger{ID: t.ID, Part: t.Part, At: t.At}
+	q := Trigger{ID: t.ID, Part: t.Part, At: t.At, Taken: t.Taken}
 	if err := q.Check(); err != nil { // the door bounds what it takes
 		return plc.Answer{TriggerID: t.ID, PartID: t.Part, Attempt: 1, Reason: "bad_trigger"}
 	}

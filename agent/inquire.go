@@ -84,7 +84,7 @@ func (s *Station) bind(q *inquiry, v *view) (*capture.Frame, error) {
 	c := v.camera
 	switch {
 	case c.cfg.Source.Triggers():
-		return c.fire(q.ctx, v.shutter)
+		return c.fire(q.ctx, q.places[v.index], v.shutter)
 	case c.awaitsTrigger():
 		return v.shutter.pulse(q.ctx, q.At, s.cfg.Trigger.Slack)
 	}

@@ -15,6 +15,7 @@ type Trigger struct {
 	Recipe   string        // that it is meant for; "" takes the active one
 	At       time.Time     // when the part was in place; zero: now
 	Deadline time.Duration // from its arrival to the answer; 0: the station's
+	Taken    func()        // called once later triggers can't overtake this one any more; may be nil
 }
 
 // Answer is a trigger's verdict as the line is told it.
@@ -42,6 +43,7 @@ type inquiry struct {
 	ctx     context.Context // ends at the last moment for a decision
 	cancel  context.CancelFunc
 	done    chan struct{} // closed with the answer
+	places  []place       // by view, among the triggers of the cameras that it makes expose
 
 	mu      sync.Mutex // protects all below
 	stage   string     // the reason if the time were up now

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,4 +125,42 @@ func TestShutterOfTriggeredCameras(t *testing.T) {
 	if f, err := x.next(t.Context(), x.ms(505)); err != nil || f.Seq != 3 {
 		t.Error(f, err)
 	}
+}
+
+// TestPlacesKeepTheirOrder: triggers of a camera that they make expose go one after
+// the other, in the order in which they came, also where one gives up.
+func TestPlacesKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Camera{}
+		var places []place
+		for range 6 {
+			places = append(places, c.queue())
+		}
+		var order []int
+		var mu sync.Mutex
+		for n := 5; n >= 0; n-- { // those behind are quicker
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(7*n+1)*time.Second)
+				defer cancel()
+				defer places[n].leave()
+				if n == 2 {
+					return // it gives up before its turn
+				}
+				if err := places[n].wait(ctx); err != nil {
+					t.Errorf("place %d: %v", n, err)
+					return
+				}
+				mu.Lock()
+				order = append(order, n)
+				mu.Unlock()
+				time.Sleep(time.Second)
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if !slices.Equal(order, []int{0, 1, 3, 4, 5}) {
+			t.Errorf("they went in the order %v", order)
+		}
+	})
 }

@@ -402,13 +402,14 @@ func (a *Agent) Fire(camera string) error {
 	if c == nil {
 		return api.ErrNoCamera
 	}
-	select {
-	case c.firing <- struct{}{}: // not between a trigger and its picture
-		defer func() { <-c.firing }()
-		return c.cfg.Source.Fire()
-	default:
-		return errors.New("the camera is taking a picture for a trigger")
+	p := c.queue() // not between a trigger and its picture
+	defer p.leave()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if p.wait(ctx) != nil {
+		return errors.New("the camera is taking pictures for triggers")
 	}
+	return c.cfg.Source.Fire()
 }
 
 // SetReference makes a camera's next picture its reference (api.Source).

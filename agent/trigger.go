@@ -89,6 +89,9 @@ func (s *Station) trigger(t Trigger) Answer {
 		return again
 	}
 	s.admit(q)
+	if t.Taken != nil {
+		t.Taken()
+	}
 	return q.wait()
 }
 
@@ -100,6 +103,7 @@ func (s *Station) admit(q *inquiry) {
 	if why == "" {
 		s.pending++
 		l.pending++
+		q.places = s.queueUp()
 	}
 	if why == "" || record {
 		s.inquiries.Add(1)
@@ -133,6 +137,17 @@ func (s *Station) hindranceLocked(q *inquiry) (why string, record bool) {
 		return vision.ReasonOverrun, true
 	}
 	return "", true
+}
+
+// queueUp takes a trigger's place at each camera that it makes expose.
+func (s *Station) queueUp() []place {
+	places := make([]place, len(s.views))
+	for n, v := range s.views {
+		if v.camera.cfg.Source.Triggers() {
+			places[n] = v.camera.queue()
+		}
+	}
+	return places
 }
 
 // attend sees an inspection through; what isn't decided in time is answered then.

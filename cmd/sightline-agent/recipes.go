@@ -76,8 +76,16 @@ func (b *cookbook) index(name string) int {
 // recipeSettings are those of a station that a recipe may have instead.
 var recipeSettings = []string{"model", "small_model", "family", "labels", "rule", "decide", "combine"}
 
-// otherwise is about for an error that may say itself what it is about.
+// otherwise is about for an error that may say itself what it is about; of several,
+// for each.
 func otherwise(key string, err error) error {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, err := range several.Unwrap() {
+			all = append(all, otherwise(key, err))
+		}
+		return errors.Join(all...)
+	}
 	if settingOf(err) != "" {
 		return err
 	}

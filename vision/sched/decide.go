@@ -152,7 +152,7 @@ func (s *Scheduler) mayStartLocked(w *waiter, now time.Time) bool {
 	case w.held || w.stream.holds >= w.stream.config.Width:
 		return false
 	case len(m.turns) == 0:
-		if len(s.busy) >= s.slots {
+		if s.occupiedLocked(now) >= s.slots {
 			return false
 		}
 	case !s.mayOverlapLocked(w, now):
@@ -162,6 +162,18 @@ func (s *Scheduler) mayStartLocked(w *waiter, now time.Time) bool {
 		return s.leavesRoomLocked(w, m.P50(), now)
 	}
 	return w.stream.config.Class == Critical || s.leavesRoomLocked(w, m.P99(), now)
+}
+
+// occupiedLocked counts the slots that are in use. A model that hangs keeps its turns,
+// but no slot from the others: what it runs on may well be free.
+func (s *Scheduler) occupiedLocked(now time.Time) (n int) {
+	for _, m := range s.busy {
+		if hangs := m.hangsFrom(); now.Before(hangs) {
+			s.wakeBy(hangs)
+			n++
+		}
+	}
+	return n
 }
 
 // mayOverlapLocked tells whether w may have a second turn on a model that runs for

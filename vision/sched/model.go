@@ -13,6 +13,13 @@ const window = 512
 // started all the same: what refuses it may be a time that is no longer true.
 const probeAfter = 2 * time.Second
 
+// A turn hangs once it has taken so many times its model's 99th percentile, and at
+// least so long. Its worker was frozen, say, and is about to be replaced.
+const (
+	hangTimes = 10
+	hangLeast = time.Second
+)
+
 // Model is what runs on the accelerator, with what its runs have taken of late.
 // Everybody who runs it shares it. One worker runs it, so it has one turn at a
 // time, or two of one stream (StreamConfig.Width).
@@ -80,6 +87,11 @@ func (m *Model) forget(keep int) {
 func (m *Model) drop(took time.Duration) {
 	at, _ := slices.BinarySearch(m.sorted, took)
 	m.sorted = slices.Delete(m.sorted, at, at+1)
+}
+
+// hangsFrom is when the turn that is under way begins to hang.
+func (m *Model) hangsFrom() time.Time {
+	return m.turns[0].began.Add(max(hangTimes*m.P99(), hangLeast))
 }
 
 // until is when what runs on the model now has ended, by its 99th percentile.

@@ -163,7 +163,7 @@ func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Tim
 	}
 	s.free = append(s.free, end)
 	for _, b := range s.busy {
-		if b != m {
+		if b != m && now.Before(b.hangsFrom()) {
 			s.free = append(s.free, b.until(now))
 		}
 	}

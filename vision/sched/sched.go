@@ -100,7 +100,7 @@ const lag = 4
 
 // Config of a scheduler.
 type Config struct {
-	Slots int  // turns at once on the accelerator; 0: 1
+	Slots int  // turns at once on the accelerator, without those that hang; 0: 1
 	Pick  Pick // who counts as least served
 }
 
@@ -117,7 +117,7 @@ type Scheduler struct {
 	streams   []*Stream
 	criticals int // streams of class Critical
 	waiting   []*waiter
-	busy      []*Model  // those with turns: each has one slot
+	busy      []*Model  // those with turns: each has one slot, until it hangs
 	served    [3]uint64 // by class: the fewest turns among those who asked of late (ByCount)
 	total     Stats
 	timer     *time.Timer

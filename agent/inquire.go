@@ -53,7 +53,7 @@ func (s *Station) glance(q *inquiry, l *lane, g *glance) {
 		return
 	}
 	g.frame = f
-	if len(s.views) == 1 {
+	if int(q.exposed.Add(1)) == len(s.views) {
 		q.enter(vision.ReasonLate)
 	}
 	g.result, err = s.inspectOne(q, l, g.view, f)
@@ -108,14 +108,14 @@ func (s *Station) inspectOne(q *inquiry, l *lane, v *view, f *capture.Frame) (in
 		if !errors.Is(err, infer.ErrWorkerLost) || try == 1 {
 			return r, err
 		}
-		if _, err := l.Model.Ready(q.ctx); err != nil {
-			return r, err
-		}
 	}
 }
 
 func (s *Station) inspectOnce(q *inquiry, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
 	model, cost := s.choose(l)
+	if _, err := model.Ready(q.ctx); err != nil { // others have the turns while its worker starts
+		return infer.Result{}, err
+	}
 	deadline, _ := q.ctx.Deadline()
 	turn, err := v.stream.Take(q.ctx, sched.Ask{
 		Model: cost, Deadline: deadline, MaxAge: s.cfg.MaxAge,
@@ -196,17 +196,13 @@ func (s *Station) weigh(q *inquiry, l *lane, glances []glance) (vision.Part, vis
 			return p, vision.Decision{Reason: why}
 		}
 	}
-	d := rule.Decide(q.ctx, p, glances[0].frame.Width, glances[0].frame.Height)
-	if s.tooOld(glances) {
-		d = vision.Decision{Reason: vision.ReasonStale}
-	}
-	return p, d
+	return p, rule.Decide(q.ctx, p, glances[0].frame.Width, glances[0].frame.Height)
 }
 
-// tooOld tells whether a frame is older than the station allows, now.
-func (s *Station) tooOld(glances []glance) bool {
+// tooOld tells whether a frame is older than the station allows.
+func (s *Station) tooOld(glances []glance, now time.Time) bool {
 	for _, g := range glances {
-		if s.cfg.MaxAge > 0 && time.Since(g.frame.Captured) > s.cfg.MaxAge {
+		if s.cfg.MaxAge > 0 && g.frame != nil && now.Sub(g.frame.Captured) > s.cfg.MaxAge {
 			return true
 		}
 	}
@@ -222,20 +218,25 @@ func (s *Station) concludeLate(q *inquiry, l *lane) {
 	if stage == vision.ReasonNoFrame && len(s.views) > 1 {
 		stage = vision.ReasonViewMissing
 	}
-	s.record(q, l, s.bare(q), vision.Decision{Reason: stage}, nil)
+	s.record(q, l, s.bare(q), vision.Decision{Reason: stage}, nil, time.Now())
 }
 
 // conclude gives the decision, unless the time was up before.
 func (s *Station) conclude(q *inquiry, l *lane, p vision.Part, d vision.Decision, glances []glance) {
-	if _, mine := q.claim(); mine {
-		s.record(q, l, p, d, glances)
+	if _, mine := q.claim(); !mine {
+		return
 	}
+	now := time.Now() // that the record tells: until then a frame may have grown too old
+	if d.Verdict != vision.None && s.tooOld(glances, now) {
+		d = vision.Decision{Reason: vision.ReasonStale}
+	}
+	s.record(q, l, p, d, glances, now)
 }
 
 // record hands the decision to the recorder, which answers once it is on disk.
-func (s *Station) record(q *inquiry, l *lane, p vision.Part, d vision.Decision, glances []glance) {
+func (s *Station) record(q *inquiry, l *lane, p vision.Part, d vision.Decision, glances []glance, now time.Time) {
 	i := &Inspection{
-		Part: p, Decision: d, Told: d, Decided: time.Now(), Deadline: q.by, Recipe: l.Recipe,
+		Part: p, Decision: d, Told: d, Decided: now, Deadline: q.by, Recipe: l.Recipe,
 		Station: s.cfg.ID, Line: s.cfg.Line, Camera: p.Camera, Model: l.About, station: s, lane: l, rule: s.ruleOf(l), ask: q,
 	}
 	if s.small(l) && l.Small != nil {

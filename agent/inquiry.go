@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
@@ -43,6 +44,7 @@ type inquiry struct {
 	ctx     context.Context // ends at the last moment for a decision
 	cancel  context.CancelFunc
 	done    chan struct{} // closed with the answer
+	exposed atomic.Int32  // cameras that have given their picture
 	places  []place       // by view, among the triggers of the cameras that it makes expose
 
 	mu      sync.Mutex // protects all below

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	"unicode"
@@ -248,7 +249,7 @@ func (s *Station) runTriggered(ctx, source context.Context) error {
 	for _, v := range s.views {
 		v.forgetMemory()
 	}
-	if errors.Is(over, context.Canceled) || errors.Is(err, context.Canceled) {
+	if errors.Is(over, context.Canceled) || errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

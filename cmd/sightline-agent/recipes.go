@@ -31,6 +31,7 @@ type cookbook struct {
 	agent *agent.Agent
 	plant *plant // of a station that follows a bundle, else nil
 	ready map[string]agent.Loadout
+	began agent.Loadout // the workers that the station was started with; its rule was loaded beside the start
 }
 
 // newCookbook is nil for a station without recipes.
@@ -49,9 +50,7 @@ func (b *cookbook) offer(st *agent.StationConfig, active *config.Recipe) {
 		st.ROI = [4]int(active.ROI)
 	}
 	if st.Model != nil {
-		b.ready[active.Name] = agent.Loadout{
-			Model: st.Model, About: st.About, Rule: st.Rule, Track: st.Track, Recipe: st.Recipe, ROI: st.ROI, Exposure: active.Exposure, Small: st.Small, SmallAbout: st.SmallAbout,
-		}
+		b.began = agent.Loadout{Recipe: active.Name, Model: st.Model, Small: st.Small}
 	}
 }
 
@@ -152,31 +151,46 @@ func (b *cookbook) prepare(ctx context.Context, name string) (agent.Loadout, err
 	return l, nil
 }
 
-// release ends the workers of recipes that are neither kept warm nor in use.
+// release lets go of recipes that are neither kept warm nor active, and ends the
+// workers that nobody needs any more.
 func (b *cookbook) release(but string) {
-	active := ""
+	keep := append([]string{but}, b.station.Preload...)
 	if e, err := b.agent.Recipe(b.station.ID); err == nil {
-		active = e.Recipe
+		keep = append(keep, e.Recipe)
 	}
+	var gone []agent.Loadout
 	for name, l := range b.ready {
-		if name == but || name == active || slices.Contains(b.station.Preload, name) || b.shares(name, l.Model) {
-			continue
-		}
-		if b.agent.StopWorker(l.Model) {
+		if !slices.Contains(keep, name) {
+			gone = append(gone, l)
 			delete(b.ready, name)
-			b.made.forget(l.Model)
+		}
+	}
+	if b.began.Model != nil && !slices.Contains(keep, b.began.Recipe) {
+		gone = append(gone, b.began)
+		b.began = agent.Loadout{}
+	}
+	for _, l := range gone {
+		for _, w := range []*infer.Worker{l.Model, l.Small} {
+			if w != nil && !b.holds(w) && b.agent.StopWorker(w) { // else another station has it
+				b.made.forget(w)
+			}
+		}
+		if l.Rule != nil {
+			if err := l.Rule.Close(context.Background()); err != nil {
+				b.made.log.Warn("a recipe's rule doesn't end well", "station", b.station.ID, "recipe", l.Recipe, "err", err)
+			}
 		}
 	}
 }
 
-// shares tells whether another recipe that is ready has the same worker.
-func (b *cookbook) shares(name string, w *infer.Worker) bool {
-	for other, l := range b.ready {
-		if other != name && l.Model == w {
+// holds tells whether a recipe that stays has the worker.
+func (b *cookbook) holds(w *infer.Worker) bool {
+	for _, l := range b.ready {
+		if l.Model == w || l.Small == w {
 			return true
 		}
 	}
-	return false
+	return b.began.Model == w || b.began.Small == w
 }
 
 // load makes a recipe's loadout and starts its worker.
@@ -192,8 +206,16 @@ func (b *cookbook) load(ctx context.Context, name string) (agent.Loadout, error)
 	return l, nil
 }
 
-// warm loads the recipes that are to be kept so.
+// warm loads the recipes that are to be kept so, and says of the others whether they
+// could be loaded.
 func (b *cookbook) warm(ctx context.Context) error {
+	for n := range b.station.Recipes {
+		r := &b.station.Recipes[n]
+		as := b.station.As(r)
+		if _, err := chooseConfigured(&as); err != nil {
+			b.made.log.Error("a recipe can't be changed over to", "station", b.station.ID, "recipe", r.Name, "err", err)
+		}
+	}
 	for _, name := range b.station.Preload {
 		if _, err := b.prepare(ctx, name); err != nil && ctx.Err() == nil {
 			b.made.log.Error("a recipe isn't kept warm", "station", b.station.ID, "recipe", name, "err", err)

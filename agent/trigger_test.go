@@ -92,7 +92,7 @@ func TestTrigger(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	again := r.trigger(Trigger{ID: "t1", Part: "q"})
-	if !again.Repeated || again.Seq != a.Seq || again.Part != "p" {
+	if !again.Repeated || again.Seq != a.Seq || again.Part != "p" || again.First != a.Latency || a.First != 0 {
 		t.Errorf("the same trigger again: %+v", again)
 	}
 	if b := r.trigger(Trigger{ID: "t2", Part: "p"}); b.Attempt != 2 || b.Seq == a.Seq {

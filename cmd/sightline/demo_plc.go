@@ -204,24 +204,11 @@ func (d *plcDemo) play(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	for _, at := range d.killTimes() {
+	for n, at := range d.killTimes() {
 		if err := d.wait(ctx, max(0, time.Until(began.Add(at)))); err != nil || ctx.Err() != nil {
 			return err
 		}
-		if err := d.untilRunning(ctx); err != nil || ctx.Err() != nil {
-			return err
-		}
-		d.line.strike(fmt.Sprintf("kill -9 of the agent (process %d)", d.agent.cmd.Process.Pid))
-		if err := d.agent.cmd.Process.Kill(); err != nil {
-			return fmt.Errorf("kill the agent: %w", err)
-		}
-		<-d.agent.done
-		d.agent = nil
-		if !sleep(ctx, restartAfter) {
-			return nil
-		}
-		d.say("          the agent is started again, as a supervisor would")
-		if err := d.begin(ctx); err != nil || ctx.Err() != nil {
+		if err := d.strike(ctx, n%2 == 1); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -229,6 +216,34 @@ func (d *plcDemo) play(ctx context.Context) error {
 		return d.wait(ctx, -1)
 	}
 	return d.wait(ctx, max(0, time.Until(began.Add(time.Duration(d.options.seconds*float64(time.Second))))))
+}
+
+// strike kills the agent and starts it again: while an inspection is under way, or
+// whatever is.
+func (d *plcDemo) strike(ctx context.Context, busy bool) error {
+	if err := d.untilRunning(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	what := ""
+	if busy {
+		what = ", while it inspects"
+	}
+	for busy && d.line.settled() {
+		if err := d.wait(ctx, lineEvery); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	d.line.strike(fmt.Sprintf("kill -9 of the agent (process %d)%s", d.agent.cmd.Process.Pid, what))
+	if err := d.agent.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill the agent: %w", err)
+	}
+	<-d.agent.done
+	d.agent = nil
+	if !sleep(ctx, restartAfter) {
+		return nil
+	}
+	d.say("          the agent is started again, as a supervisor would")
+	return d.begin(ctx)
 }
 
 // killTimes are after the first start: at random in equal shares of the middle.

@@ -192,12 +192,18 @@ func (s *plcSummary) print(w io.Writer) error {
 		line("  results of no trigger       %d", s.Strange)
 	}
 	line("kills of the agent: %d, stops of the belt: %d", s.Kills, len(s.Stops))
+	busy := 0
 	for _, b := range s.Stops {
-		after := ""
+		when := "without a kill"
 		if b.Kill > 0 {
-			after = fmt.Sprintf("%4.0f ms after kill %d; ", b.AfterMS, b.Kill)
+			when = fmt.Sprintf("%.0f ms after kill %d", b.AfterMS, b.Kill)
+		} else {
+			busy++
 		}
-		line("  at %5.1f s: %s%3.0f px (%.0f mm) until it stood; parts on their way: %d, of them rejected without a result: %d", b.At, after, b.Travel, b.MM, b.OnWay, b.Without)
+		line("  at %5.1f s, %-20s %3.0f px (%.0f mm) until it stood; parts on their way: %d, of them rejected without a result: %d", b.At, when+":", b.Travel, b.MM, b.OnWay, b.Without)
+	}
+	if busy > 0 {
+		line("A stop without a kill: something else on this machine kept the agent, or this controller, from its turn.")
 	}
 	line("These are drawn pictures and a controller made of software: the figures say that the machinery works.")
 	return errors.Join(errs...)

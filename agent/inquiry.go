@@ -72,6 +72,12 @@ func (q *inquiry) claim() (stage string, mine bool) {
 	return q.stage, true
 }
 
+// tellAhead is how long before its deadline an answer that the disk holds up is given:
+// a timer that is set for the deadline itself always misses it.
+const tellAhead = 2 * time.Millisecond
+
+func (q *inquiry) ahead() time.Duration { return min(tellAhead, q.by.Sub(q.arrived)/20) }
+
 // answered hears what the line is told. The recorder calls it once.
 func (q *inquiry) answered(i *Inspection) {
 	q.finish(Answer{

@@ -32,6 +32,7 @@ type recorder struct {
 
 	order   sync.Mutex // makes append and queue one step
 	waiting chan *entry
+	rest    chan job // of run
 	late    chan *entry
 
 	commit atomic.Int64 // how long the disk takes at its slowest of late, nanoseconds; see reserve
@@ -76,7 +77,17 @@ func (r *recorder) close() { close(r.waiting) }
 // of the decisions, except that one whose deadline comes while the disk still
 // works at those before it is told then.
 func (r *recorder) run() error {
-	defer close(r.late)
+	r.rest = make(chan job, maxWaiting)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.runRest()
+	}()
+	defer func() {
+		close(r.rest)
+		<-ended
+		close(r.late)
+	}()
 	var order []*entry
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -103,7 +114,7 @@ func (r *recorder) run() error {
 				continue
 			}
 			if e.ask == nil {
-				e.render() // while the disk works
+				r.rest <- job{entry: e} // while the disk works
 			}
 			order = append(order, e)
 		case <-done:
@@ -172,7 +183,6 @@ func (r *recorder) settle(e *entry, recorded bool) {
 	}
 	if e.ask != nil { // somebody stands at the door
 		e.ask.answered(e.Inspection)
-		e.render()
 	}
 	r.count(func(s *RecorderStats) {
 		s.Told++
@@ -180,11 +190,31 @@ func (r *recorder) settle(e *entry, recorded bool) {
 			s.Late++
 		}
 	})
-	r.tell(e.Inspection)
-	if recorded {
-		r.kept(e.Inspection)
-	} else {
-		r.owe(e)
+	r.rest <- job{e, true, recorded}
+}
+
+// job is what is to be done beside the deadlines: first an entry's picture, then its
+// telling.
+type job struct {
+	*entry
+	settled, recorded bool
+}
+
+// runRest makes pictures and lets everybody hear of verdicts, in order, so that none of
+// that keeps the next one from its deadline.
+func (r *recorder) runRest() {
+	for j := range r.rest {
+		j.render()
+		switch {
+		case !j.settled:
+			continue
+		case j.recorded:
+			r.tell(j.Inspection)
+			r.kept(j.Inspection)
+		default:
+			r.tell(j.Inspection)
+			r.owe(j.entry)
+		}
 	}
 }
 

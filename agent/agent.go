@@ -203,6 +203,9 @@ func (a *Agent) cut() Cut {
 	return Cut{Epoch: a.cfg.Journal.Epoch(), After: a.cfg.Journal.Stats().Last}
 }
 
+// Cut is where the journal is now: what is decided from here on has a higher number.
+func (a *Agent) Cut() Cut { return a.cut() }
+
 // find gives the station of that name, nil if there is none.
 func (a *Agent) find(id string) *Station {
 	for _, s := range a.stations {

@@ -65,13 +65,13 @@ func (s *Station) setRecipe(ctx context.Context, recipe string) (Echo, error) {
 	case s.echo().Recipe == recipe:
 		return s.echo(), nil
 	}
-	l, err := s.cfg.Prepare(ctx, recipe)
+	err := s.cfg.Prepare(ctx, recipe, func(l Loadout) error {
+		l.Recipe = recipe
+		_, err := s.change(ctx, l)
+		return err
+	})
 	if err != nil {
-		return s.echo(), fmt.Errorf("load %s: %w", recipe, err)
-	}
-	l.Recipe = recipe
-	if _, err := s.change(ctx, l); err != nil {
-		return s.echo(), fmt.Errorf("switch to %s: %w", recipe, err)
+		return s.echo(), fmt.Errorf("change over to %s: %w", recipe, err)
 	}
 	if s.cfg.Chosen != nil {
 		if err := s.cfg.Chosen(recipe); err != nil {

@@ -52,7 +52,7 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 			Name: l.About.Name, Version: l.About.Version, Digest: l.About.Digest, Family: l.About.Family,
 			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99),
 		},
-		Signed: !l.About.Unsigned, Bundle: s.cfg.Bundle,
+		Signed: !l.About.Unsigned, Bundle: l.Follows,
 		AgeP50: api.MS(f.AgeP50), AgeP99: api.MS(f.AgeP99), DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
 		Counts: api.Counts{Pass: f.Parts[vision.Pass], Fail: f.Parts[vision.Fail], None: f.Parts[vision.None]},
 	}

@@ -34,7 +34,7 @@ type StationConfig struct {
 	Rule     *rules.Rule
 	Coming   <-chan *rules.Rule // instead of Rule: gives it once it is loaded, beside the first pictures; closed if it can't be
 	Track    track.Config
-	Bundle   string        // name of the signed bundle that it follows, "" for none
+	Bundle   string        // name of the signed bundle that it begins to follow, "" for none
 	Deadline time.Duration // 0: DefaultDeadline
 	Allow    bool          // tell verdicts that aren't on disk by the deadline
 	Pictures bool          // keep a picture of each part
@@ -46,8 +46,9 @@ type StationConfig struct {
 
 	Recipe  string   // that it begins with
 	Recipes []string // names of all, as the configuration has them; nil: it has none
-	// Prepare gives the loadout of a recipe, with its worker started.
-	Prepare    func(ctx context.Context, recipe string) (Loadout, error)
+	// Prepare calls use with the loadout of a recipe, its worker started, while nothing
+	// can take that away.
+	Prepare    func(ctx context.Context, recipe string, use func(Loadout) error) error
 	Chosen     func(recipe string) error // keeps the choice for the next start; nil: it isn't kept
 	Small      *infer.Worker             // see Loadout
 	SmallAbout Model
@@ -137,7 +138,7 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		s.views = append(s.views, s.newView(c))
 	}
 	s.lane = newLane(Loadout{
-		Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track, Recipe: cfg.Recipe, ROI: cfg.ROI, Exposure: cfg.Exposure, Small: cfg.Small, SmallAbout: cfg.SmallAbout,
+		Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track, Follows: cfg.Bundle, Recipe: cfg.Recipe, ROI: cfg.ROI, Exposure: cfg.Exposure, Small: cfg.Small, SmallAbout: cfg.SmallAbout,
 	}, cfg.Track.Mode, s.views)
 	if s.triggered() {
 		s.ledger = newLedger(cmp.Or(cfg.Trigger.Dedupe, DefaultDedupe))

@@ -189,7 +189,7 @@ func (s *Station) lost(w *infer.Worker, err error) bool {
 // more; one that follows a bundle waits for another model to be switched to.
 func (s *Station) dieLocked(err error) {
 	s.lane.dead = err
-	if s.cfg.Bundle == "" {
+	if s.lane.Follows == "" {
 		s.failLocked(err)
 		return
 	}

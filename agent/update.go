@@ -3,19 +3,34 @@ package agent
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/internal/health"
 )
 
-// updates are how the stations are with their bundles, by station.
+// updates are how the stations are with the bundles that they inspect with, by station.
 func (a *Agent) updates() map[string]*api.Update {
+	out := map[string]*api.Update{}
+	for station, all := range a.allUpdates() {
+		e, _ := a.Recipe(station) // a station that isn't there has no recipe
+		for _, u := range all {
+			if u.Recipe == e.Recipe || u.Recipe == "" && out[station] == nil {
+				out[station] = u
+			}
+		}
+	}
+	return out
+}
+
+// allUpdates are those of recipes that aren't active as well.
+func (a *Agent) allUpdates() map[string][]*api.Update {
 	if a.cfg.Updates == nil {
 		return nil
 	}
-	out := map[string]*api.Update{}
+	out := map[string][]*api.Update{}
 	for _, u := range a.cfg.Updates() {
-		out[u.Station] = &u
+		out[u.Station] = append(out[u.Station], &u)
 	}
 	return out
 }
@@ -54,27 +69,35 @@ func (a *Agent) RefusedPicture(name string) ([]byte, bool) {
 
 // watchUpdates keeps the warnings about bundles true.
 func (a *Agent) watchUpdates() {
-	all := a.updates()
+	all := a.allUpdates()
 	for _, s := range a.stations {
-		id, l, u := s.cfg.ID, s.loadout(), all[s.cfg.ID]
+		id, l := s.cfg.ID, s.loadout()
 		a.set(health.UnsignedModel, id, l.About.Unsigned, l.About.Name)
 		runs := "it inspects nothing meanwhile"
 		if l.Model != nil {
 			runs = l.About.Name + " runs meanwhile"
 		}
-		a.set(health.NoBundleYet, id, s.cfg.Bundle != "" && l.About.Bundle == "", s.cfg.Bundle+"; "+runs)
-		var next api.Coming
-		var failure api.Failure
-		if u != nil && u.Next != nil {
-			next = *u.Next
+		a.set(health.NoBundleYet, id, l.Follows != "" && l.About.Bundle == "", l.Follows+"; "+runs)
+		var waiting, refused, back []string
+		for _, u := range all[id] {
+			whose := ""
+			if u.Recipe != "" {
+				whose = " (recipe " + u.Recipe + ")"
+			}
+			if n := u.Next; n != nil && n.Phase == api.Waiting && n.Reason == api.ForOperator {
+				waiting = append(waiting, n.Name+" "+n.Version+whose)
+			}
+			f := u.Failure
+			switch {
+			case f == nil:
+			case f.Phase == api.RolledBack:
+				back = append(back, f.Name+" "+f.Version+whose+": "+f.Text)
+			case f.Text != "":
+				refused = append(refused, f.Name+" "+f.Version+whose+": "+f.Text)
+			}
 		}
-		if u != nil && u.Failure != nil {
-			failure = *u.Failure
-		}
-		name := next.Name + " " + next.Version
-		a.set(health.UpdateWaiting, id, next.Phase == api.Waiting && next.Reason == api.ForOperator, name)
-		name = failure.Name + " " + failure.Version + ": " + failure.Text
-		a.set(health.UpdateRefused, id, failure.Text != "" && failure.Phase != api.RolledBack, name)
-		a.set(health.UpdateRolledBack, id, failure.Phase == api.RolledBack, name)
+		a.set(health.UpdateWaiting, id, len(waiting) > 0, strings.Join(waiting, "; "))
+		a.set(health.UpdateRefused, id, len(refused) > 0, strings.Join(refused, "; "))
+		a.set(health.UpdateRolledBack, id, len(back) > 0, strings.Join(back, "; "))
 	}
 }

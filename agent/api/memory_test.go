@@ -226,10 +226,10 @@ func (m *memory) subscribers() int {
 func good(id string) Station {
 	return Station{
 		ID: id, Line: "A", State: Inspecting, Signed: true,
-		Views:      []View{{Camera: id, Inferred: 107400, Overwritten: 590}},
-		Model:      Model{Name: "drawn-parts", Version: "3", Digest: "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1", Family: "yolox", P50: 6.1, P99: 9.4},
-		Rule:       Rule{Name: "threshold:defect>0.5", Digest: "1b77"},
-		Mode: "continuous", Ready: true, Schedule: Schedule{Criticality: "normal"}, Degraded: Degradation{Step: "full"}, DeadlineMS: 120, Unrecorded: "reject",
+		Views: []View{{Camera: id, Inferred: 107400, Overwritten: 590}},
+		Model: Model{Name: "drawn-parts", Version: "3", Digest: "9f2cab34de00112233445566778899aabbccddeeff00112233445566778899e1", Family: "yolox", P50: 6.1, P99: 9.4},
+		Rule:  Rule{Name: "threshold:defect>0.5", Digest: "1b77"},
+		Mode:  "continuous", Ready: true, Schedule: Schedule{Criticality: "normal"}, Degraded: Degradation{Step: "full"}, DeadlineMS: 120, Unrecorded: "reject",
 		Counts: Counts{Pass: 12000, Fail: 130, None: 9},
 		Hour: Hour{Counts: Counts{Pass: 2381, Fail: 27, None: 4}, Yield: &Yield{0.98715, 0.98183, 0.99092, 2412},
 			PerMinute: 42.3, P50: 38, P99: 61.4},

@@ -16,6 +16,7 @@ import (
 // Update is how a station is with the bundle that it follows.
 type Update struct {
 	Station string   `json:"-"`
+	Recipe  string   `json:"recipe,omitempty" doc:"the recipe that follows the bundle; absent where the whole station does"`
 	Active  *Bundle  `json:"active,omitempty" doc:"what runs; absent before the first"`
 	Next    *Coming  `json:"next,omitempty" doc:"what is coming, or came last; absent for nothing"`
 	Failure *Failure `json:"failure,omitempty" doc:"the newest bundle that was refused or rolled back; absent without one"`

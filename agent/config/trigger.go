@@ -33,6 +33,7 @@ type Trigger struct {
 type Recipe struct {
 	Name       string                 `yaml:"name" need:"yes" example:"cap-blue" doc:"Its name: letters, digits, dot, dash and underscore, at most 64."`
 	Model      string                 `yaml:"model" doc:"As the station's. Empty: the station's, or what its bundle brings."`
+	Bundle     string                 `yaml:"bundle" doc:"Name of the signed bundle that this recipe follows, instead of the station's. It is always kept loaded; a new version becomes active with the recipe."`
 	Small      string                 `yaml:"small_model" doc:"As the station's."`
 	Family     string                 `yaml:"family" doc:"As the station's."`
 	Labels     map[string]vision.Role `yaml:"labels" doc:"As the station's."`
@@ -154,10 +155,13 @@ func (v *validator) recipe(at func(string) string, s *Station, r *Recipe) {
 		v.model(at("model"), &one)
 		r.Model = one.Model
 	}
-	if r.Model != "" && s.Bundle != "" {
-		v.fault(at("model"), "station %s follows the bundle %s, whose model all its recipes use: leave model out, or bundle", shown(s.ID), shown(s.Bundle))
+	if r.Model != "" && r.Bundle == "" && s.Bundle != "" {
+		v.fault(at("model"), "station %s follows the bundle %s, whose model its recipes use: leave model out, or give the recipe a bundle of its own", shown(s.ID), shown(s.Bundle))
 	}
-	if r.Model == "" && s.Model == "" && s.Bundle == "" {
+	if r.Bundle != "" && !identifier.MatchString(r.Bundle) {
+		v.fault(at("bundle"), "must be letters, digits, dot, dash and underscore, at most 64, got %s", shown(r.Bundle))
+	}
+	if r.Model == "" && r.Bundle == "" && s.Model == "" && s.Bundle == "" {
 		v.fault(at("model"), "is missing: neither the recipe nor its station names a model or a bundle")
 	}
 	v.rule(at("rule"), &r.Rule)
@@ -172,11 +176,19 @@ func (v *validator) recipe(at func(string) string, s *Station, r *Recipe) {
 	}
 }
 
+// Own tells whether a recipe follows a bundle of its own.
+func (r *Recipe) Own() bool { return r.Bundle != "" }
+
+// Follows tells whether the station follows a bundle, with whatever recipe.
+func (s *Station) Follows() bool {
+	return s.Bundle != "" || slices.ContainsFunc(s.Recipes, func(r Recipe) bool { return r.Own() })
+}
+
 // As is the station as it is with a recipe.
 func (s *Station) As(r *Recipe) Station {
 	out := *s
-	if r.Model != "" { // another model is another family, with other labels
-		out.Model, out.Family, out.Labels, out.Rule, out.Small = r.Model, "", nil, "", ""
+	if r.Model != "" || r.Bundle != "" { // another model is another family, with other labels
+		out.Model, out.Bundle, out.Family, out.Labels, out.Rule, out.Small = r.Model, r.Bundle, "", nil, "", ""
 	}
 	for to, from := range map[*string]string{&out.Family: r.Family, &out.Rule: r.Rule, &out.Small: r.Small, &out.Decide: r.Decide, &out.Combine: r.Combine} {
 		if from != "" {

@@ -42,6 +42,9 @@ func TestTriggersRecipesAndDoors(t *testing.T) {
 	if other := s.As(&s.Recipes[2]); other.Rule != "" { // the rule of another model's labels
 		t.Errorf("%+v", other)
 	}
+	if signed := s.As(&Recipe{Bundle: "caps"}); signed.Bundle != "caps" || signed.Model != "" || s.Follows() {
+		t.Errorf("%+v", signed)
+	}
 }
 
 func TestBadLinesSayWhatWouldDo(t *testing.T) {
@@ -65,7 +68,8 @@ func TestBadLinesSayWhatWouldDo(t *testing.T) {
 		{"    recipes: [{name: a, roi: [1, 2, 3]}]\n", "", `stations[0].recipes[0].roi: must be four numbers, x, y, width and height, got [1 2 3]`},
 		{"    recipes: [{name: a, confidence: 1.5}]\n", "", `stations[0].recipes[0].confidence: must be more than 0 and less than 1, got 1.5`},
 		{"    recipes: [{name: a, model: x.onnx}]\n", "", `stations[0].recipes[0].model: no such file or folder: "x.onnx"`},
-		{"    bundle: caps\n    recipes: [{name: a, model: drawn-parts}]\n", "", `stations[0].recipes[0].model: station "s" follows the bundle "caps", whose model all its recipes use: leave model out, or bundle`},
+		{"    bundle: caps\n    recipes: [{name: a, model: drawn-parts}]\n", "", `stations[0].recipes[0].model: station "s" follows the bundle "caps", whose model its recipes use: leave model out, or give the recipe a bundle of its own`},
+		{"    recipes: [{name: a, bundle: \"x y\"}]\n", "", `stations[0].recipes[0].bundle: must be letters, digits, dot, dash and underscore, at most 64, got "x y"`},
 		{"", door(`station: s, protocol: ascii, listen: "192.0.2.5:1", peers: [192.0.2.1]`), `plc[0].station: station "s" follows parts by itself: only one with mode: trigger can be triggered`},
 		{"    mode: trigger\n", door(`station: x, protocol: ascii, listen: "192.0.2.5:1", peers: [192.0.2.1]`), `plc[0].station: there is no station "x"`},
 		{"    mode: trigger\n", door(`station: s, protocol: profinet`), `plc[0].protocol: must be ascii, modbus or gpio, got "profinet"`},

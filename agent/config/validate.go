@@ -244,7 +244,7 @@ func (v *validator) updates(key func(string) string, s *Station) {
 	case s.Updates != InWindow && s.Window != "":
 		v.warn(key("update_window"), "has no effect: updates is %s, and only window looks at it", s.Updates)
 	}
-	if s.Bundle == "" && v.set(key("updates")) {
+	if !s.Follows() && v.set(key("updates")) {
 		v.warn(key("updates"), "has no effect: the station follows no bundle; name one as bundle")
 	}
 }

@@ -127,13 +127,16 @@ func (a *assembly) checkRest(ctx context.Context, out io.Writer, cfg *config.Con
 	if err != nil {
 		return fault(cfg, i, "camera", err)
 	}
-	if book == nil || s.Bundle != "" {
+	if book == nil {
 		return nil
 	}
 	if err := exposable(cfg, s); err != nil {
 		return fault(cfg, i, "recipes", err)
 	}
 	for n := range s.Recipes {
+		if book.follows(&s.Recipes[n]) {
+			continue // what comes is checked when it comes
+		}
 		if _, err := a.recipe(ctx, s, &s.Recipes[n], st.Track.Mode, cfg.Infer.Threads); err != nil {
 			return fault(cfg, i, fmt.Sprintf("recipes[%d].model", n), inRecipe(n, err))
 		}

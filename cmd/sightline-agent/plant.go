@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/updater"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
@@ -27,15 +30,17 @@ type plant struct {
 	made     *assembly
 	threads  int
 	agent    *agent.Agent
-	stations map[string]*planted
+	stations map[string]*planted // by wire.Unit
 
 	mu      sync.Mutex // protects what follows, and the planted ones' running
 	workers map[string]*shared
 }
 
-// planted is a station that follows a bundle.
+// planted is what follows a bundle: a station, or one recipe of it that has its own.
 type planted struct {
-	config  *config.Station
+	config  *config.Station // as it is with that recipe
+	recipe  *config.Recipe  // nil: the station's own bundle
+	book    *cookbook       // of a station with recipes, else nil
 	mode    track.Mode
 	turn    chan struct{} // held by who changes what runs
 	running *candidate    // nil before its first
@@ -62,9 +67,31 @@ func newPlant(made *assembly, threads int) *plant {
 	return &plant{made: made, threads: threads, stations: map[string]*planted{}, workers: map[string]*shared{}}
 }
 
-// add makes a station of the configuration that begins without a model.
-func (p *plant) add(s *config.Station, mode track.Mode) {
-	p.stations[s.ID] = &planted{config: s, mode: mode, turn: make(chan struct{}, 1)}
+// add makes a station of the configuration that begins without a model, and those of
+// its recipes that follow bundles of their own; book is nil without recipes.
+func (p *plant) add(s *config.Station, mode track.Mode, book *cookbook) {
+	if s.Bundle != "" {
+		p.stations[s.ID] = &planted{config: s, book: book, mode: mode, turn: make(chan struct{}, 1)}
+	}
+	for n := range s.Recipes {
+		if r := &s.Recipes[n]; r.Own() {
+			as := s.As(r)
+			p.stations[wire.Unit(s.ID, r.Name)] = &planted{config: &as, recipe: r, book: book, mode: mode, turn: make(chan struct{}, 1)}
+		}
+	}
+}
+
+// of is what a station's recipe follows; nil: none.
+func (p *plant) of(station string, r *config.Recipe) *planted {
+	if r != nil && r.Own() {
+		return p.stations[wire.Unit(station, r.Name)]
+	}
+	return p.stations[station]
+}
+
+// serves tells whether what the unit runs is what its station inspects with now.
+func (p *plant) serves(s *planted) bool {
+	return p.of(s.config.ID, p.recipe(s.config)) == s
 }
 
 // Load implements updater.Plant.
@@ -193,7 +220,11 @@ func (p *plant) lacks(station string) bool {
 
 // Vitals implements updater.Plant.
 func (p *plant) Vitals(station string) updater.Vitals {
-	v, err := p.agent.Vitals(station)
+	if s := p.stations[station]; s != nil && !p.serves(s) {
+		return p.idle(s)
+	}
+	name, _ := wire.SplitUnit(station)
+	v, err := p.agent.Vitals(name)
 	if err != nil {
 		return updater.Vitals{Failure: err.Error()}
 	}
@@ -202,6 +233,23 @@ func (p *plant) Vitals(station string) updater.Vitals {
 		Seqs: v.Seqs, ModelP50: v.ModelP50, ModelP99: v.ModelP99, AgeP99: v.AgeP99, Period: v.Period, Deadline: v.Deadline,
 		Celsius: v.Celsius, Failure: v.Failure,
 	}
+}
+
+// idle are the vitals of a recipe that isn't the active one: it is loaded, and nothing
+// is asked of it.
+func (p *plant) idle(s *planted) updater.Vitals {
+	p.mu.Lock()
+	c := s.running
+	p.mu.Unlock()
+	v := updater.Vitals{Celsius: math.NaN()}
+	if c == nil {
+		return v
+	}
+	v.Digest, v.After, v.Epoch = c.digest, c.cut.After, c.cut.Epoch
+	if ended(c.shared.worker) {
+		v.Failure = "its model's worker was given up"
+	}
+	return v
 }
 
 // candidate is a bundle with a worker, beside what its station runs or as that.
@@ -216,15 +264,20 @@ type candidate struct {
 	loadout     agent.Loadout
 	rules       map[string]*rules.Rule // of recipes that have their own, by the recipe's name; protected by plant.mu
 	active      bool
+	cut         agent.Cut // where the journal was when it became active
 }
 
 // withRecipe is what a station that follows a bundle inspects with under a recipe.
 func (p *plant) withRecipe(ctx context.Context, station string, r *config.Recipe) (agent.Loadout, error) {
+	s := p.of(station, r)
+	if s == nil {
+		return agent.Loadout{}, fmt.Errorf("recipe %s follows no bundle", r.Name)
+	}
 	p.mu.Lock()
-	c := p.stations[station].running
+	c := s.running
 	p.mu.Unlock()
 	if c == nil {
-		return agent.Loadout{}, errors.New("the station's bundle hasn't come yet")
+		return agent.Loadout{}, fmt.Errorf("its bundle %s hasn't come to this device yet", s.config.Bundle)
 	}
 	return c.under(ctx, r)
 }
@@ -232,6 +285,7 @@ func (p *plant) withRecipe(ctx context.Context, station string, r *config.Recipe
 // under is the candidate's loadout under a recipe; nil: without one.
 func (c *candidate) under(ctx context.Context, r *config.Recipe) (agent.Loadout, error) {
 	l := c.loadout
+	l.Follows = c.station.config.Bundle
 	if r == nil {
 		return l, nil
 	}
@@ -289,14 +343,14 @@ func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err erro
 	return c.activate(ctx)
 }
 
-// activate is Activate for who has the station's turn.
+// activate is Activate for who has the station's turn. A bundle of a recipe that isn't
+// the active one is kept for when it is.
 func (c *candidate) activate(ctx context.Context) (after, epoch uint64, err error) {
-	l, err := c.under(ctx, c.plant.recipe(c.station.config))
-	if err != nil {
-		return 0, 0, err
+	if b := c.station.book; b != nil { // no change of recipe meanwhile
+		b.turn.Lock()
+		defer b.turn.Unlock()
 	}
-	cut, err := c.plant.agent.Switch(ctx, c.station.config.ID, l)
-	if err != nil {
+	if c.cut, err = c.begin(ctx); err != nil {
 		return 0, 0, err
 	}
 	c.plant.mu.Lock()
@@ -308,7 +362,19 @@ func (c *candidate) activate(ctx context.Context) (after, epoch uint64, err erro
 			c.plant.made.log.Warn("a rule that was replaced doesn't end well", "station", c.station.config.ID, "err", err)
 		}
 	}
-	return cut.After, cut.Epoch, nil
+	return c.cut.After, c.cut.Epoch, nil
+}
+
+// begin lets the station inspect with the candidate, if its recipe is the active one.
+func (c *candidate) begin(ctx context.Context) (agent.Cut, error) {
+	if !c.plant.serves(c.station) {
+		return c.plant.agent.Cut(), nil
+	}
+	l, err := c.under(ctx, c.plant.recipe(c.station.config))
+	if err != nil {
+		return agent.Cut{}, err
+	}
+	return c.plant.agent.Switch(ctx, c.station.config.ID, l)
 }
 
 // Close implements updater.Candidate.

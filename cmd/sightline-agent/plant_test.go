@@ -37,6 +37,13 @@ type plantRig struct {
 // named.
 func newPlantRig(t *testing.T, stations int, model string) *plantRig {
 	t.Helper()
+	return newRecipeRig(t, stations, model, nil)
+}
+
+// newRecipeRig is newPlantRig with recipes at the first station, the first of which
+// is active.
+func newRecipeRig(t *testing.T, stations int, model string, recipes []config.Recipe) *plantRig {
+	t.Helper()
 	if !equipment(t).has["onnx"] {
 		t.Skip("ONNX Runtime isn't here")
 	}
@@ -63,6 +70,9 @@ func newPlantRig(t *testing.T, stations int, model string) *plantRig {
 			Camera: config.Camera{Source: filepath.Join(dir, "shown", "golden"), Loop: true},
 		})
 	}
+	if recipes != nil {
+		r.cfg.Stations[0].Recipes, r.cfg.Stations[0].Recipe = recipes, recipes[0].Name
+	}
 	j, opened, err := journal.Open(r.cfg.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +92,13 @@ func newPlantRig(t *testing.T, stations int, model string) *plantRig {
 		if err != nil {
 			t.Fatal(err)
 		}
+		book := made.newCookbook(r.cfg, i, s.Track.Mode)
+		if book != nil {
+			book.agent, book.plant = a, r.plant
+			book.offer(&s, book.recipe(book.chosen()))
+		}
 		a.Add(s)
-		r.plant.add(&r.cfg.Stations[i], s.Track.Mode)
+		r.plant.add(&r.cfg.Stations[i], s.Track.Mode, book)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -29,7 +29,7 @@ type cookbook struct {
 
 	turn  sync.Mutex // one recipe is prepared at a time; protects what follows
 	agent *agent.Agent
-	plant *plant // of a station that follows a bundle, else nil
+	plant *plant // has the recipes that follow bundles
 	ready map[string]agent.Loadout
 	began agent.Loadout // the workers that the station was started with; its rule was loaded beside the start
 }
@@ -128,13 +128,25 @@ func (b *cookbook) keep(name string) error {
 	return nil
 }
 
-// prepare gives the loadout of a recipe with its worker ready, for agent.Prepare.
-// What was prepared for another one and isn't to be kept ends.
-func (b *cookbook) prepare(ctx context.Context, name string) (agent.Loadout, error) {
+// prepare lets use have the loadout of a recipe with its worker ready, for
+// agent.Prepare. What was prepared for another one and isn't to be kept ends.
+func (b *cookbook) prepare(ctx context.Context, name string, use func(agent.Loadout) error) error {
 	b.turn.Lock()
 	defer b.turn.Unlock()
-	if b.plant != nil {
-		return b.plant.withRecipe(ctx, b.station.ID, b.recipe(name))
+	l, err := b.get(ctx, name)
+	if err == nil {
+		err = use(l)
+	}
+	if err == nil {
+		b.release(name)
+	}
+	return err
+}
+
+// get gives a recipe's loadout, loaded now if it isn't; the caller has the turn.
+func (b *cookbook) get(ctx context.Context, name string) (agent.Loadout, error) {
+	if r := b.recipe(name); b.follows(r) {
+		return b.plant.withRecipe(ctx, b.station.ID, r)
 	}
 	l, ok := b.ready[name]
 	if !ok || ended(l.Model) {
@@ -144,11 +156,14 @@ func (b *cookbook) prepare(ctx context.Context, name string) (agent.Loadout, err
 		}
 		b.ready[name] = l
 	}
-	if _, err := l.Model.Ready(ctx); err != nil {
-		return agent.Loadout{}, err
-	}
-	b.release(name)
-	return l, nil
+	_, err := l.Model.Ready(ctx)
+	return l, err
+}
+
+// follows tells whether a recipe's model comes with a bundle.
+func (b *cookbook) follows(r *config.Recipe) bool {
+	as := b.station.As(r)
+	return as.Bundle != ""
 }
 
 // release lets go of recipes that are neither kept warm nor active, and ends the
@@ -207,18 +222,24 @@ func (b *cookbook) load(ctx context.Context, name string) (agent.Loadout, error)
 }
 
 // warm loads the recipes that are to be kept so, and says of the others whether they
-// could be loaded.
+// could be loaded. Those that follow bundles are kept by the plant.
 func (b *cookbook) warm(ctx context.Context) error {
 	for n := range b.station.Recipes {
 		r := &b.station.Recipes[n]
-		as := b.station.As(r)
-		if _, err := chooseConfigured(&as); err != nil {
-			b.made.log.Error("a recipe can't be changed over to", "station", b.station.ID, "recipe", r.Name, "err", err)
+		if b.follows(r) {
+			continue
 		}
-	}
-	for _, name := range b.station.Preload {
-		if _, err := b.prepare(ctx, name); err != nil && ctx.Err() == nil {
-			b.made.log.Error("a recipe isn't kept warm", "station", b.station.ID, "recipe", name, "err", err)
+		var err error
+		if slices.Contains(b.station.Preload, r.Name) {
+			b.turn.Lock()
+			_, err = b.get(ctx, r.Name)
+			b.turn.Unlock()
+		} else {
+			as := b.station.As(r)
+			_, err = chooseConfigured(&as)
+		}
+		if err != nil && ctx.Err() == nil {
+			b.made.log.Error("a recipe can't be changed over to", "station", b.station.ID, "recipe", r.Name, "err", err)
 		}
 	}
 	return nil

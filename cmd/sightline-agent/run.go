@@ -138,7 +138,7 @@ func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (a
 		as = s.As(recipe)
 		o.conf = float32(as.Confidence)
 	}
-	st, err := a.equipped(ctx, o, &as, s.Bundle != "")
+	st, err := a.equipped(ctx, o, &as)
 	if err == nil {
 		err = errors.Join(schedule(&st, s), follows(&st.Track, as.Decide, as.Combine))
 	}
@@ -156,7 +156,7 @@ func (a *assembly) configured(ctx context.Context, cfg *config.Config, i int) (a
 
 // equipped makes a station with the model that its configuration names, or one that
 // follows a bundle.
-func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Station, follows bool) (agent.StationConfig, error) {
+func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Station) (agent.StationConfig, error) {
 	var c *choice
 	var err error
 	if s.Model != "" {
@@ -164,7 +164,7 @@ func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Sta
 			return agent.StationConfig{}, otherwise("model", err)
 		}
 	}
-	if follows {
+	if s.Bundle != "" {
 		return a.following(ctx, o, s.Bundle, c)
 	}
 	st, err := a.station(ctx, o, c)
@@ -229,14 +229,9 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	}))
 	for i, s := range stations {
 		a.Add(s)
-		if s.Bundle != "" {
-			bundles.plant.add(&cfg.Stations[i], s.Track.Mode)
-		}
+		bundles.plant.add(&cfg.Stations[i], s.Track.Mode, books[i])
 		if book := books[i]; book != nil {
-			book.agent = a
-			if s.Bundle != "" {
-				book.plant = bundles.plant
-			}
+			book.agent, book.plant = a, bundles.plant
 		}
 	}
 	doors, err := newDoors(cfg, a, log)
@@ -250,7 +245,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
 	others := []func(context.Context) error{bundles.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg)}
 	for _, book := range books {
-		if book != nil && book.plant == nil {
+		if book != nil {
 			others = append(others, book.warm)
 		}
 	}
@@ -272,7 +267,7 @@ func (a *assembly) rulesOf(cfg *config.Config) func(context.Context) error {
 
 // agentConfig adds how bundles come to the stations, where one follows any.
 func agentConfig(cfg *config.Config, u *updates, c agent.Config) agent.Config {
-	if slices.ContainsFunc(cfg.Stations, func(s config.Station) bool { return s.Bundle != "" }) {
+	if slices.ContainsFunc(cfg.Stations, func(s config.Station) bool { return s.Follows() }) {
 		c.Updates, c.Approve, c.Install, c.RefusedPicture = u.status, u.approve, u.install, u.picture
 	}
 	return c

@@ -86,12 +86,19 @@ func (u *updates) complete() bool {
 	return u.root
 }
 
-// stations are those that follow a bundle.
+// stations are those that follow a bundle, and those of their recipes that follow one
+// of their own.
 func (u *updates) stations() []updater.Station {
 	var list []updater.Station
 	for _, s := range u.cfg.Stations {
-		if s.Bundle != "" {
-			list = append(list, updater.Station{ID: s.ID, Bundle: s.Bundle, Policy: updater.Policy(s.Updates), Window: s.Window})
+		follow := func(id, bundle string) {
+			if bundle != "" {
+				list = append(list, updater.Station{ID: id, Bundle: bundle, Policy: updater.Policy(s.Updates), Window: s.Window})
+			}
+		}
+		follow(s.ID, s.Bundle)
+		for _, r := range s.Recipes {
+			follow(wire.Unit(s.ID, r.Name), r.Bundle)
 		}
 	}
 	return list

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/updater"
 )
 
@@ -15,7 +16,8 @@ import (
 func (u *updates) status() []api.Update {
 	var list []api.Update
 	for _, s := range u.now().Status() {
-		one := api.Update{Station: s.Station, Active: activeOf(s), Next: nextOf(s), Failure: failureOf(s)}
+		one := api.Update{Active: activeOf(s), Next: nextOf(s), Failure: failureOf(s)}
+		one.Station, one.Recipe = wire.SplitUnit(s.Station)
 		list = append(list, one)
 	}
 	return list
@@ -87,7 +89,20 @@ func (u *updates) picture(name string) ([]byte, bool) {
 	return nil, false
 }
 
-func (u *updates) approve(station string) error { return u.now().Approve(station) }
+// approve is an operator's OK for what a station waits with: of the recipe that is
+// active, else of another one.
+func (u *updates) approve(station string) error {
+	now := u.now()
+	err := fmt.Errorf("station %s follows no bundle", station)
+	for _, s := range now.Status() {
+		if name, _ := wire.SplitUnit(s.Station); name == station {
+			if err = now.Approve(s.Station); err == nil {
+				return nil
+			}
+		}
+	}
+	return err
+}
 
 func (u *updates) install(ctx context.Context, folder string) error {
 	if !filepath.IsAbs(folder) {

@@ -75,10 +75,13 @@ func TestWitness(t *testing.T) {
 	by := func(bundle, station string) func(*wire.Result) {
 		return func(r *wire.Result) { r.BundleDigest, r.Station = bundle, station }
 	}
-	take(t, s, []uint64{8, 1},
+	under := func(bundle, station, recipe string) func(*wire.Result) {
+		return func(r *wire.Result) { r.BundleDigest, r.Station, r.Recipe = bundle, station, recipe }
+	}
+	take(t, s, []uint64{8, 3},
 		batch("dev-a", 1<<63, record(1, vision.Pass, by("old", "st1")), record(2, vision.Pass, by("new", "st1")), record(3, vision.Fail, by("new", "st1")),
 			record(4, vision.Pass, by("new", "st2")), told(5, 3, vision.Pass, "amended"), hole(&wire.Hole{First: 6, Last: 7}), record(8, vision.Pass, by("old", "st2"))),
-		batch("dev-b", 1, record(1, vision.Pass, by("new", "st1"))))
+		batch("dev-b", 1, record(1, vision.Pass, by("new", "st1")), record(2, vision.Pass, under("new", "st3", "blue")), record(3, vision.Pass, under("other", "st3", "red"))))
 	for i, tt := range []struct {
 		device  string
 		epoch   uint64
@@ -99,6 +102,9 @@ func TestWitness(t *testing.T) {
 		{"dev-a", 1, "st1", []uint64{1}, Witness{}},                            // another device's epoch
 		{"dev-b", 1, "st1", []uint64{1}, Witness{Right: 1, Newest: "new"}},
 		{"dev-c", 1, "st1", []uint64{1}, Witness{}},
+		{"dev-b", 1, "st3@blue", []uint64{2}, Witness{Right: 1, Newest: "new"}}, // another recipe's newer results are by another bundle
+		{"dev-b", 1, "st3@red", []uint64{2}, Witness{Wrong: 2}},                 // of another recipe
+		{"dev-b", 1, "st3", []uint64{2}, Witness{Right: 1, Newest: "other"}},
 	} {
 		got, err := s.Witness(t.Context(), tt.device, tt.epoch, tt.station, "new", tt.seqs)
 		if err != nil || got != tt.want {

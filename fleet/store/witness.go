@@ -23,7 +23,8 @@ type Witness struct {
 	Newest string // bundle (SHA-256, hex) of the station's newest result, "" without one; only if all are Right
 }
 
-// Witness looks for records of a device's epoch, at most MaxWitnessed. Those
+// Witness looks for records of a device's epoch, at most MaxWitnessed, which are
+// said to be results of a station, or of one of its recipes (wire.Unit). Those
 // that are neither Right nor Wrong haven't come yet.
 func (s *Store) Witness(ctx context.Context, device string, epoch uint64, station, bundle string, seqs []uint64) (Witness, error) {
 	w, err := s.witness(ctx, device, epoch, station, bundle, seqs)
@@ -72,8 +73,9 @@ const maxPassed = 50_000
 // record last, which is by the bundle given.
 func (s *Store) newest(ctx context.Context, epoch int64, station string, last uint64, bundle string) (string, error) {
 	var body []byte
+	name, recipe := wire.SplitUnit(station)
 	err := s.reader.QueryRowContext(ctx, `SELECT body FROM result WHERE epoch = ?1 AND seq > max(?2, (SELECT max(seq) FROM result WHERE epoch = ?1) - ?3)
-		AND +station = ?4 ORDER BY seq DESC LIMIT 1`, epoch, int64(last), maxPassed, station).Scan(&body)
+		AND +station = ?4 AND (?5 = '' OR +recipe = ?5) ORDER BY seq DESC LIMIT 1`, epoch, int64(last), maxPassed, name, recipe).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return bundle, nil
 	} else if err != nil {
@@ -86,6 +88,7 @@ func (s *Store) newest(ctx context.Context, epoch int64, station string, last ui
 // by are the records that are there, and of them those that are the station's
 // results by the bundle.
 func (s *Store) by(ctx context.Context, epoch int64, station, bundle string, seqs []uint64) (right, there map[uint64]bool, err error) {
+	name, recipe := wire.SplitUnit(station)
 	args := []any{epoch}
 	for _, seq := range seqs {
 		args = append(args, int64(seq))
@@ -103,7 +106,7 @@ func (s *Store) by(ctx context.Context, epoch int64, station, bundle string, seq
 			return none, fmt.Errorf("record %d: %w", seq, err)
 		}
 		there[uint64(seq)] = true
-		right[uint64(seq)] = of == station && r.GetResult().GetBundleDigest() == bundle
+		right[uint64(seq)] = of == name && (recipe == "" || r.GetResult().GetRecipe() == recipe) && r.GetResult().GetBundleDigest() == bundle
 		return none, nil
 	}, `SELECT seq, station, body FROM result WHERE epoch = ? AND seq IN (?`+strings.Repeat(", ?", len(seqs)-1)+`)`, args...)
 	return right, there, err

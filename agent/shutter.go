@@ -26,6 +26,8 @@ type shutter struct {
 	ring   []exposure // newest last
 	came   chan struct{}
 	closed bool
+	period time.Duration // between two pictures of a camera whose pictures tell no time; 0: they do, or it isn't known
+	behind time.Time     // since when those that come may have waited on their way; zero: they haven't
 }
 
 // exposure is a frame of the ring.
@@ -35,10 +37,41 @@ type exposure struct {
 	came     time.Time
 	frame    *capture.Frame // nil once a trigger has it, and of those of which only the time is remembered
 	bound    bool
+	held     bool // it may be older than it seems
 }
 
 func newShutter(keep int) *shutter {
 	return &shutter{keep: keep, free: (*capture.Frame).Release, came: make(chan struct{})}
+}
+
+// backlogTime is how long the reading of what was kept can take.
+const backlogTime = time.Second
+
+// expect tells the shutter when to expect pictures whose time is when they came; 0
+// for those that tell when they were taken. It is called behind add: the pace before a
+// gap is what counts.
+func (x *shutter) expect(period time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.behind.IsZero() {
+		x.period = period
+	}
+}
+
+// heldLocked tells whether a picture that comes now may have waited on its way: its
+// reader stood still, and reads first what was kept for it meanwhile. That is over
+// with the first one that comes at the camera's pace.
+func (x *shutter) heldLocked(f *capture.Frame) bool {
+	if x.period == 0 || len(x.ring) == 0 {
+		return false
+	}
+	switch gap := f.Captured.Sub(x.ring[len(x.ring)-1].captured); {
+	case gap > 5*x.period/2:
+		x.behind = f.Captured
+	case gap >= x.period/2, f.Captured.Sub(x.behind) > backlogTime:
+		x.behind = time.Time{}
+	}
+	return !x.behind.IsZero()
 }
 
 // add takes over a frame. The oldest one's pixels are given back.
@@ -49,7 +82,7 @@ func (x *shutter) add(f *capture.Frame) {
 		x.free(f)
 		return
 	}
-	x.ring = append(x.ring, exposure{seq: f.Seq, captured: f.Captured, came: f.Came, frame: f})
+	x.ring = append(x.ring, exposure{seq: f.Seq, captured: f.Captured, came: f.Came, frame: f, held: x.heldLocked(f)})
 	var old *capture.Frame
 	if n := len(x.ring) - x.keep; n > 0 { // one more is remembered without its pixels: what came before the first
 		old, x.ring[n-1].frame = x.ring[n-1].frame, nil
@@ -98,6 +131,8 @@ func (x *shutter) at(ctx context.Context, t time.Time) (*capture.Frame, error) {
 			return -1, nil
 		case n == 0, x.ring[n].seq != x.ring[n-1].seq+1:
 			return -1, errLost // another one may have been the first
+		case x.ring[n].held:
+			return -1, errLost
 		case x.ring[n].bound:
 			return -1, errTaken
 		}

@@ -265,8 +265,20 @@ func (s *Station) collect(ctx context.Context, v *view) error {
 		if v.quietSince(f.Captured) {
 			v.screen.offer(time.Now(), &f.Frame, nil, nil)
 		}
+		pace := v.pace(f)
 		v.shutter.add(f)
+		v.shutter.expect(pace)
 	}
+}
+
+// pace is the time between two pictures of a camera that runs by itself, where a
+// picture's time is when it came; else 0.
+func (v *view) pace(f *capture.Frame) time.Duration {
+	rate := v.camera.cfg.Source.Stats().Rate
+	if f.Timing > vision.Arrived || rate <= 0 || v.camera.awaitsTrigger() {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / rate)
 }
 
 // showsAfter is how long after an inspection the live picture shows others again.

@@ -54,6 +54,12 @@ var quiet = slog.New(slog.DiscardHandler)
 // name tells loadouts apart; those with another confidence see other things.
 func shipped(t testing.TB, name string, confidence float32) Loadout {
 	t.Helper()
+	return limited(t, name, confidence, 0)
+}
+
+// limited is shipped with a limit of a run, 0 for the usual one.
+func limited(t testing.TB, name string, confidence float32, limit time.Duration) Loadout {
+	t.Helper()
 	library, err := infer.FindLibrary("")
 	if err != nil {
 		t.Skip("left out: ", err)
@@ -85,7 +91,7 @@ func shipped(t testing.TB, name string, confidence float32) Loadout {
 	}
 	return Loadout{
 		Model: infer.New(infer.Config{
-			Executable: os.Args[0], Env: []string{asWorker + "=infer"}, Library: library,
+			Executable: os.Args[0], Env: []string{asWorker + "=infer"}, Library: library, Limit: limit,
 			Model: infer.Model{Path: name, Data: data}, Spec: spec, Log: quiet,
 		}),
 		About: Model{Name: name, Digest: m.Model.SHA256, Bundle: "digest of " + name},

@@ -212,3 +212,36 @@ func TestEqualDistancesDoNotMislead(t *testing.T) {
 		}
 	}
 }
+
+// TestMistakenTracksGoWithTheBelt: two tracks that took parts at the border for
+// standing ones. Once those move on with the rest, they are followed at the belt's
+// pace, also over a frame that shows nothing.
+func TestMistakenTracksGoWithTheBelt(t *testing.T) {
+	tr := New(Config{Roles: roles})
+	for n, ms := range []int{0, 100, 200, 300, 600, 900, 1200, 1500} {
+		ran := float32(ms) / 5
+		border := float32(20 - n)
+		if n > 3 {
+			border = ran - 43
+		}
+		var dets []vision.Detection
+		if n != 5 {
+			for _, at := range [][2]float32{{border, 50}, {150 + ran, 50}, {250 + ran, 50}, {border, 200}, {220 + ran, 200}} {
+				dets = append(dets, det("part", 0.9, at[0], at[1], 30, 30))
+			}
+		}
+		f := Frame{Seq: uint64(n + 1), Clock: time.Duration(ms) * time.Millisecond, Width: width, Height: height}
+		if done := tr.Update(f, dets); len(done) > 0 {
+			t.Fatalf("frame %d ends %+v", n, done)
+		}
+	}
+	done := tr.Flush()
+	for _, p := range done {
+		if p.Frames != 7 {
+			t.Errorf("%s was seen in %d frames, want 7", p.ID, p.Frames)
+		}
+	}
+	if len(done) != 5 {
+		t.Errorf("%d parts, want 5", len(done))
+	}
+}

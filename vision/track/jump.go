@@ -55,11 +55,37 @@ func (t *Tracker) jump(parts []vision.Detection) {
 	if !found {
 		return
 	}
+	if t.regain(open, moved) {
+		return
+	}
 	for i, tr := range open {
 		x, y := shown[i].Center()
 		tr.jump(x+moved.x, y+moved.y, t.jumps > 0)
 	}
 	t.jumps++
+}
+
+// regain tells whether most tracks expected this step. Then the clock is right:
+// the others are moved by the step, and on at the belt's pace. Such a track was
+// mistaken for some frames, as one that took each part at the border for the one
+// before, and would lose its part again and again.
+func (t *Tracker) regain(open []*track, moved velocity) bool {
+	var stray []*track
+	for _, tr := range open {
+		b := tr.shown
+		b.X, b.Y = b.X+moved.x, b.Y+moved.y
+		if tr.box().IoU(b) <= 0.5 {
+			stray = append(stray, tr)
+		}
+	}
+	if 2*len(stray) >= len(open) {
+		return false
+	}
+	for _, tr := range stray {
+		x, y := tr.shown.Center()
+		tr.cx, tr.cy, tr.v = x+moved.x, y+moved.y, t.belt
+	}
+	return true
 }
 
 // findStep is the step that explains the detections best, by the agreement with

@@ -34,6 +34,12 @@ type running struct {
 // plant starts an agent whose stations have these names and loadouts.
 func plant(t testing.TB, workers []*infer.Worker, stations ...StationConfig) *running {
 	t.Helper()
+	return plantWith(t, workers, func(*Agent) {}, stations...)
+}
+
+// plantWith is plant for an agent that is prepared before its stations join.
+func plantWith(t testing.TB, workers []*infer.Worker, prepare func(*Agent), stations ...StationConfig) *running {
+	t.Helper()
 	j, opened, err := journal.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +50,7 @@ func plant(t testing.TB, workers []*infer.Worker, stations ...StationConfig) *ru
 		defer r.mu.Unlock()
 		r.told = append(r.told, i)
 	}})
+	prepare(r.Agent)
 	ctx, cancel := context.WithCancel(context.Background())
 	for n, cfg := range stations {
 		cfg.Log, cfg.Pictures, cfg.Deadline = quiet, true, 10*time.Second

@@ -228,12 +228,14 @@ func (d *plcDemo) strike(ctx context.Context, busy bool) error {
 	if busy {
 		what = ", while it inspects"
 	}
-	for busy && d.line.settled() {
+	for busy && !d.line.inspecting() {
 		if err := d.wait(ctx, lineEvery); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
-	d.line.strike(fmt.Sprintf("kill -9 of the agent (process %d)%s", d.agent.cmd.Process.Pid, what))
+	if !d.line.strike(fmt.Sprintf("kill -9 of the agent (process %d)%s", d.agent.cmd.Process.Pid, what)) {
+		return d.strike(ctx, busy) // it has stopped by itself meanwhile
+	}
 	if err := d.agent.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("kill the agent: %w", err)
 	}

@@ -34,7 +34,8 @@ type plcSummary struct {
 	Double    int `json:"double_results"`     // more than one for a trigger, over Modbus or in the records
 	Strange   int `json:"strange_results"`    // over Modbus or in the records, of no trigger
 	Records   int `json:"records"`            // the agent's, over all its starts
-	Cut       int `json:"cut_short"`          // triggers without a record and without a result: the agent was killed under them
+	Cut       int `json:"cut_short"`          // triggers that were accepted, without a record and a result: the agent was killed under them
+	Unheard   int `json:"unheard"`            // triggers whose acceptance was never read, without a record: the connection broke under them
 	Unread    int `json:"recorded_unread"`    // recorded, and killed before it could be read
 	Unwritten int `json:"read_unrecorded"`    // read over Modbus, and not in the records
 	Differ    int `json:"read_not_as_record"` // read otherwise than it is recorded
@@ -94,8 +95,10 @@ func (s *plcSummary) hold(p *onBelt, told []result) {
 		s.Double++
 	case len(told) == 0 && p.answered:
 		s.Unwritten++
-	case len(told) == 0 && p.lost != lostMissed:
+	case len(told) == 0 && p.accepted:
 		s.Cut++
+	case len(told) == 0 && p.lost != lostMissed:
+		s.Unheard++
 	case len(told) == 1 && !p.answered:
 		s.Unread++
 	case len(told) == 1 && (told[0].verdict != p.verdict || told[0].part != p.id):
@@ -187,7 +190,7 @@ func (s *plcSummary) print(w io.Writer) error {
 	line("%d triggers, %d missed by the door; %d results read over Modbus, %d records of the agent", s.Triggers, s.Missed, s.Results, s.Records)
 	line("  more than one result        %s", of(s.Double, s.Triggers))
 	line("  read and recorded differ    %s", of(s.Differ+s.Unwritten, s.Results))
-	line("  cut short by a kill         %d without a record, %d recorded and not read any more: all rejected", s.Cut, s.Unread)
+	line("  without a result            %d accepted and never recorded, %d not accepted in time, %d recorded and never read: all rejected", s.Cut, s.Unheard, s.Unread)
 	if s.Strange > 0 {
 		line("  results of no trigger       %d", s.Strange)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,15 +144,19 @@ func (l *plcLine) scan(in *doorSays) [doorOutputs]uint16 {
 	return l.program.outputs()
 }
 
-// strike notes a kill.
-func (l *plcLine) strike(text string) {
+// strike notes a kill that follows, false if the belt stands.
+func (l *plcLine) strike(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.program.run {
+		return false
+	}
 	now := time.Now()
 	l.kills++
 	l.killed = now
 	l.from, _ = l.belt.move(now)
 	l.tell(now, text)
+	return true
 }
 
 func (l *plcLine) running() bool {
@@ -175,6 +180,13 @@ func (l *plcLine) settled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.program.open(time.Now())
+}
+
+// inspecting tells whether a trigger was accepted and has no result yet.
+func (l *plcLine) inspecting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.program.way, func(p *onBelt) bool { return p.accepted && !p.answered && p.lost == "" })
 }
 
 // talk is the controller's Modbus client: it reads all inputs, lets the program scan

@@ -339,7 +339,7 @@ func TestDemoPLC(t *testing.T) {
 	if s.Uninspected != 0 || s.Parts < 4 || s.Passed < 1 || s.Passed+s.Rejected != s.Parts || s.Good+s.Bad+s.BelowFloor != s.Parts {
 		t.Error("the parts at the gate")
 	}
-	if s.Double+s.Strange+s.Differ+s.Unwritten != 0 || s.Triggers != s.Results+s.Cut+s.Unread+s.Missed || s.Records != s.Results+s.Unread {
+	if s.Double+s.Strange+s.Differ+s.Unwritten != 0 || s.Triggers != s.Results+s.Cut+s.Unheard+s.Unread+s.Missed || s.Records != s.Results+s.Unread {
 		t.Error("the results")
 	}
 	stops := 0

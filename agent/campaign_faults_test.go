@@ -179,7 +179,7 @@ func (c *campaign) swapPress(ctx context.Context) {
 // throttle makes the accelerator slow: the workers run for a part of each period
 // only, which is set so that they do half of what is asked for.
 func (c *campaign) throttle(ctx context.Context) {
-	const period = 40 * time.Millisecond
+	const period = 12 * time.Millisecond
 	part := 0.25
 	demand := campaignRate*campaignLooks + cameraRate
 	done, since := c.sched.Stats().Grants, time.Now()

@@ -70,6 +70,42 @@ func TestTriggerAfterAFrozenCamera(t *testing.T) {
 	}
 }
 
+// TestFrameStaysWhileItIsLookedAt: the model hangs over a picture while the camera
+// takes many others. What it sees at last is the trigger's picture, in its slot.
+func TestFrameStaysWhileItIsLookedAt(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	others := children(t)
+	works(t, l.Model)
+	if _, err := l.Model.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	workers := slices.DeleteFunc(children(t), func(pid int) bool { return slices.Contains(others, pid) })
+	if len(workers) != 1 {
+		t.Fatalf("%d processes look for one model", len(workers))
+	}
+	belt := &curtain{good: newFlips(t).good}
+	cfg := triggered(t, l, drawnCamera(t, belt, CameraConfig{ID: "cam"}))
+	cfg.MaxAge = 0
+	r := plant(t, nil, cfg)
+	r.ready()
+	r.eventually("a PASS", func() bool { return r.trigger(Trigger{}).Verdict == vision.Pass })
+	if err := syscall.Kill(workers[0], syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan Answer, 1)
+	go func() { answer <- r.trigger(Trigger{Deadline: 30 * time.Second}) }()
+	r.eventually("a look at the picture", func() bool { return r.sched.Stats().Holding == 1 })
+	belt.away.Store(true)
+	drawn := belt.n.Load()
+	r.eventually("other pictures in all slots", func() bool { return belt.n.Load() > drawn+40 })
+	if err := syscall.Kill(workers[0], syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-answer; a.Verdict != vision.Pass {
+		t.Errorf("the part was there when it was triggered: %+v", a)
+	}
+}
+
 // TestShutterAfterAStandstill: what comes first once a reader goes on was kept for it
 // meanwhile, and seems newer than it is. No trigger gets it.
 func TestShutterAfterAStandstill(t *testing.T) {

@@ -84,17 +84,23 @@ func (c *campaign) sabotage(ctx context.Context) {
 	r := rand.New(rand.NewPCG(11, 13))
 	var thaw sync.WaitGroup
 	defer thaw.Wait()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Duration(300+r.IntN(700)) * time.Millisecond):
 		}
-		switch r.IntN(6) {
+		what := r.IntN(6)
+		if n < 6 { // each once, however few triggers there are
+			what = (n + 1) % 6
+		}
+		switch what {
 		case 0:
 			c.strike(ctx, r, true, syscall.SIGKILL, &thaw)
 		case 1:
-			c.strike(ctx, r, true, syscall.SIGSTOP, &thaw)
+			for range c.workers { // all of them: no turn helps
+				c.strike(ctx, r, true, syscall.SIGSTOP, &thaw)
+			}
 		case 2:
 			c.strike(ctx, r, false, syscall.SIGKILL, &thaw)
 		case 3:
@@ -148,7 +154,7 @@ func (c *campaign) strike(ctx context.Context, r *rand.Rand, looks bool, with sy
 		return
 	}
 	f.frozen[pid] = true
-	wait := time.Duration(50+r.IntN(1950)) * time.Millisecond
+	wait := time.Duration(500+r.IntN(1500)) * time.Millisecond
 	thaw.Go(func() {
 		select {
 		case <-time.After(wait):
@@ -180,7 +186,7 @@ func (c *campaign) swapPress(ctx context.Context) {
 // only, which is set so that they do half of what is asked for.
 func (c *campaign) throttle(ctx context.Context) {
 	const period = 12 * time.Millisecond
-	part := 0.25
+	part := 0.2
 	demand := campaignRate*campaignLooks + cameraRate
 	done, since := c.sched.Stats().Grants, time.Now()
 	signal := func(s syscall.Signal) {
@@ -200,7 +206,7 @@ func (c *campaign) throttle(ctx context.Context) {
 			c.faults.mu.Unlock()
 			now := c.sched.Stats().Grants
 			rate := max(float64(now-done)/took.Seconds(), 1)
-			part = min(max(part*min(max(demand/(2.2*rate), 0.5), 2), 0.03), 1)
+			part = min(max(part*min(max(demand/(2.4*rate), 0.5), 2), 0.03), 1)
 			done, since = now, time.Now()
 		}
 		signal(syscall.SIGCONT)

@@ -206,8 +206,15 @@ func (c *campaign) summary(reasons map[string]int, n int) {
 	c.t.Logf("99 %%, 99.9 %%, most: answers %v %v %v, bare timers %v %v %v", quantile(answers, 0.99), quantile(answers, 0.999), answers[len(answers)-1],
 		quantile(timers, 0.99), quantile(timers, 0.999), timers[len(timers)-1])
 	if !c.t.Failed() {
-		c.t.Logf("without an answer, with two, or a PASS that isn't of its part: 0 of %d (≤ %.2g %% at 95 %%)", n, 300/float64(n))
+		c.t.Logf("without an answer, with two, or a PASS that isn't of its part: 0 of %s (≤ %.2g %% at 95 %%)", thousands(n), 300/float64(n))
 	}
+}
+
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
 }
 
 // left is what a campaign must leave as it was.

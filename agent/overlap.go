@@ -8,12 +8,12 @@ import (
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
-// held is a part that the old lane has seen to its end and the new one hasn't
-// yet, whose verdict is the new lane's to give.
+// held is a part that the old lane has seen to its end, whose verdict is the new
+// lane's to give and wasn't given by then. The new one may still follow it, or have
+// seen nothing of it.
 type held struct {
 	part  vision.Part
-	mate  string // its ID in the new lane
-	claim *claim
+	claim *claim // nil: the new lane has nothing of it
 }
 
 // judgeBoth is judge while a switch is on. The old lane's parts are those that
@@ -85,13 +85,9 @@ func (s *Station) endOld(ctx context.Context, o *overlap, p vision.Part) {
 		delete(o.old.crops, p.ID)
 		return
 	}
-	if c := o.mates[p.ID]; c != nil && !c.told {
-		for id, own := range o.own {
-			if own == c {
-				o.held = append(o.held, held{p, id, c})
-				return
-			}
-		}
+	if c := o.mates[p.ID]; c == nil || !c.told {
+		o.held = append(o.held, held{p, c})
+		return
 	}
 	delete(o.old.crops, p.ID)
 }

@@ -327,9 +327,10 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 // giveUp lets the old lane go on alone.
 func (s *Station) giveUp(ctx context.Context, o *overlap, why error) {
 	for _, h := range o.held {
-		if _, open := o.new.confirmed(h.mate); open && !h.claim.told {
+		if h.claim == nil || !h.claim.told {
 			s.decide(ctx, o.old, h.part)
 		}
+		delete(o.old.crops, h.part.ID)
 	}
 	for id, c := range o.mates { // what the new lane has told isn't told again
 		if _, open := o.old.confirmed(id); open && c.told {

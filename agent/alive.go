@@ -57,7 +57,7 @@ func (a *Agent) look(now time.Time) {
 		in, out := s.flow()
 		l.stations[n].saw(now, in, out, s.excused())
 	}
-	waiting := uint64(len(a.recorder.waiting))
+	waiting := uint64(a.recorder.backlog())
 	told := a.recorder.Stats().Told
 	l.telling.saw(now, told+waiting, told, waiting == 0)
 	l.telling.in = told // what waits now is owed already

@@ -36,6 +36,7 @@ type recorder struct {
 	late    chan *entry
 
 	commit atomic.Int64 // how long the disk takes at its slowest of late, nanoseconds; see reserve
+	open   atomic.Int64 // decided and not told
 	oldest atomic.Int64 // first deadline of what waits to be told, nanoseconds since 1970; 0: nothing does
 
 	mu    sync.Mutex // protects stats
@@ -59,7 +60,7 @@ type entry struct {
 }
 
 func newRecorder(j *journal.Journal, log *slog.Logger, tell, kept func(*Inspection)) *recorder {
-	return &recorder{journal: j, log: log, tell: tell, kept: kept, waiting: make(chan *entry, maxWaiting), late: make(chan *entry, maxLate)}
+	return &recorder{journal: j, log: log, tell: tell, kept: kept, waiting: make(chan *entry, maxWaiting), rest: make(chan job, maxWaiting), late: make(chan *entry, maxLate)}
 }
 
 // decided takes a decision. It blocks only when thousands wait already.
@@ -67,6 +68,7 @@ func newRecorder(j *journal.Journal, log *slog.Logger, tell, kept func(*Inspecti
 func (r *recorder) decided(i *Inspection) {
 	r.order.Lock()
 	defer r.order.Unlock()
+	r.open.Add(1)
 	r.waiting <- &entry{Inspection: i, pending: r.journal.Append(i.record(nil))}
 }
 
@@ -77,7 +79,6 @@ func (r *recorder) close() { close(r.waiting) }
 // of the decisions, except that one whose deadline comes while the disk still
 // works at those before it is told then.
 func (r *recorder) run() error {
-	r.rest = make(chan job, maxWaiting)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -184,12 +185,6 @@ func (r *recorder) settle(e *entry, recorded bool) {
 	if e.ask != nil { // somebody stands at the door
 		e.ask.answered(e.Inspection)
 	}
-	r.count(func(s *RecorderStats) {
-		s.Told++
-		if !recorded {
-			s.Late++
-		}
-	})
 	r.rest <- job{e, true, recorded}
 }
 
@@ -205,18 +200,27 @@ type job struct {
 func (r *recorder) runRest() {
 	for j := range r.rest {
 		j.render()
-		switch {
-		case !j.settled:
+		if !j.settled {
 			continue
-		case j.recorded:
-			r.tell(j.Inspection)
+		}
+		r.count(func(s *RecorderStats) {
+			s.Told++
+			if !j.recorded {
+				s.Late++
+			}
+		})
+		r.open.Add(-1)
+		r.tell(j.Inspection)
+		if j.recorded {
 			r.kept(j.Inspection)
-		default:
-			r.tell(j.Inspection)
+		} else {
 			r.owe(j.entry)
 		}
 	}
 }
+
+// backlog is how many are decided and not told.
+func (r *recorder) backlog() int64 { return r.open.Load() }
 
 // outcome notes how the append ended.
 func (r *recorder) outcome(e *entry) bool {

@@ -19,7 +19,7 @@ type Loadout struct {
 	Rule  *rules.Rule  // nil: every part gets NONE no_rule
 	Track track.Config // Mode is the station's own, whatever stands here
 
-	Follows    string        // name of the signed bundle that it follows; "" for none
+	Follows    string        // name of the signed bundle that it follows; "" for what the recipe followed before, or none
 	Recipe     string        // its name; "" at a station without recipes
 	ROI        [4]int        // x, y, width, height of what the model sees of a frame, pixels; zero: all
 	Exposure   time.Duration // of the cameras; 0: as it is

@@ -281,7 +281,7 @@ func TestModelGivenUpWhereABundleIsFollowed(t *testing.T) {
 func TestModelGivenUpDuringASwitchToIt(t *testing.T) {
 	first := seeing(t, "first")
 	b := newBelt(t, first, track.Stream)
-	b.station.cfg.Bundle = "caps"
+	b.station.lane.Follows = "caps"
 	for range 50 {
 		b.step()
 	}

@@ -85,6 +85,9 @@ func (s *Station) change(ctx context.Context, l Loadout) (Cut, error) {
 			return Cut{}, fmt.Errorf("wait for the model: %w", err)
 		}
 	}
+	if now := s.current(); l.Follows == "" && l.Recipe == now.Recipe {
+		l.Follows = now.Follows
+	}
 	if s.triggered() {
 		return s.swap(ctx, l)
 	}

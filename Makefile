@@ -58,7 +58,8 @@ test: setup ## run every test, with the built programs and OpenCV; 5 minutes on 
 	@$(MAKE) --no-print-directory tested
 
 # What needs OpenCV runs beside the rest: its tests mostly wait for cameras. In the
-# build with OpenCV they are the same tests and more.
+# build with OpenCV they are the same tests and more. One package more than there are
+# cores is tested at a time: the longest wait for programs more than they compute.
 tested: build
 	@rest=./...; beside=; \
 	if [ -n '$(and $(OPENCV),$(GOCV_PACKAGES))' ]; then \
@@ -66,7 +67,7 @@ tested: build
 		$(GOCV_ENV) go test -vet=off -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES) & beside=$$!; \
 	fi; \
 	result=0; \
-	go test -vet=off $$rest || result=1; \
+	go test -vet=off -p $$(( $$(nproc) + 1 )) $$rest || result=1; \
 	$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; \
 	[ -z "$$beside" ] || wait "$$beside" || result=1; \
 	exit $$result

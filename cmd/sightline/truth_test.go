@@ -259,7 +259,7 @@ func TestReadResultsTakesWhatWasTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	passes := result{verdict: vision.Pass, reason: "ok", box: part.Box, best: seen, frames: 7, first: 3, last: 9}
+	passes := result{part: "a-1", verdict: vision.Pass, reason: "ok", box: part.Box, best: seen, frames: 7, first: 3, last: 9}
 	want := []result{passes, passes}
 	want[0].seq, want[1].seq = 2, 1
 	want[1].verdict, want[1].reason = vision.None, vision.ReasonNotRecorded

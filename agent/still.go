@@ -34,19 +34,21 @@ func inferROI(ctx context.Context, w *infer.Worker, roi [4]int, f *capture.Frame
 	return r, err
 }
 
-// use tells the worker when frames come in other memory.
+// use tells the worker when frames come in other memory, and the one before it that it
+// gets none any more: memory that nobody looks into is given back.
 func (v *view) use(w *infer.Worker, p *shm.Pool) {
 	v.memory.Lock()
 	defer v.memory.Unlock()
-	if v.memory.pool == p {
+	m := &v.memory
+	if m.pool == p && m.worker == w {
 		return
 	}
-	if old := v.memory.pool; old != nil {
-		w.Forget(old)
-		old.Release()
+	if m.pool != nil {
+		m.worker.Forget(m.pool)
+		m.pool.Release()
 	}
 	p.Retain()
-	v.memory.pool = p
+	m.pool, m.worker = p, w
 }
 
 // forgetMemory lets go of the memory that the last frame came in.

@@ -31,8 +31,9 @@ type view struct {
 	shutter  *shutter     // keeps frames for triggers; nil where parts are followed
 	lookedAt atomic.Int64 // when a trigger's frame was inspected last, nanoseconds since 1970
 	memory   struct {
-		sync.Mutex           // protects pool
-		pool       *shm.Pool // that the last trigger's frame came in, retained
+		sync.Mutex               // protects the rest
+		worker     *infer.Worker // that looked into it last
+		pool       *shm.Pool     // that the last trigger's frame came in, retained
 	}
 
 	// The judge's own:

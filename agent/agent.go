@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,7 +64,6 @@ type Agent struct {
 	thumbs   thumbs
 	events   events
 	alive    liveness
-	beats    atomic.Uint64 // of the line's heartbeat, see door
 	board    sampler
 	changed  chan struct{} // see Changed
 	began    time.Time

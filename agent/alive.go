@@ -55,7 +55,7 @@ func (a *Agent) look(now time.Time) {
 	l.round = now
 	for n, s := range a.stations {
 		in, out := s.flow()
-		l.stations[n].saw(now, in, out, s.excused())
+		l.stations[n].saw(now, in, out, s.excused() || s.triggered() && !s.ledger.overdue(now))
 	}
 	waiting := uint64(a.recorder.backlog())
 	told := a.recorder.Stats().Told
@@ -136,7 +136,7 @@ func (a *Agent) stuck(now time.Time) string {
 	}
 	for n := range l.stations {
 		if p := &l.stations[n]; p.stuck(now) {
-			return fmt.Sprintf("station %s has had pictures but no result for %v", a.stations[n].cfg.ID, now.Sub(p.since).Truncate(time.Second))
+			return fmt.Sprintf("station %s has had pictures or triggers, but no result for %v", a.stations[n].cfg.ID, now.Sub(p.since).Truncate(time.Second))
 		}
 	}
 	if l.telling.stuck(now) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/sightline-edge/sightline/agent/plc"
@@ -11,6 +12,7 @@ import (
 type door struct {
 	agent   *Agent
 	station *Station
+	beats   *atomic.Uint64 // of its own: another door's must not be taken for this one's
 }
 
 // Door gives a station to a door, nil if there is none of that name.
@@ -19,7 +21,7 @@ func (a *Agent) Door(station string) plc.Station {
 	if s == nil {
 		return nil
 	}
-	return door{a, s}
+	return door{a, s, new(atomic.Uint64)}
 }
 
 // Trigger implements plc.Station.
@@ -59,9 +61,9 @@ func (d door) Progress() uint64 {
 	a, now := d.agent, time.Now()
 	a.sched.Stats()
 	if a.silent(now) || a.recorder.overdue(now) || d.station.ledger.overdue(now) {
-		return a.beats.Load()
+		return d.beats.Load()
 	}
-	return a.beats.Add(1)
+	return d.beats.Add(1)
 }
 
 // silent tells whether the watch loop has hung.
@@ -75,23 +77,6 @@ func (a *Agent) silent(now time.Time) bool {
 func (r *recorder) overdue(now time.Time) bool {
 	at := r.oldest.Load()
 	return at != 0 && now.UnixNano()-at > int64(stuckLine)
-}
-
-// overdue tells whether a trigger should have been answered long ago.
-func (l *ledger) overdue(now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for n := len(l.order) - 1; n >= max(0, len(l.order)-2*maxPending); n-- {
-		q := l.order[n]
-		select {
-		case <-q.done:
-		default:
-			if now.Sub(q.by) > stuckLine {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Entrance is a door that stands before a station.

@@ -236,7 +236,7 @@ func (s *Station) conclude(q *inquiry, l *lane, p vision.Part, d vision.Decision
 // record hands the decision to the recorder, which answers once it is on disk.
 func (s *Station) record(q *inquiry, l *lane, p vision.Part, d vision.Decision, glances []glance, now time.Time) {
 	i := &Inspection{
-		Part: p, Decision: d, Told: d, Decided: now, Deadline: q.by.Add(-q.ahead()), Recipe: l.Recipe,
+		Part: p, Decision: d, Told: d, Decided: now, Deadline: s.byOf(q).Add(-q.ahead()), Recipe: l.Recipe,
 		Station: s.cfg.ID, Line: s.cfg.Line, Camera: p.Camera, Model: l.About, station: s, lane: l, rule: s.ruleOf(l), ask: q,
 	}
 	if s.small(l) && l.Small != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Answer struct {
 type inquiry struct {
 	Trigger
 	station *Station
+	given   string // its ID as it was given, where that was another part's; else ""
 	arrived time.Time
 	by      time.Time // the answer is given at the latest
 	attempt int
@@ -81,7 +83,7 @@ func (q *inquiry) ahead() time.Duration { return min(tellAhead, q.by.Sub(q.arriv
 // answered hears what the line is told. The recorder calls it once.
 func (q *inquiry) answered(i *Inspection) {
 	q.finish(Answer{
-		Trigger: q.ID, Part: q.Part, Attempt: q.attempt, Recipe: i.Recipe, Verdict: i.Told.Verdict, Reason: i.Told.Reason,
+		Trigger: cmp.Or(q.given, q.ID), Part: q.Part, Attempt: q.attempt, Recipe: i.Recipe, Verdict: i.Told.Verdict, Reason: i.Told.Reason,
 		Seq: i.Seq, Inspected: i.Part.Views,
 	})
 }
@@ -92,11 +94,25 @@ func (q *inquiry) finish(a Answer) {
 	q.answer = a
 	q.mu.Unlock()
 	close(q.done)
-	q.station.ledger.told.Add(1)
+	q.station.ledger.answered(q)
 }
 
 // wait gives the answer, which comes by the deadline whatever happens.
 func (q *inquiry) wait() Answer {
 	<-q.done
 	return q.answer
+}
+
+// again gives the answer to a trigger that is the same as this one, by its own deadline.
+func (q *inquiry) again(same *inquiry) Answer {
+	timer := time.NewTimer(time.Until(same.by))
+	defer timer.Stop()
+	a := Answer{Trigger: q.ID, Part: q.Part, Attempt: q.attempt, Reason: vision.ReasonLate}
+	select {
+	case <-q.done:
+		a = q.answer
+	case <-timer.C: // asked once more, it has the answer
+	}
+	a.Repeated, a.First, a.Latency = true, a.Latency, time.Since(same.arrived)
+	return a
 }

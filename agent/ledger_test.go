@@ -10,7 +10,11 @@ import (
 )
 
 func ask(l *ledger, id, part string) (q *inquiry, known bool) {
-	return l.open(&inquiry{Trigger: Trigger{ID: id, Part: part}, arrived: time.Now(), done: make(chan struct{})})
+	q = &inquiry{Trigger: Trigger{ID: id, Part: part}, arrived: time.Now(), done: make(chan struct{})}
+	if same, _ := l.open(q); same != nil {
+		return same, true
+	}
+	return q, false
 }
 
 // TestLedger: an ID is one inspection within the window and a new one after it; a
@@ -23,8 +27,11 @@ func TestLedger(t *testing.T) {
 			t.Fatal(first, known)
 		}
 		time.Sleep(10 * time.Minute)
-		if again, known := ask(l, "a", "other"); !known || again != first {
+		if again, known := ask(l, "a", ""); !known || again != first {
 			t.Error("the ID came again within the window")
+		}
+		if q, known := ask(l, "a", "other"); known || q.ID == "a" || q.given != "a" {
+			t.Errorf("the ID came again for another part, and goes on as %q", q.ID)
 		}
 		time.Sleep(time.Second)
 		if q, known := ask(l, "a", "p"); known || q.attempt != 2 {
@@ -54,11 +61,11 @@ func TestLedgerIsBounded(t *testing.T) {
 func TestRecall(t *testing.T) {
 	l := newLedger(10 * time.Minute)
 	now, a := time.Now(), Answer{Trigger: "a", Part: "p", Attempt: 4, Verdict: vision.Pass}
-	l.recall(nil, now, time.Minute, a)
+	l.recall(nil, now, []past{{a, time.Minute}})
 	for _, ago := range []time.Duration{-time.Second, 11 * time.Minute} { // of the future, as after a reset to 1970; of long ago
 		b := a
 		b.Trigger = fmt.Sprint("b", ago)
-		l.recall(nil, now, ago, b)
+		l.recall(nil, now, []past{{b, ago}})
 		if q, known := ask(l, b.Trigger, ""); known {
 			t.Errorf("%v ago: it is known again, as %v", ago, q.answer.Verdict)
 		}

@@ -83,6 +83,13 @@ func drawnBelt(t testing.TB, seed int) *scene.Scene {
 // drawnCamera is an MJPEG camera over what is drawn.
 func drawnCamera(t testing.TB, d ipcam.Drawer, cfg CameraConfig) *Camera {
 	t.Helper()
+	c, _ := gatedCamera(t, d, cfg)
+	return c
+}
+
+// gatedCamera is drawnCamera with what makes it misbehave.
+func gatedCamera(t testing.TB, d ipcam.Drawer, cfg CameraConfig) (*Camera, *ipcam.Gate) {
+	t.Helper()
 	rate := 15.0
 	if _, repeats := d.(slow); repeats {
 		rate = 45
@@ -101,12 +108,17 @@ func drawnCamera(t testing.TB, d ipcam.Drawer, cfg CameraConfig) *Camera {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	c, err := capture.New(capture.Config{Source: server.URL, SelfExecutable: os.Args[0], SelfArgs: []string{"capture"}})
+	gate, err := ipcam.NewGate(strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(gate.Close)
+	c, err := capture.New(capture.Config{Source: "http://" + gate.Addr() + "/", SelfExecutable: os.Args[0], SelfArgs: []string{"capture"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Source = c
-	return NewCamera(cfg)
+	return NewCamera(cfg), gate
 }
 
 func (r *running) eventually(what string, holds func() bool) {

@@ -85,7 +85,7 @@ func (s *Station) setRecipe(ctx context.Context, recipe string) (Echo, error) {
 
 // swap is a switch where each trigger is judged by the loadout that is active when it
 // comes. It returns when the former one has none left to judge.
-func (s *Station) swap(ctx context.Context, l Loadout) (Cut, error) {
+func (s *Station) swap(l Loadout) (Cut, error) {
 	n := newLane(l, s.cfg.Track.Mode, s.views)
 	n.tally.cut = s.cut()
 	if l.Model != nil {
@@ -112,12 +112,11 @@ func (s *Station) swap(ctx context.Context, l Loadout) (Cut, error) {
 		close(idle)
 	}
 	s.mu.Unlock()
-	late := time.NewTimer(s.cfg.Deadline)
+	late := time.NewTimer(time.Until(s.ledger.last()))
 	defer late.Stop()
 	select {
 	case <-idle:
 	case <-late.C: // those are answered by now; the model that hangs over one is being ended
-	case <-ctx.Done():
 	}
 	s.log.Info("station switched", "model", l.About.Name, "version", l.About.Version, "recipe", l.Recipe, "after", n.tally.cut.After)
 	return n.tally.cut, nil

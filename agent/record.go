@@ -114,6 +114,9 @@ func (r *recorder) run() error {
 				in = nil
 				continue
 			}
+			if r.oldest.Load() == 0 {
+				r.oldest.Store(e.by().UnixNano())
+			}
 			if e.ask == nil {
 				r.rest <- job{entry: e} // while the disk works
 			}

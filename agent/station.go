@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -84,13 +83,13 @@ type Station struct {
 	first  *lane              // that the station began with
 	coming <-chan *rules.Rule // of first, until it has come; judge's own
 
-	history    func(ctx context.Context, most int) ([]rest.Result, error) // the station's newest results, newest first
-	ledger     *ledger                                                    // of triggers; nil where parts are followed
-	inquiries  sync.WaitGroup                                             // triggers that aren't answered
-	remembered atomic.Bool                                                // the ledger knows what the journal does
-	costs      func(name string) *sched.Model
-	member     *sched.Member   // at the governor; nil before the agent has one
-	hard       context.Context // of run: what models and disk are waited for with
+	history   func(ctx context.Context, most int) ([]rest.Result, error) // the station's newest results, newest first
+	ledger    *ledger                                                    // of triggers; nil where parts are followed
+	inquiries sync.WaitGroup                                             // triggers that aren't answered
+	recalled  chan struct{}                                              // closed once the ledger knows what the journal does
+	costs     func(name string) *sched.Model
+	member    *sched.Member   // at the governor; nil before the agent has one
+	hard      context.Context // of run: what models and disk are waited for with
 
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane
@@ -141,7 +140,7 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track, Follows: cfg.Bundle, Recipe: cfg.Recipe, ROI: cfg.ROI, Exposure: cfg.Exposure, Small: cfg.Small, SmallAbout: cfg.SmallAbout,
 	}, cfg.Track.Mode, s.views)
 	if s.triggered() {
-		s.ledger = newLedger(cmp.Or(cfg.Trigger.Dedupe, DefaultDedupe))
+		s.ledger, s.recalled = newLedger(cmp.Or(cfg.Trigger.Dedupe, DefaultDedupe)), make(chan struct{})
 	}
 	s.first, s.coming, s.loading = s.lane, cfg.Coming, cfg.Coming != nil
 	s.armLocked() // nobody else has it yet

@@ -204,7 +204,7 @@ const (
 // which part was inspected. A trigger is known again only where the clock leaves no
 // doubt that it is within the window: an old PASS must never stand for a new part.
 func (s *Station) recall(ctx context.Context) {
-	defer s.remembered.Store(true)
+	defer close(s.recalled)
 	now := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, recallTime)
 	defer cancel()
@@ -213,12 +213,14 @@ func (s *Station) recall(ctx context.Context) {
 		s.log.Warn("earlier triggers aren't known", "err", err)
 		return
 	}
+	var all []past
 	for _, r := range slices.Backward(answers) {
 		told := r.Answer()
-		s.ledger.recall(s, now, now.Sub(r.Decided), Answer{
+		all = append(all, past{Answer{
 			Trigger: r.Trigger, Part: serial(r.ID, r.Trigger), Attempt: r.Attempt, Recipe: r.Recipe, Verdict: told.Verdict, Reason: told.Reason, Seq: r.Seq,
-		})
+		}, now.Sub(r.Decided)})
 	}
+	s.ledger.recall(s, now, all)
 }
 
 // serial is the part's ID as a trigger gave it: without one the part has the trigger's.

@@ -89,7 +89,7 @@ func (s *Station) change(ctx context.Context, l Loadout) (Cut, error) {
 		l.Follows = now.Follows
 	}
 	if s.triggered() {
-		return s.swap(ctx, l)
+		return s.swap(l)
 	}
 	o := &overlap{
 		new: newLane(l, s.cfg.Track.Mode, s.views), asked: time.Now(), over: make(chan struct{}),
@@ -161,7 +161,7 @@ func (s *Station) loadout() Loadout {
 func (s *Station) uses(w *infer.Worker) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lane.Model == w || s.lane.Small == w || s.next != nil && (s.next.new.Model == w || s.next.new.Small == w)
+	return s.lane.asks(w) || s.next != nil && s.next.new.asks(w)
 }
 
 // lost hears that a worker is given up. It tells whether the station rests on it
@@ -171,6 +171,9 @@ func (s *Station) lost(w *infer.Worker, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.next
+	if s.lane.Small == w {
+		s.log.Warn("the smaller model is given up, the other one looks in its stead", "model", s.lane.SmallAbout.Name, "err", err)
+	}
 	switch {
 	case s.lane.Model == w && (o == nil || o.new.Model == w):
 		if o != nil {
@@ -189,10 +192,11 @@ func (s *Station) lost(w *infer.Worker, err error) bool {
 }
 
 // dieLocked is for a station whose only model is given up. It can't inspect any
-// more; one that follows a bundle waits for another model to be switched to.
+// more; one that follows a bundle, or has another recipe, waits for another model to
+// be switched to.
 func (s *Station) dieLocked(err error) {
 	s.lane.dead = err
-	if s.lane.Follows == "" {
+	if s.lane.Follows == "" && len(s.cfg.Recipes) < 2 {
 		s.failLocked(err)
 		return
 	}

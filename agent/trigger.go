@@ -83,24 +83,60 @@ func (s *Station) trigger(t Trigger) Answer {
 	if q.At.IsZero() {
 		q.At = now
 	}
-	if same, known := s.ledger.open(q); known {
+	if why := s.unready(q.ctx); why != "" {
 		q.cancel()
-		again := same.wait()
-		again.Repeated, again.First, again.Latency = true, again.Latency, time.Since(now)
-		return again
+		q.taken()
+		return Answer{Trigger: q.ID, Part: q.Part, Attempt: 1, Reason: why, Latency: time.Since(now)}
 	}
-	s.admit(q)
-	if t.Taken != nil {
-		t.Taken()
+	same, clash := s.ledger.open(q)
+	if same != nil {
+		q.cancel()
+		q.taken()
+		return same.again(q)
 	}
+	s.admit(q, clash)
+	q.taken()
 	return q.wait()
 }
 
+// taken tells who waits to hand over the next trigger that it may.
+func (q *inquiry) taken() {
+	if q.Taken != nil {
+		q.Taken()
+	}
+}
+
+// unready is why nothing can be said of a trigger, not even whether it came before; ""
+// otherwise. It waits for what the journal knows.
+func (s *Station) unready(ctx context.Context) string {
+	select {
+	case <-s.recalled:
+	default:
+		select {
+		case <-s.recalled:
+		case <-ctx.Done():
+			return vision.ReasonStarting
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.asked || s.ended:
+		return vision.ReasonStopped
+	case !s.running:
+		return vision.ReasonStarting
+	}
+	return ""
+}
+
 // admit starts the inspection, or answers at once why there is none.
-func (s *Station) admit(q *inquiry) {
+func (s *Station) admit(q *inquiry, clash bool) {
 	s.mu.Lock()
 	l := s.lane
 	why, record := s.hindranceLocked(q)
+	if clash && record { // hindered or not
+		why = vision.ReasonRepeatedID
+	}
 	if why == "" {
 		s.pending++
 		l.pending++
@@ -207,7 +243,7 @@ func (s *Station) Ready() (bool, string) {
 		return false, why
 	case loading:
 		return false, "the rule is being loaded"
-	case !s.remembered.Load():
+	case !s.recollected():
 		return false, "earlier triggers are being read from the journal"
 	case s.recorder.Stats().Full:
 		return false, "the disk is full"
@@ -240,7 +276,7 @@ func (s *Station) runTriggered(ctx, source context.Context) error {
 	s.mu.Lock()
 	s.asked = true
 	s.mu.Unlock()
-	s.inquiries.Wait() // each by its deadline; what they wait for is there until then
+	s.awaitTriggers() // each by its deadline; what they wait for is there until then
 	for _, v := range s.views {
 		v.shutter.close()
 	}
@@ -287,4 +323,52 @@ const showsAfter = time.Second
 // quietSince tells whether nothing has been inspected for a while.
 func (v *view) quietSince(now time.Time) bool {
 	return now.UnixNano()-v.lookedAt.Load() > int64(showsAfter)
+}
+
+// stopTriggersAfter is how long triggers that were taken have when the agent ends.
+const stopTriggersAfter = 500 * time.Millisecond
+
+// awaitTriggers returns when all triggers that were taken have been answered, soon.
+func (s *Station) awaitTriggers() {
+	all := make(chan struct{})
+	go func() {
+		s.inquiries.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+		return
+	case <-time.After(stopTriggersAfter):
+	}
+	s.stopTriggers()
+	<-all
+}
+
+// stopTriggers answers the triggers that still wait, because the agent goes.
+func (s *Station) stopTriggers() {
+	for _, q := range s.ledger.waiting() {
+		q.enter(vision.ReasonStopped)
+		s.concludeLate(q, s.current())
+	}
+}
+
+// byOf is when the answer is given at the latest, on disk or not: soon, once the agent
+// goes.
+func (s *Station) byOf(q *inquiry) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if soon := time.Now().Add(stopTriggersAfter); s.asked && soon.Before(q.by) {
+		return soon
+	}
+	return q.by
+}
+
+// recollected tells whether the ledger knows what the journal does.
+func (s *Station) recollected() bool {
+	select {
+	case <-s.recalled:
+		return true
+	default:
+		return false
+	}
 }

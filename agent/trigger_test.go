@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/scene"
+	"github.com/sightline-edge/sightline/vision/scene/ipcam"
 )
 
 // triggered is a station in trigger mode.
@@ -91,9 +93,12 @@ func TestTrigger(t *testing.T) {
 	if a.Verdict != vision.Pass || a.Trigger != "t1" || a.Part != "p" || a.Attempt != 1 || a.Seq == 0 || a.Repeated {
 		t.Fatalf("%+v", a)
 	}
-	again := r.trigger(Trigger{ID: "t1", Part: "q"})
+	again := r.trigger(Trigger{ID: "t1"})
 	if !again.Repeated || again.Seq != a.Seq || again.Part != "p" || again.First != a.Latency || a.First != 0 {
 		t.Errorf("the same trigger again: %+v", again)
+	}
+	if c := r.trigger(Trigger{ID: "t1", Part: "q"}); c.Verdict != vision.None || c.Reason != vision.ReasonRepeatedID || c.Trigger != "t1" || c.Part != "q" || c.Repeated {
+		t.Errorf("another part's ID: %+v", c)
 	}
 	if b := r.trigger(Trigger{ID: "t2", Part: "p"}); b.Attempt != 2 || b.Seq == a.Seq {
 		t.Errorf("the same part again: %+v", b)
@@ -107,13 +112,13 @@ func TestTrigger(t *testing.T) {
 	defer r.mu.Unlock()
 	seen := map[uint64]bool{}
 	for _, i := range r.told {
-		if p := &i.Part; seen[p.Best] || p.Trigger == "" || p.Seen.IsZero() || i.Camera != "cam" {
+		if p := &i.Part; p.Best != 0 && seen[p.Best] || p.Trigger == "" || p.Seen.IsZero() || i.Camera != "cam" {
 			t.Errorf("%+v", p)
 		}
 		seen[i.Part.Best] = true
 	}
-	if len(r.told) != 4 {
-		t.Errorf("%d results of 4 inspections", len(r.told))
+	if len(r.told) != 5 {
+		t.Errorf("%d results of 5 inspections", len(r.told))
 	}
 }
 
@@ -205,13 +210,16 @@ func TestTriggersTooFast(t *testing.T) {
 // TestTriggerOfTwoCameras: the rule sees what both show; without one there is no verdict.
 func TestTriggerOfTwoCameras(t *testing.T) {
 	l := shipped(t, "first", 0.1)
-	left, right := drawnCamera(t, standing(t), CameraConfig{ID: "left"}), drawnCamera(t, standing(t), CameraConfig{ID: "right"})
+	left := drawnCamera(t, standing(t), CameraConfig{ID: "left"})
+	right, gate := gatedCamera(t, standing(t), CameraConfig{ID: "right"})
 	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l, left, right))
-	s := r.ready()
+	r.ready()
 	if a := r.trigger(Trigger{}); a.Verdict != vision.Pass || len(a.Inspected) != 2 || a.Inspected[1].Camera != "right" || a.Inspected[1].Width == 0 {
 		t.Fatalf("%+v", a)
 	}
-	s.views[1].feed.Close()
+	if err := gate.Set(ipcam.Freeze); err != nil {
+		t.Fatal(err)
+	}
 	if a := r.trigger(Trigger{Deadline: 3 * time.Second}); a.Verdict != vision.None || a.Reason != vision.ReasonViewMissing {
 		t.Errorf("one camera gives nothing: %+v", a)
 	}
@@ -235,4 +243,46 @@ func (e empty) Frame(_ int, dst *vision.Frame) error {
 		dst.Pix[n] = 128
 	}
 	return nil
+}
+
+// TestTriggersWhenTheAgentEnds: those that were taken are answered soon, however long
+// they could wait, and then none is taken any more.
+func TestTriggersWhenTheAgentEnds(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l))
+	s := r.ready()
+	answer := make(chan Answer, 1)
+	go func() { answer <- r.trigger(Trigger{At: time.Now().Add(time.Hour), Deadline: time.Minute}) }()
+	r.eventually("a trigger that waits", func() bool { return len(s.ledger.waiting()) == 1 })
+	began := time.Now()
+	s.Stop()
+	if a := <-answer; a.Verdict != vision.None || a.Reason != vision.ReasonStopped || time.Since(began) > 10*time.Second {
+		t.Errorf("%+v after %v", a, time.Since(began))
+	}
+	r.eventually("the station's end", func() bool { return r.named("gate").State == api.Ended })
+	if a := r.trigger(Trigger{}); a.Verdict != vision.None || a.Reason != vision.ReasonStopped {
+		t.Errorf("after its end: %+v", a)
+	}
+}
+
+// TestRepeatedTriggerHasItsOwnDeadline: asked again while the first still waits, the
+// second doesn't wait for longer than it said, and lets later ones pass at once.
+func TestRepeatedTriggerHasItsOwnDeadline(t *testing.T) {
+	l := shipped(t, "first", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, triggered(t, l))
+	s := r.ready()
+	first := make(chan Answer, 1)
+	go func() {
+		first <- r.trigger(Trigger{ID: "t", At: time.Now().Add(time.Hour), Deadline: 3 * time.Second})
+	}()
+	r.eventually("a trigger that waits", func() bool { return len(s.ledger.waiting()) == 1 })
+	taken := make(chan struct{})
+	a := r.trigger(Trigger{ID: "t", Deadline: 50 * time.Millisecond, Taken: func() { close(taken) }})
+	<-taken
+	if a.Verdict != vision.None || a.Reason != vision.ReasonLate || !a.Repeated || len(first) > 0 {
+		t.Errorf("%+v", a)
+	}
+	if a := <-first; a.Reason != vision.ReasonNoFrame {
+		t.Errorf("the first: %+v", a)
+	}
 }

@@ -59,6 +59,8 @@ const (
 	ReasonWrongRecipe = "wrong_recipe" // the trigger names a recipe that isn't the active one
 	ReasonViewMissing = "view_missing" // one of several cameras gave no picture
 	ReasonNoPart      = "no_part"      // the picture shows no part
+	ReasonRepeatedID  = "repeated_id"  // the trigger's ID was another part's within the window: it isn't that one's answer
+	ReasonStarting    = "starting"     // the agent has just started, and doesn't know its earlier triggers yet
 	ReasonOverload    = "overload"     // the last degradation step: the device can't inspect well enough now
 	ReasonCamera      = "camera_"      // with a fault's name behind it: the camera's pictures couldn't be trusted
 )
@@ -145,6 +147,10 @@ func ReasonText(r string) string {
 		return "a camera gave no picture"
 	case ReasonNoPart:
 		return "no part in the picture"
+	case ReasonRepeatedID:
+		return "the trigger's ID was another part's"
+	case ReasonStarting:
+		return "the agent was starting"
 	case ReasonOverload:
 		return "the device was overloaded"
 	}

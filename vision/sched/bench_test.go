@@ -18,7 +18,7 @@ func BenchmarkTake(b *testing.B) {
 				m, other := s.Model("m"), s.Model("other")
 				r := rand.New(rand.NewPCG(1, 2))
 				for range window {
-					m.record(time.Duration(r.IntN(1000)), false)
+					m.record(time.Duration(r.IntN(1000)))
 				}
 				blocker, err := s.Join(StreamConfig{}).Take(b.Context(), old(other, 0))
 				if err != nil {

@@ -125,8 +125,8 @@ func TestReservation(t *testing.T) {
 		}
 		time.Sleep(30 * ms)
 		got.turn.Done(true)
-		// After 4 periods without an ask nothing is expected.
-		time.Sleep(time.Until(last.Add(401 * ms)))
+		// After 4 periods without an ask or a turn nothing is expected.
+		time.Sleep(time.Until(last.Add(411 * ms)))
 		atOnce(t, low, old(large, 0)).Done(true)
 	})
 	bubble(t, "1 ns too late", func(t *testing.T) {

@@ -158,10 +158,13 @@ func (s *Scheduler) mayStartLocked(w *waiter, now time.Time) bool {
 	case !s.mayOverlapLocked(w, now):
 		return false
 	}
-	if w.probe {
-		return s.leavesRoomLocked(w, m.P50(), now)
+	cost := m.P99()
+	if w.dares = false; w.probe {
+		cost = m.P50()
+	} else if w.stream.config.Class == Critical {
+		return true
 	}
-	return w.stream.config.Class == Critical || s.leavesRoomLocked(w, m.P99(), now)
+	return s.leavesRoomLocked(w, cost, now) || s.mayDareLocked(w, now)
 }
 
 // occupiedLocked counts the slots that are in use. A model that hangs keeps its turns,
@@ -232,15 +235,19 @@ func (st *Stream) below(now time.Time) bool {
 
 func (s *Scheduler) grantLocked(w *waiter, now time.Time) {
 	st, m := w.stream, w.ask.Model
-	t := &Turn{Captured: w.captured, stream: st, ask: w.ask, probe: w.probe, began: now}
+	t := &Turn{Captured: w.captured, stream: st, ask: w.ask, probe: w.probe, dares: w.dares, began: now}
 	if len(m.turns) == 0 {
 		s.busy = append(s.busy, m)
 	}
 	m.turns = append(m.turns, t)
-	m.refused = time.Time{}
+	m.refused, m.denied = time.Time{}, time.Time{}
+	if w.dares {
+		s.dared = now
+		m.dares()
+	}
 	st.holds++
 	st.count++
-	st.granted = now
+	st.granted, st.rhythm.asked = now, now
 	if st.config.MinRate > 0 {
 		// What was missed is made up for, by one turn at most.
 		every := period(st.config.MinRate)
@@ -252,7 +259,12 @@ func (s *Scheduler) grantLocked(w *waiter, now time.Time) {
 		// rate is the limit.
 		st.allowed = later(st.allowed.Add(st.gap), now.Add(st.gap/2))
 	}
-	s.count(st, func(c *Stats) { c.Grants++ })
+	s.count(st, func(c *Stats) {
+		c.Grants++
+		if w.probe || w.dares {
+			c.Probes++
+		}
+	})
 	s.removeLocked(w)
 	s.settleLocked(w, now, t, nil)
 }
@@ -269,9 +281,11 @@ func (s *Scheduler) endLocked(t *Turn, now time.Time, ok bool) {
 		m.turns[0].began = now // it couldn't run before
 	}
 	st.holds--
+	st.rhythm.asked = now // as it will again
 	inTime := ok && t.ask.misses(t.Captured, now) == nil
 	if ok {
-		m.record(took, t.probe && inTime)
+		m.proved(t, took, inTime)
+		m.record(took)
 	}
 	s.count(st, func(c *Stats) {
 		c.Busy += took

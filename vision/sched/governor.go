@@ -71,7 +71,7 @@ func NewGovernor(c GovernorConfig) *Governor {
 type MemberConfig struct {
 	Name    string
 	Class   Class
-	Smaller bool      // it has a smaller model
+	Smaller bool      // it has a smaller model; see Shrinks
 	Fixed   bool      // its rate is given from outside (triggers): it has no step Slower
 	Streams []*Stream // that ask for it
 }
@@ -124,6 +124,17 @@ func (m *Member) Leave() {
 	}
 	for _, f := range m.flows {
 		f.stream.Limit(0)
+	}
+}
+
+// Shrinks tells the governor whether the station has a smaller model now: what it
+// inspects with may change.
+func (m *Member) Shrinks(has bool) {
+	m.g.mu.Lock()
+	defer m.g.mu.Unlock()
+	m.config.Smaller = has
+	for m.load < Nothing && !m.has(m.load) {
+		m.load--
 	}
 }
 

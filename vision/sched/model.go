@@ -35,14 +35,20 @@ type Model struct {
 	sorted  []time.Duration       // the same, in order
 	turns   []*Turn               // that are under way, in the order in which they run
 	refused time.Time             // first refusal since the last grant; zero: none
+	hung    int                   // runs in a row that weren't recorded, see odd
+
+	denied   time.Time     // since the last grant, when critical work first left no room for its times alone
+	patience time.Duration // how long that lasts before it dares; 0: probeAfter
+	since    int           // runs since it dared
 }
 
 // Name is what Scheduler.Model was asked for.
 func (m *Model) Name() string { return m.name }
 
-// P99 is what all but 1 % of the newest 512 runs took at most; of fewer than
-// 100, the longest. It is 0 before the first run. The first run of all stops
-// counting with the second: engines are loaded and built in it.
+// P99 is what all but 1 % of the newest 512 runs took at most; of 8 to 99, all but
+// the longest, which may have met with a hiccup; of fewer, all. It is 0 before the
+// first run. The first run of all stops counting with the second: engines are
+// loaded and built in it.
 func (m *Model) P99() time.Duration { return time.Duration(m.p99.Load()) }
 
 // P50 is the median of the newest 512 runs.
@@ -51,15 +57,26 @@ func (m *Model) P50() time.Duration { return time.Duration(m.p50.Load()) }
 // Runs is how many runs have been measured since the start.
 func (m *Model) Runs() uint64 { return uint64(m.runs.Load()) }
 
-// record adds a run. A probe that was in time shows that the times were no longer
-// true: all are forgotten if it was faster than any, else the older three quarters.
-func (m *Model) record(took time.Duration, probed bool) {
-	if probed && len(m.sorted) > 0 {
-		keep := len(m.sorted) / 4
-		if took < m.sorted[0] {
-			keep = 0
-		}
-		m.forget(keep)
+// proved forgets what a turn shows to be no longer true. After a probe that was in
+// time those are all runs if it was faster than any, else the older three quarters;
+// all too after one that dared and took less than half way to what held it back.
+func (m *Model) proved(t *Turn, took time.Duration, inTime bool) {
+	switch n := len(m.sorted); {
+	case n == 0:
+	case t.dares && took < (m.sorted[0]+m.P99())/2, t.probe && inTime && took < m.sorted[0]:
+		m.forget(0)
+	case t.probe && inTime:
+		m.forget(n / 4)
+	}
+}
+
+// record adds a run.
+func (m *Model) record(took time.Duration) {
+	if m.odd(took) {
+		return
+	}
+	if m.since++; m.since == settled {
+		m.patience = 0
 	}
 	if m.runs.Load() == 1 {
 		m.forget(0)
@@ -74,8 +91,27 @@ func (m *Model) record(took time.Duration, probed bool) {
 	m.runs.Add(1)
 	n := len(m.sorted)
 	m.p50.Store(int64(m.sorted[(n-1)/2]))
-	m.p99.Store(int64(m.sorted[(n*99+99)/100-1]))
+	rank := (n*99 + 99) / 100
+	if n >= 8 && n < 100 {
+		rank = n - 1
+	}
+	m.p99.Store(int64(m.sorted[rank-1]))
 }
+
+// odd tells whether a run hung and isn't to be recorded: what its worker was
+// stopped for says nothing about the next run, unless that takes as long.
+func (m *Model) odd(took time.Duration) bool {
+	const believed = 3 // in a row
+	if len(m.sorted) == 0 || took <= m.hangTime() {
+		m.hung = 0
+		return false
+	}
+	m.hung++
+	return m.hung < believed
+}
+
+// hangTime is from how long on a turn hangs.
+func (m *Model) hangTime() time.Duration { return max(hangTimes*m.P99(), hangLeast) }
 
 // forget keeps the newest runs alone.
 func (m *Model) forget(keep int) {
@@ -91,7 +127,7 @@ func (m *Model) drop(took time.Duration) {
 
 // hangsFrom is when the turn that is under way begins to hang.
 func (m *Model) hangsFrom() time.Time {
-	return m.turns[0].began.Add(max(hangTimes*m.P99(), hangLeast))
+	return m.turns[0].began.Add(m.hangTime())
 }
 
 // until is when what runs on the model now has ended, by its 99th percentile.

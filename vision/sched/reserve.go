@@ -7,7 +7,7 @@ import (
 
 // rhythm is what a stream's asks tell about the next one.
 type rhythm struct {
-	asked  time.Time     // the last ask
+	asked  time.Time     // the last ask, or when the turn for it began or ended
 	model  *Model        // that it was for
 	seen   time.Time     // when the newest frame was captured
 	budget time.Duration // from capture to when the result must be there; 0: any
@@ -63,8 +63,8 @@ func (r *rhythm) learn() {
 
 // next is when the next frame was or will be captured that nobody has asked for
 // yet, and when another one is to be expected instead. A frame that is late may
-// come at any moment, for half a period; after four without an ask none is
-// expected.
+// come at any moment, for half a period; after four without an ask or a turn none
+// is expected.
 func (r *rhythm) next(now time.Time) (captured, rolls time.Time, ok bool) {
 	if r.period == 0 || r.budget == 0 || now.Sub(r.asked) > 4*r.period {
 		return captured, rolls, false

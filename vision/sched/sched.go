@@ -122,6 +122,7 @@ type Scheduler struct {
 	total     Stats
 	timer     *time.Timer
 	armed     time.Time // when the timer fires; zero: it doesn't
+	dared     time.Time // the last turn against what critical streams need, see mayDareLocked
 	wake      time.Time // when this round must be gone through again; zero: when somebody comes
 
 	claimed bool    // claims are those of this moment

@@ -42,6 +42,7 @@ type Stats struct {
 	InTime uint64 // turns whose result came by the deadline and within the age
 	Late   uint64 // turns whose result came later
 	Failed uint64 // turns that gave no result
+	Probes uint64 // turns given against the model's times, which may no longer be true
 
 	RefusedLate  uint64 // ErrLate
 	RefusedStale uint64 // ErrStale, because of the newest frame's age
@@ -99,6 +100,7 @@ type waiter struct {
 	held     bool      // by Stream.Limit, in this round
 	limited  bool      // was held once
 	probe    bool      // is let in against the model's times
+	dares    bool      // is let in before critical work by the model's fastest run
 
 	turn    *Turn // either, once it is settled
 	err     error
@@ -174,6 +176,7 @@ type Turn struct {
 	stream *Stream
 	ask    Ask
 	probe  bool
+	dares  bool
 	began  time.Time // when it was granted, or when the turn before it on the model ended
 	done   bool
 }

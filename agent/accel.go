@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sightline-edge/sightline/agent/api"
@@ -46,16 +47,27 @@ func (s *Station) width(v *view) int {
 // choose is the worker that looks now, with what its runs cost: at the degradation
 // step Smaller the small one, where there is one.
 func (s *Station) choose(l *lane) (*infer.Worker, *sched.Model) {
-	if s.small(l) {
-		return l.Small, s.costs(costName(l.SmallAbout))
-	}
-	return l.Model, s.costs(costName(l.About))
+	small := s.small(l)
+	return l.worker(small), s.costs(costName(l.about(small)))
 }
 
 func costName(m Model) string { return cmp.Or(m.Digest, m.Name) }
 
-// small tells whether the small model looks now.
-func (s *Station) small(l *lane) bool { return l.Small != nil && s.step() >= sched.Smaller }
+// small tells whether the small model looks now. While it can't, the other one does.
+func (s *Station) small(l *lane) bool {
+	return l.Small != nil && s.step() >= sched.Smaller && ready(l.Small) == nil
+}
+
+// shrinks tells whether what the station inspects with has a smaller model that isn't
+// given up.
+func (s *Station) shrinks() bool {
+	w := s.loadout().Small
+	if w == nil {
+		return false
+	}
+	err := ready(w)
+	return err == nil || errors.Is(err, context.Canceled)
+}
 
 // step is the station's degradation step.
 func (s *Station) step() sched.Step {
@@ -70,4 +82,9 @@ func (s *Station) step() sched.Step {
 func (a *Agent) Pressure(source string, level float64) { a.governor.Pressure(source, level) }
 
 // govern lets the governor look at how things go. The watch loop calls it.
-func (a *Agent) govern(now time.Time) { a.governor.Tick(now) }
+func (a *Agent) govern(now time.Time) {
+	for _, s := range a.stations {
+		s.member.Shrinks(s.shrinks())
+	}
+	a.governor.Tick(now)
+}

@@ -140,10 +140,8 @@ func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.D
 func (s *Station) tell(l *lane, p vision.Part, d vision.Decision) {
 	c := l.crops[p.ID]
 	delete(l.crops, p.ID)
-	about := l.About
-	if s.small(l) {
-		about = l.SmallAbout
-	}
+	about := l.about(l.little[p.ID])
+	delete(l.little, p.ID)
 	s.recorder.decided(&Inspection{
 		Part: p, Decision: d, Told: d, Decided: time.Now(), Recipe: l.Recipe,
 		Station: s.cfg.ID, Line: s.cfg.Line, Camera: s.of(&p).camera.Name(), Model: about, station: s, lane: l, rule: l.Rule, crop: c,

@@ -30,6 +30,7 @@ type flight struct {
 // run is one model's look at a frame.
 type run struct {
 	lane   *lane
+	small  bool // of the lane's models it is the small one
 	result infer.Result
 	err    error
 }
@@ -211,43 +212,52 @@ var errSlow = errors.New("the model needs too long for a frame beside the runnin
 // look runs the models on the frame. The next lane's worker can't hold the
 // first one's result up for longer than patience.
 func (s *Station) look(ctx context.Context, f *flight) {
+	for _, r := range f.runs {
+		r.small = s.small(r.lane)
+	}
 	first := f.runs[0]
 	if len(f.runs) == 1 {
-		first.result, first.err = s.infer(ctx, first.lane, f.frame)
+		s.infer(ctx, first, f.frame)
 		return
 	}
 	second := f.runs[1]
-	if second.lane.Model == first.lane.Model && second.lane.ROI == first.lane.ROI {
-		first.result, first.err = s.infer(ctx, first.lane, f.frame)
-		second.result, second.err = first.result, first.err
+	if first.worker() == second.worker() && second.lane.ROI == first.lane.ROI {
+		s.infer(ctx, first, f.frame)
+		second.small = second.small && first.small
+		if second.result, second.err = first.result, first.err; first.worker() != second.worker() {
+			second.err = infer.ErrWorkerLost
+		}
 		return
 	}
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		second.result, second.err = inferROI(limited, second.lane.Model, second.lane.ROI, f.frame)
+		second.result, second.err = inferROI(limited, second.worker(), second.lane.ROI, f.frame)
 		if second.err != nil && context.Cause(limited) == errSlow {
 			second.err = errSlow
 		}
 	})
-	first.result, first.err = s.infer(ctx, first.lane, f.frame)
+	s.infer(ctx, first, f.frame)
 	defer time.AfterFunc(patience, func() { cancel(errSlow) }).Stop()
 	wg.Wait()
 }
 
-// infer runs the lane's model on a frame, once more if the worker died under it.
-func (s *Station) infer(ctx context.Context, l *lane, f *capture.Frame) (infer.Result, error) {
-	w, _ := s.choose(l)
-	r, err := inferROI(ctx, w, l.ROI, f)
-	if !errors.Is(err, infer.ErrWorkerLost) {
-		return r, err
+// infer runs the run's model on a frame, once more if the worker died under it; a
+// small one that did leaves that to the other.
+func (s *Station) infer(ctx context.Context, r *run, f *capture.Frame) {
+	r.result, r.err = inferROI(ctx, r.worker(), r.lane.ROI, f)
+	if r.err == nil || !r.small && !errors.Is(r.err, infer.ErrWorkerLost) || r.small && ready(r.worker()) == nil {
+		return
 	}
-	if _, err := w.Ready(ctx); err != nil {
-		return infer.Result{}, err
+	r.small = false
+	if _, r.err = r.worker().Ready(ctx); r.err == nil {
+		r.result, r.err = inferROI(ctx, r.worker(), r.lane.ROI, f)
 	}
-	return inferROI(ctx, w, l.ROI, f)
 }
+
+// worker is the one that the run asks.
+func (r *run) worker() *infer.Worker { return r.lane.worker(r.small) }
 
 // land judges frames in order as they come from the model. Parts in view of a
 // camera that gives nothing any more are decided when it has been away for too
@@ -347,7 +357,8 @@ func (s *Station) take(ctx context.Context, f *flight, r *run, now time.Time) {
 // judgeSame is judge for a frame that shows what the last inspected one showed:
 // the same was seen in it. If that one had no result, the next frame is inspected.
 func (s *Station) judgeSame(ctx context.Context, f *flight) bool {
-	last := s.lane.eyes[f.view.index].last
+	eye := &s.lane.eyes[f.view.index]
+	last := eye.last
 	s.mu.Lock()
 	if last == nil {
 		f.view.regate = true
@@ -360,7 +371,7 @@ func (s *Station) judgeSame(ctx context.Context, f *flight) bool {
 	if last == nil {
 		return false
 	}
-	s.take(ctx, f, &run{lane: s.lane, result: *last}, time.Now())
+	s.take(ctx, f, &run{lane: s.lane, small: eye.small, result: *last}, time.Now())
 	return true
 }
 
@@ -371,12 +382,13 @@ func (s *Station) follow(f *flight, r *run) (done []vision.Part, open []track.Vi
 	l.use(v, f.frame.Pool)
 	v.width, v.height = frame.Width, frame.Height
 	e := &l.eyes[v.index]
-	e.last = &r.result
+	e.last, e.small = &r.result, r.small
 	done = e.tracker.Update(track.Frame{
 		Seq: frame.Seq, Clock: s.clock(v, frame), Captured: frame.Captured, Name: frame.Name,
 		Width: frame.Width, Height: frame.Height,
 	}, r.result.Detections)
 	open = e.tracker.Open(frame.Seq)
+	l.note(r.small, frame.Seq, open, done)
 	if s.cfg.Pictures {
 		l.keepPictures(frame, open, done)
 	}

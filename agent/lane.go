@@ -33,6 +33,7 @@ type lane struct {
 	eyes   []sight           // one for each view of the station; judge's own
 	crops  map[string]*crop  // of the open parts, by ID; judge's own
 	claims map[string]*claim // of open parts that another lane saw too, by ID; judge's own
+	little map[string]bool   // the open parts that the small model has looked at last, by ID; judge's own
 
 	// Protected by Station.mu:
 	dead    error // why its worker is given up
@@ -46,16 +47,67 @@ type sight struct {
 	tracker *track.Tracker
 	pool    *shm.Pool     // that the last frame came in, retained
 	last    *infer.Result // of the last inspected frame; nil before it, and when it had none
+	small   bool          // the small model gave it
 }
 
 func newLane(l Loadout, mode track.Mode, views []*view) *lane {
 	l.Track.Mode = mode
-	n := &lane{Loadout: l, crops: map[string]*crop{}, claims: map[string]*claim{}}
+	n := &lane{Loadout: l, crops: map[string]*crop{}, claims: map[string]*claim{}, little: map[string]bool{}}
 	for _, v := range views {
 		l.Track.Camera = v.camera.Name()
 		n.eyes = append(n.eyes, sight{tracker: track.New(l.Track)})
 	}
 	return n
+}
+
+// worker is the one of the lane's two that is meant.
+func (l *lane) worker(small bool) *infer.Worker {
+	if small {
+		return l.Small
+	}
+	return l.Model
+}
+
+// about is what verdicts say of that worker's model.
+func (l *lane) about(small bool) Model {
+	if small {
+		return l.SmallAbout
+	}
+	return l.About
+}
+
+// asks tells whether the lane has frames for the worker.
+func (l *lane) asks(w *infer.Worker) bool { return l != nil && (l.Model == w || l.Small == w) }
+
+// forget tells the lane's workers that nothing comes in that memory any more. One that
+// the other lane of the station has, if there is one, keeps it.
+func (l *lane) forget(p *shm.Pool, other *lane) {
+	for _, w := range []*infer.Worker{l.Model, l.Small} {
+		if w != nil && !other.asks(w) {
+			w.Forget(p)
+		}
+	}
+}
+
+// note remembers of the parts that a frame showed which model has looked.
+func (l *lane) note(small bool, seq uint64, open []track.View, done []vision.Part) {
+	looked := func(id string) {
+		if small {
+			l.little[id] = true
+		} else {
+			delete(l.little, id)
+		}
+	}
+	for _, v := range open {
+		if !v.Decided {
+			looked(v.Part.ID)
+		}
+	}
+	for _, p := range done {
+		if p.Last == seq {
+			looked(p.ID)
+		}
+	}
 }
 
 // seeksDefects tells whether a label of the model is a defect.
@@ -120,14 +172,14 @@ type claim struct {
 // settled tells whether the verdict isn't this lane's to give any more.
 func (c *claim) settled() bool { return c != nil && (c.told || c.confirmed) }
 
-// use tells the worker when frames come in other memory.
+// use tells the workers when frames come in other memory.
 func (l *lane) use(v *view, p *shm.Pool) {
 	e := &l.eyes[v.index]
 	if e.pool == p {
 		return
 	}
 	if e.pool != nil {
-		l.Model.Forget(e.pool)
+		l.forget(e.pool, nil)
 		e.pool.Release()
 	}
 	p.Retain()
@@ -142,9 +194,7 @@ func (l *lane) leave(other *lane) {
 		if e.pool == nil {
 			continue
 		}
-		if other == nil || other.Model != l.Model {
-			l.Model.Forget(e.pool)
-		}
+		l.forget(e.pool, other)
 		e.pool.Release()
 		e.pool = nil
 	}
@@ -155,6 +205,11 @@ func (l *lane) prune() {
 	for id := range l.claims {
 		if _, open := l.confirmed(id); !open {
 			delete(l.claims, id)
+		}
+	}
+	for id := range l.little {
+		if _, open := l.confirmed(id); !open {
+			delete(l.little, id)
 		}
 	}
 }

@@ -24,9 +24,9 @@ func (s Step) String() string {
 // GovernorConfig says what counts as trouble and how patient the governor is.
 type GovernorConfig struct {
 	Share   float64       // of the work with a deadline that is late or refused, above which it is trouble; 0: 0.05
-	Window  time.Duration // over which it is counted; 0: 5 s, and 4 turns of the lowest MinRate at least
+	Window  time.Duration // over which it is counted; 0: 5 s. At least 4 turns of the MinRate, and 4 results, but for those a minute at most
 	Raise   time.Duration // how long trouble holds before a step is given; 0: 2 s
-	Calm    time.Duration // how long there is none before a step is taken back; 0: 10 s
+	Calm    time.Duration // how long there is none before a step is taken back; 0: 10 s, and the longest window and Raise at least
 	MaxCalm time.Duration // to which that wait doubles where taking back brings trouble; 0: 5 min
 }
 
@@ -45,6 +45,7 @@ type Governor struct {
 	missed   time.Time     // when something was missed last
 	calm     time.Time     // when the present calm began; zero: there is none
 	wait     time.Duration // of calm before a step is taken back
+	quiet    time.Time     // since when nobody has been in trouble, or wait was shortened for that
 	lowered  *Member       // the one that was turned up last; nil: that has proved good
 	pressure map[string]float64
 	floor    floor

@@ -31,8 +31,8 @@ type GPIO struct {
 	Beat      int           `yaml:"beat" doc:"Output: the heartbeat."`
 	ActiveLow []int         `yaml:"active_low" doc:"Lines that are active at 0."`
 	Pulse     time.Duration `yaml:"pulse" doc:"Length of pulses and of the gate's opening."`
-	Debounce  time.Duration `yaml:"debounce" doc:"Edges of the trigger that are closer together are one."`
-	Parts     int           `yaml:"gate_parts" doc:"Where the gate stands: so many triggers behind. One of gate_parts, gate_pulses and gate_delay says it."`
+	Debounce  time.Duration `yaml:"debounce" doc:"A change of the trigger that doesn't last for so long is none. 0 stands for 1ms, a negative time for no debouncing, which gate_parts refuses."`
+	Parts     int           `yaml:"gate_parts" doc:"Where the gate stands: so many triggers behind, for lines whose parts come at least a pulse apart. One of gate_parts, gate_pulses and gate_delay says it."`
 	Pulses    int           `yaml:"gate_pulses" doc:"Where the gate stands: so many encoder pulses behind."`
 	Delay     time.Duration `yaml:"gate_delay" doc:"Where the gate stands: so long behind, on a belt of constant speed."`
 }
@@ -41,7 +41,7 @@ type GPIO struct {
 func DefaultDoor() Door {
 	return Door{
 		Heartbeat: 500 * time.Millisecond,
-		GPIO:      GPIO{Trigger: -1, Ack: -1, Encoder: -1, Ready: -1, Pass: -1, Reject: -1, Gate: -1, Beat: -1, Pulse: 50 * time.Millisecond},
+		GPIO:      GPIO{Trigger: -1, Ack: -1, Encoder: -1, Ready: -1, Pass: -1, Reject: -1, Gate: -1, Beat: -1, Pulse: 50 * time.Millisecond, Debounce: time.Millisecond},
 	}
 }
 

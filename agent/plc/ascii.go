@@ -177,7 +177,11 @@ func (d *ASCII) tellOne(c *conversation) bool {
 	if i == nil {
 		return false
 	}
-	if !c.say("R %s %s %s", i.trigger.ID, i.answer.Verdict, readable(i.answer.Reason)) {
+	letter := "R"
+	if i.answer.Repeated { // who didn't ask again on purpose must not take it for this part's
+		letter = "A"
+	}
+	if !c.say("%s %s %s %s", letter, i.trigger.ID, i.answer.Verdict, readable(i.answer.Reason)) {
 		return false
 	}
 	d.mu.Lock()

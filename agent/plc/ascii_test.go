@@ -39,6 +39,8 @@ func TestASCIILines(t *testing.T) {
 			a.Verdict, a.Reason = vision.Fail, "scratch\r\nR x PASS\x00"
 		case strings.HasPrefix(tr.ID, "late"):
 			a.Verdict, a.Reason = vision.None, vision.ReasonLate
+		case strings.HasPrefix(tr.ID, "again"):
+			a.Repeated = true
 		}
 		return a
 	}
@@ -49,6 +51,7 @@ func TestASCIILines(t *testing.T) {
 		{"T 2 part-7\r\n", "R 2 PASS ok"},
 		{"T bad\r", "R bad FAIL scratch??R x PASS?"},
 		{"T late\n", "R late NONE late"},
+		{"T again\n", "A again PASS ok"},
 		{"\r\n\n  \nP\n", "P caps"},
 		{"P lids\n", "P lids"},
 		{"P lids\n", "P lids"},
@@ -75,7 +78,7 @@ func TestASCIILines(t *testing.T) {
 	c.send("P caps\nP\n")
 	c.expect("E 31 recipe not changed a part is in view")
 	c.expect("P lids")
-	if got := d.Stats(); got.Triggers != 6 || got.Malformed != 10 || got.Waiting != 0 || got.Acknowledged != 6 {
+	if got := d.Stats(); got.Triggers != 7 || got.Malformed != 10 || got.Waiting != 0 || got.Acknowledged != 7 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -21,6 +21,7 @@ type beat struct {
 	mu    sync.Mutex
 	count uint16
 	last  time.Time // of the last beat; zero before the first
+	spell int       // counts the times that the agent was stuck and went on
 }
 
 // run asks once per interval until ctx ends, and tells each beat.
@@ -41,6 +42,9 @@ func (b *beat) run(ctx context.Context, told func()) {
 		seen = now
 		b.mu.Lock()
 		b.count = next(b.count)
+		if !b.last.IsZero() && time.Since(b.last) > missingBeats*b.every {
+			b.spell++
+		}
 		b.last = time.Now()
 		b.mu.Unlock()
 		told()
@@ -52,6 +56,14 @@ func (b *beat) state() (count uint16, alive bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.count, !b.last.IsZero() && time.Since(b.last) <= missingBeats*b.every
+}
+
+// spells is how often the agent was stuck and went on: what was there before a spell
+// is of parts that are long past.
+func (b *beat) spells() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.spell
 }
 
 // expires is when the agent counts as stuck unless there is another beat.

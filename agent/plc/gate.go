@@ -111,10 +111,14 @@ func (g *gate) arrive(at, now time.Time) {
 }
 
 // distrust makes every part on its way one to be rejected: where they are isn't
-// known any more.
-func (g *gate) distrust() {
+// known any more. It tells how many might have passed.
+func (g *gate) distrust() (lost int) {
 	for n := range g.between {
+		if g.between[n].i != nil {
+			lost++
+		}
 		g.between[n].i = nil
 	}
 	g.until = time.Time{}
+	return lost
 }

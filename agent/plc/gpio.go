@@ -13,9 +13,10 @@ import (
 
 // Times of the GPIO door.
 const (
-	defaultPulse = 50 * time.Millisecond
-	readyEvery   = 5 * time.Millisecond // the station is asked whether it is ready
-	reopen       = time.Second          // between two tries to have the lines
+	defaultPulse  = 50 * time.Millisecond
+	defaultBounce = time.Millisecond
+	readyEvery    = 5 * time.Millisecond // the station is asked whether it is ready
+	reopen        = time.Second          // between two tries to have the lines
 )
 
 // Wire is one line of the chip.
@@ -28,7 +29,7 @@ type Wire struct {
 type GPIOConfig struct {
 	Chip     string        // as gpiochip0 or /dev/gpiochip0
 	Trigger  Wire          // input: its edge to active asks for an inspection
-	Debounce time.Duration // of the trigger, by the kernel. 0: none
+	Debounce time.Duration // of the trigger, by the kernel. 0: 1ms; negative: none, which a Place in parts can't do without
 
 	Ack     *Wire // input: its edge to active fetches the result; without it results are pulses
 	Encoder *Wire // input: its edges to active are counted
@@ -69,6 +70,9 @@ func NewGPIO(c GPIOConfig, s Station, log *slog.Logger) (*GPIO, error) {
 		return nil, fmt.Errorf("gpio door: %w", err)
 	}
 	c.Heartbeat = heartbeat
+	if c.Debounce == 0 {
+		c.Debounce = defaultBounce
+	}
 	if c.Pulse == 0 {
 		c.Pulse = defaultPulse
 	}
@@ -113,7 +117,10 @@ func (c *GPIOConfig) check() error {
 	if c.Pass == nil && c.Gate == nil {
 		errs = append(errs, errors.New("pass and gate: one of them at least must be wired, since a missing reject must not pass a part"))
 	}
-	for name, d := range map[string]time.Duration{"debounce": c.Debounce, "pulse": c.Pulse, "gap": c.Gap} {
+	if c.Place.Parts > 0 && c.Debounce < 0 {
+		errs = append(errs, errors.New("debounce: can't be none where the gate's place is counted in parts, since a bounce would count as one"))
+	}
+	for name, d := range map[string]time.Duration{"debounce": max(c.Debounce, 0), "pulse": c.Pulse, "gap": c.Gap} {
 		if d < 0 || d > 10*time.Second {
 			errs = append(errs, fmt.Errorf("%s: must be from 0 to 10s, got %v", name, d))
 		}

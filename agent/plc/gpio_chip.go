@@ -97,7 +97,7 @@ type input struct {
 }
 
 func inputs(c *GPIOConfig) []input {
-	all := []input{{name: "trigger", wire: &c.Trigger, rising: triggered}}
+	all := []input{{"trigger", &c.Trigger, triggered, released, c.Place.Parts > 0}}
 	if c.Ack != nil {
 		all = append(all, input{"ack", c.Ack, ackRose, ackFell, true})
 	}

@@ -23,6 +23,7 @@ type edgeKind uint8
 
 const (
 	triggered edgeKind = iota
+	released           // the trigger's other edge, told where the gate's place is counted in parts
 	ackRose
 	ackFell
 	encoded
@@ -40,7 +41,13 @@ type panel struct {
 	pulsing  bool      // the shown result stands on Pass or Reject
 	pulseEnd time.Time // of it
 	gapEnd   time.Time // the next may not begin before
+
+	triggered, released time.Time // the trigger's last edges; zero before the first
 }
+
+// releaseBounces is for how many debounce times at least the trigger is inactive
+// between two parts. Shorter may be a contact that bounces when the part leaves it.
+const releaseBounces = 4
 
 // askReady keeps the station's word fresh, apart from the lines: a station that
 // hangs must not keep the outputs from becoming safe.
@@ -148,9 +155,7 @@ func (d *GPIO) take(e edge, now time.Time) {
 	g := &d.panel.gate
 	switch e.what {
 	case triggered:
-		for range min(e.lost, maxBetween) {
-			d.miss(e.at, now)
-		}
+		d.missLost(e, now)
 		t := Trigger{At: e.at}
 		i := d.hs.raise(t, ready)
 		d.hs.lower()
@@ -158,9 +163,17 @@ func (d *GPIO) take(e edge, now time.Time) {
 		if i == nil {
 			d.hs.refuse(t)
 		}
-		if d.config.Gate != nil {
-			g.enter(i, e.at, now)
+		if d.config.Gate == nil {
+			return
 		}
+		if d.panel.doubtful(e.at, &d.config) { // a part or a bounce: it takes a place, and passes nothing
+			d.doubt()
+			i = nil
+		}
+		g.enter(i, e.at, now)
+	case released:
+		d.missLost(e, now)
+		d.panel.released = e.at
 	case ackRose, ackFell:
 		d.hs.acknowledge(e.what == ackRose)
 	case encoded:
@@ -169,6 +182,44 @@ func (d *GPIO) take(e edge, now time.Time) {
 			g.count += uint64(e.lost)
 		}
 		g.step(e.at, now)
+	}
+}
+
+// doubtful takes the time of a trigger's edge, and tells whether it may be a bounce
+// of the one before, or of its end. Where the gate's place is counted in parts one
+// such edge would give each part the verdict of its neighbour.
+func (p *panel) doubtful(at time.Time, c *GPIOConfig) bool {
+	last := p.triggered
+	p.triggered = at
+	if c.Place.Parts == 0 {
+		return false
+	}
+	return !last.IsZero() && at.Sub(last) < c.Pulse ||
+		!p.released.IsZero() && at.Sub(p.released) < releaseBounces*c.Debounce
+}
+
+// doubt gives up the parts between trigger and gate. The caller holds mu.
+func (d *GPIO) doubt() {
+	if lost := d.panel.gate.distrust(); lost > 0 {
+		d.log.Warn("the GPIO door's triggers came too close together to be parts, or were lost: the gate rejects what is on its way", "parts", lost)
+	}
+}
+
+// missLost takes the triggers among the edges that were lost before this one. The
+// caller holds mu.
+func (d *GPIO) missLost(e edge, now time.Time) {
+	if e.lost == 0 {
+		return
+	}
+	n := e.lost
+	if d.config.Place.Parts > 0 { // both edges are told, by turns
+		d.doubt()
+		if n /= 2; e.what == released {
+			n = (e.lost + 1) / 2
+		}
+	}
+	for range min(n, maxBetween) {
+		d.miss(e.at, now)
 	}
 }
 

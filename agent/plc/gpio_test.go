@@ -235,6 +235,72 @@ func onlyChanges(lines []string) (changes []string) {
 	return changes
 }
 
+// Places counted in parts, with one edge too many or edges that the kernel lost: a
+// bad part never finds the gate open, and what comes later has its own verdict again.
+func TestGPIOGateDistrustsABounce(t *testing.T) {
+	fallen := func(b *bench, lost int) { b.told(edge{what: released, at: time.Now(), lost: lost}) }
+	for _, x := range []struct {
+		what   string
+		bounce func(b *bench) // behind the trigger of part 4, which is good
+	}{
+		{"none", func(*bench) {}},
+		{"as the contact closes", func(b *bench) {
+			fallen(b, 0)
+			time.Sleep(10 * time.Millisecond)
+			b.trigger()
+		}},
+		{"as the contact opens", func(b *bench) {
+			time.Sleep(60 * time.Millisecond)
+			fallen(b, 0)
+			time.Sleep(3 * time.Millisecond)
+			b.trigger()
+		}},
+		{"edges were lost", func(b *bench) { time.Sleep(60 * time.Millisecond); fallen(b, 2) }},
+	} {
+		t.Run(x.what, func(t *testing.T) {
+			c := wires(GPIOConfig{Gate: &Wire{Offset: 4}, Place: GatePlace{Parts: 2}})
+			c.Pass, c.Reject = nil, nil
+			good := func(n int) bool { return n%3 != 0 } // parts 3, 6 and 9 are bad
+			var part int
+			s := &station{answer: func(context.Context, Trigger) Answer {
+				if good(part) {
+					return Answer{Verdict: vision.Pass}
+				}
+				return Answer{Verdict: vision.Fail}
+			}}
+			open := map[int]bool{} // by the part that stands at the gate
+			onBench(t, c, s, func(b *bench, d *GPIO) {
+				for part = 1; part <= 12; part++ {
+					b.trigger()
+					synctest.Wait()
+					if part == 4 {
+						x.bounce(b)
+						synctest.Wait()
+					}
+					open[part-2] = strings.HasSuffix(b.shown[len(b.shown)-1], "gate")
+					at(b, 150+200*part-20)
+					fallen(b, 0)
+					at(b, 150+200*part)
+				}
+			})
+			passed := 0
+			for n := 1; n <= 10; n++ {
+				switch {
+				case open[n] && !good(n):
+					t.Errorf("bad part %d finds the gate open", n)
+				case open[n]:
+					passed++
+				case good(n) && (x.what == "none" || n > 4):
+					t.Errorf("good part %d finds the gate shut", n)
+				}
+			}
+			if passed == 0 {
+				t.Error("no part passes")
+			}
+		})
+	}
+}
+
 // An encoder that lost pulses: nobody knows where the parts are.
 func TestGPIOEncoderLosesPulses(t *testing.T) {
 	c := wires(GPIOConfig{Gate: &Wire{Offset: 4}, Encoder: &Wire{Offset: 8}, Place: GatePlace{Pulses: 10}, Pulse: 30 * time.Millisecond})
@@ -293,6 +359,9 @@ func TestGPIOConfig(t *testing.T) {
 		{wires(GPIOConfig{Trigger: Wire{Offset: -1}}), "trigger: a line's offset must be at least 0"},
 		{wires(GPIOConfig{Gate: &Wire{Offset: 9}}), "place: exactly one of"},
 		{wires(GPIOConfig{Place: GatePlace{Parts: 1}}), "place: there is no gate"},
+		{wires(GPIOConfig{Debounce: -1}), ""},
+		{wires(GPIOConfig{Debounce: -1, Gate: &Wire{Offset: 9}, Place: GatePlace{Parts: 1}}), "debounce: can't be none where the gate's place is counted in parts"},
+		{wires(GPIOConfig{Debounce: time.Minute}), "debounce: must be from 0 to 10s"},
 		{wires(GPIOConfig{Pulse: time.Minute}), "pulse: must be from 0 to 10s"},
 	} {
 		if _, err := NewGPIO(x.c, &station{}, quiet()); (err == nil) != (x.want == "") || err != nil && !strings.Contains(err.Error(), x.want) {

@@ -37,6 +37,8 @@ type Modbus struct {
 	recipeFault bool                 // the last change of recipe didn't come about
 	owner       netip.Addr           // whose levels and results these are
 	away        time.Time            // when it was last heard, once its connection is gone
+	raised      bool                 // Trigger was raised over an earlier connection, and isn't lowered yet
+	spell       int                  // of the heartbeat, that the results are of
 }
 
 // NewModbus checks c. Run opens the door.
@@ -114,12 +116,24 @@ func (d *Modbus) arrive(peer netip.Addr) {
 		d.restart()
 	}
 	d.owner, d.away = peer, time.Time{}
+	d.raised = d.holding[controlWord]&coilTrigger != 0
+	d.holding[controlWord] &^= coilRestart | coilClear // raised again they are meant
+}
+
+// settle drops what was there before the agent was stuck: once it goes on, those
+// parts are long past. The caller holds mu.
+func (d *Modbus) settle() {
+	if spell := d.beat.spells(); spell != d.spell {
+		d.spell = spell
+		d.hs.forget()
+	}
 }
 
 // expire drops what is kept for a controller that doesn't come back.
 func (d *Modbus) expire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.settle()
 	if !d.away.IsZero() && time.Since(d.away) > d.hold {
 		d.restart()
 		d.owner, d.away = netip.Addr{}, time.Time{}
@@ -130,7 +144,7 @@ func (d *Modbus) expire() {
 func (d *Modbus) restart() {
 	d.hs.forget()
 	d.holding = [holdingCount]uint16{}
-	d.recipeFault = false
+	d.recipeFault, d.raised = false, false
 }
 
 func (d *Modbus) changeRecipes(ctx context.Context) {

@@ -162,6 +162,7 @@ func (d *Modbus) look() *moment {
 	m.beat, m.online = d.beat.state()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.settle()
 	h := &d.hs
 	m.ready = ready && d.holding[controlWord]&coilTrigger == 0 && !d.switching && h.room()
 	m.busy = h.open > 0
@@ -170,7 +171,7 @@ func (d *Modbus) look() *moment {
 	m.recipeFault = d.recipeFault
 	m.waiting, m.missedCount = uint16(len(h.queue)), uint16(h.counts.Missed)
 	m.sequence, m.acceptedNumber = h.sequence, h.number
-	if h.shown != nil { // it is never written again once it is shown
+	if h.shown != nil && m.online { // it is never written again once it is shown
 		m.result = h.shown
 		m.resultRecipe = numberOf(h.shown.answer.Recipe, all)
 	}

@@ -28,8 +28,8 @@ const (
 	deviceBusy      = 6
 )
 
-// process carries out one request and gives its response (APP 4.3 and 7). A
-// request is carried out whole or not at all.
+// process carries out one request and gives its response, which may be an
+// exception (APP 7). A request is carried out whole or not at all.
 func (d *Modbus) process(ctx context.Context, pdu []byte) []byte {
 	out, exception := d.execute(ctx, pdu)
 	if exception != 0 {
@@ -175,7 +175,7 @@ func (d *Modbus) writeManyCoils(pdu []byte) ([]byte, byte) {
 }
 
 func (d *Modbus) writeControl(bits, mask uint16) byte {
-	return d.write(controlWord, []uint16{d.control()&^mask | bits})
+	return d.write(controlWord, []uint16{d.control()&^mask | bits}, mask)
 }
 
 // writeOneRegister: APP 6.6.
@@ -183,7 +183,7 @@ func (d *Modbus) writeOneRegister(pdu []byte) ([]byte, byte) {
 	if len(pdu) != 5 {
 		return nil, illegalValue
 	}
-	if e := d.write(word(pdu, 1), []uint16{uint16(word(pdu, 3))}); e != 0 {
+	if e := d.write(word(pdu, 1), []uint16{uint16(word(pdu, 3))}, coils); e != 0 {
 		return nil, e
 	}
 	return pdu, 0
@@ -198,7 +198,7 @@ func (d *Modbus) writeManyRegisters(pdu []byte) ([]byte, byte) {
 	if n < 1 || n > 123 || int(pdu[5]) != 2*n || len(pdu) != 6+2*n {
 		return nil, illegalValue
 	}
-	if e := d.write(word(pdu, 1), registers(pdu[6:])); e != 0 {
+	if e := d.write(word(pdu, 1), registers(pdu[6:]), coils); e != 0 {
 		return nil, e
 	}
 	return pdu[:5], 0
@@ -216,7 +216,7 @@ func (d *Modbus) readWrite(pdu []byte) ([]byte, byte) {
 	if at+n > holdingCount && (at < mirrorAt || at+n > mirrorAt+inputCount) {
 		return nil, illegalAddress // before anything is written
 	}
-	if e := d.write(word(pdu, 5), registers(pdu[10:])); e != 0 {
+	if e := d.write(word(pdu, 5), registers(pdu[10:]), coils); e != 0 {
 		return nil, e
 	}
 	return d.read(readWriteRegisters, at, n)
@@ -232,8 +232,9 @@ func registers(b []byte) []uint16 {
 
 // write takes holding registers and acts upon the levels that they change, in
 // this order: Restart, Clear Faults, recipe, Results Ack, Trigger. So one request
-// may bring the IDs and the trigger.
-func (d *Modbus) write(at int, regs []uint16) byte {
+// may bring the IDs and the trigger. mask has those coils of the control word that
+// the request speaks of.
+func (d *Modbus) write(at int, regs []uint16, mask uint16) byte {
 	if at+len(regs) > holdingCount {
 		return illegalAddress
 	}
@@ -262,9 +263,24 @@ func (d *Modbus) write(at int, regs []uint16) byte {
 			d.switches <- all[wanted-1] // there is room: none is being made the active one
 		}
 	}
+	d.settle()
 	d.holding = next
 	d.act(next[controlWord], next[controlWord]&^old[controlWord], t, ready)
+	if at == controlWord && mask&coilTrigger != 0 {
+		d.doubt(next[controlWord]&coilTrigger != 0)
+	}
 	return 0
+}
+
+// doubt takes the trigger's level where a request speaks of it. One that raises what
+// is high since an earlier connection may mean a new part, and nobody can tell: it
+// is missed, and the accepted one isn't shown in its place. The caller holds mu.
+func (d *Modbus) doubt(trigger bool) {
+	if d.raised && trigger {
+		d.hs.accepted = false
+		d.hs.miss()
+	}
+	d.raised = false
 }
 
 // act follows the control word: its levels and the edges among them. The caller

@@ -30,6 +30,8 @@ var reasonCodes = []struct {
 	{11, vision.ReasonViewMissing, "one of several cameras gave no picture"},
 	{12, vision.ReasonNoPart, "the picture shows no part"},
 	{13, vision.ReasonOverload, "the device can't inspect well enough now"},
+	{14, vision.ReasonRepeatedID, "the trigger's ID was another part's not long ago; this part was not inspected"},
+	{15, vision.ReasonStarting, "the agent has just started, and doesn't know its earlier triggers yet"},
 	{100, vision.ReasonCamera, "another fault of the camera's pictures than those below"},
 	{101, vision.ReasonCamera + "frozen", "the camera sends the same picture again and again"},
 	{102, vision.ReasonCamera + "dark", "the camera's pictures are dark"},

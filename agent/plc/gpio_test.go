@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,26 +262,29 @@ func TestGPIOGateDistrustsABounce(t *testing.T) {
 			c := wires(GPIOConfig{Gate: &Wire{Offset: 4}, Place: GatePlace{Parts: 2}})
 			c.Pass, c.Reject = nil, nil
 			good := func(n int) bool { return n%3 != 0 } // parts 3, 6 and 9 are bad
-			var part int
+			var part atomic.Int64                        // the last that triggered
 			s := &station{answer: func(context.Context, Trigger) Answer {
-				if good(part) {
+				if good(int(part.Load())) {
 					return Answer{Verdict: vision.Pass}
 				}
 				return Answer{Verdict: vision.Fail}
 			}}
 			open := map[int]bool{} // by the part that stands at the gate
 			onBench(t, c, s, func(b *bench, d *GPIO) {
-				for part = 1; part <= 12; part++ {
+				for n := 1; n <= 12; n++ {
+					part.Store(int64(n))
 					b.trigger()
 					synctest.Wait()
-					if part == 4 {
+					if n == 4 {
 						x.bounce(b)
 						synctest.Wait()
 					}
-					open[part-2] = strings.HasSuffix(b.shown[len(b.shown)-1], "gate")
-					at(b, 150+200*part-20)
+					b.mu.Lock()
+					open[n-2] = strings.HasSuffix(b.shown[len(b.shown)-1], "gate")
+					b.mu.Unlock()
+					at(b, 150+200*n-20)
 					fallen(b, 0)
-					at(b, 150+200*part)
+					at(b, 150+200*n)
 				}
 			})
 			passed := 0

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,10 +85,10 @@ type assembly struct {
 	programs programs
 	engine   *rules.Engine
 	log      *slog.Logger
-	mu       sync.Mutex               // protects workers, and list once the agent runs
-	workers  map[string]*infer.Worker // by model and settings
+	mu       sync.Mutex               // protects workers and users
+	workers  map[string]*infer.Worker // by model and settings; see hire
+	users    map[*infer.Worker]int    // how many hold each worker, also those that were given up
 	cameras  map[string]*agent.Camera // of the configuration, by name
-	list     []*infer.Worker
 	loads    sync.WaitGroup
 	broken   chan brokenRule // rules are loaded beside the start, and this says what is wrong with them; nil: before it
 }
@@ -99,7 +101,7 @@ func newAssembly(ctx context.Context, p programs, log *slog.Logger) (*assembly, 
 	if err := engine.CacheError(); err != nil {
 		log.Warn("rules are compiled at each start", "err", err)
 	}
-	return &assembly{programs: p, engine: engine, log: log, workers: map[string]*infer.Worker{}, cameras: map[string]*agent.Camera{}}, nil
+	return &assembly{programs: p, engine: engine, log: log, workers: map[string]*infer.Worker{}, users: map[*infer.Worker]int{}, cameras: map[string]*agent.Camera{}}, nil
 }
 
 func (a *assembly) close(ctx context.Context) error {
@@ -124,16 +126,16 @@ func cacheDir(what string) string {
 // its worker.
 func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (agent.StationConfig, error) {
 	st := a.bare(o)
+	st.Model, st.About = a.hire(c, o.threads, o.limit), c.about // for good, or until its recipe is changed
 	var err error
 	if a.broken != nil {
-		st.Coming, err = a.loading(ctx, o, c)
+		st.Coming, err = a.loading(ctx, o, c, st.Model)
 	} else {
 		st.Rule, err = a.fits(ctx, o.mode, c)
 	}
 	if err != nil {
 		return agent.StationConfig{}, err
 	}
-	st.Model, st.About = a.worker(c, o.threads, o.limit), c.about
 	st.Track = track.Config{Start: cmp.Or(o.conf, startScore), Keep: keepScore, Mode: o.mode, Roles: c.roles()}
 	return st, nil
 }
@@ -141,11 +143,10 @@ func (a *assembly) station(ctx context.Context, o stationOptions, c *choice) (ag
 // loading is fits without waiting for the rule. It takes as much of the processor
 // as the model, which comes first: pictures can be inspected long before the first
 // part has left them. What is wrong with the rule comes by broken.
-func (a *assembly) loading(ctx context.Context, o stationOptions, c *choice) (<-chan *rules.Rule, error) {
+func (a *assembly) loading(ctx context.Context, o stationOptions, c *choice, model *infer.Worker) (<-chan *rules.Rule, error) {
 	if err := c.inspects(o.mode); err != nil || c.rule.Module == "" {
 		return nil, err
 	}
-	model := a.worker(c, o.threads, o.limit)
 	coming := make(chan *rules.Rule, 1)
 	a.loads.Go(func() {
 		defer close(coming)
@@ -214,29 +215,55 @@ func (c *choice) inspects(mode track.Mode) error {
 	return nil
 }
 
-// worker gives the worker of a model with its settings, which stations share.
-func (a *assembly) worker(c *choice, threads int, limit time.Duration) *infer.Worker {
+// hire gives the worker of a model with its settings, which stations share; it is to
+// be started, unless it is. One that was given up is left to those who have it.
+func (a *assembly) hire(c *choice, threads int, limit time.Duration) *infer.Worker {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
-	if w := a.workers[key]; w != nil && !ended(w) {
-		return w
+	w := a.workers[key]
+	if w == nil || ended(w) {
+		w = a.newWorker(c, threads, limit)
+		a.workers[key] = w
 	}
-	w := a.newWorker(c, threads, limit)
-	a.workers[key] = w
-	a.list = append(a.list, w)
+	a.users[w]++
 	return w
 }
 
-// forget lets go of a worker that has been stopped.
-func (a *assembly) forget(w *infer.Worker) {
+// leave gives a worker back. It tells whether nobody has it any more: then it is
+// forgotten, and to be stopped.
+func (a *assembly) leave(w *infer.Worker) (last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for key, known := range a.workers {
-		if known == w {
-			delete(a.workers, key)
+	if a.users[w]--; a.users[w] > 0 {
+		return false
+	}
+	delete(a.users, w)
+	maps.DeleteFunc(a.workers, func(_ string, known *infer.Worker) bool { return known == w })
+	return true
+}
+
+// hired are the workers that somebody has.
+func (a *assembly) hired() []*infer.Worker {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Keys(a.users))
+}
+
+// drop gives back what a loadout holds, and tells which of its workers are to be
+// stopped.
+func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
+	for _, w := range []*infer.Worker{l.Model, l.Small} {
+		if w != nil && a.leave(w) {
+			last = append(last, w)
 		}
 	}
+	if l.Rule != nil {
+		if err := l.Rule.Close(context.Background()); err != nil {
+			a.log.Warn("a recipe's rule doesn't end well", "recipe", l.Recipe, "err", err)
+		}
+	}
+	return last
 }
 
 // newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.

@@ -62,7 +62,7 @@ func TestRuleOfAnEndedStart(t *testing.T) {
 		if c.rule.Module = "none.wasm"; ended { // a rule that can't be loaded
 			cancel()
 		}
-		coming, err := made.loading(ctx, stationOptions{id: "one"}, c)
+		coming, err := made.loading(ctx, stationOptions{id: "one"}, c, made.hire(c, 1, 0))
 		if err != nil {
 			t.Fatal(err)
 		}

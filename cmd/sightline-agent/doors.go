@@ -137,7 +137,9 @@ func (a *assembly) checkRest(ctx context.Context, out io.Writer, cfg *config.Con
 		if book.follows(&s.Recipes[n]) {
 			continue // what comes is checked when it comes
 		}
-		if _, err := a.recipe(ctx, s, &s.Recipes[n], st.Track.Mode, cfg.Infer.Threads); err != nil {
+		l, err := a.recipe(ctx, s, &s.Recipes[n], st.Track.Mode, cfg.Infer.Threads)
+		a.drop(l) // none of its workers was started
+		if err != nil {
 			return fault(cfg, i, fmt.Sprintf("recipes[%d].model", n), inRecipe(n, err))
 		}
 	}

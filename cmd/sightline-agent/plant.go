@@ -42,18 +42,8 @@ type planted struct {
 	recipe  *config.Recipe  // nil: the station's own bundle
 	book    *cookbook       // of a station with recipes, else nil
 	mode    track.Mode
-	turn    chan struct{} // held by who changes what runs
-	running *candidate    // nil before its first
-}
-
-// take waits for the turn to change what the station runs.
-func (s *planted) take(ctx context.Context) (done func(), err error) {
-	select {
-	case s.turn <- struct{}{}:
-		return func() { <-s.turn }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	turn    turn       // held by who changes what runs
+	running *candidate // nil before its first
 }
 
 // shared is a worker that stations with the same bundle have in common.
@@ -71,12 +61,12 @@ func newPlant(made *assembly, threads int) *plant {
 // its recipes that follow bundles of their own; book is nil without recipes.
 func (p *plant) add(s *config.Station, mode track.Mode, book *cookbook) {
 	if s.Bundle != "" {
-		p.stations[s.ID] = &planted{config: s, book: book, mode: mode, turn: make(chan struct{}, 1)}
+		p.stations[s.ID] = &planted{config: s, book: book, mode: mode, turn: make(turn, 1)}
 	}
 	for n := range s.Recipes {
 		if r := &s.Recipes[n]; r.Own() {
 			as := s.As(r)
-			p.stations[wire.Unit(s.ID, r.Name)] = &planted{config: &as, recipe: r, book: book, mode: mode, turn: make(chan struct{}, 1)}
+			p.stations[wire.Unit(s.ID, r.Name)] = &planted{config: &as, recipe: r, book: book, mode: mode, turn: make(turn, 1)}
 		}
 	}
 }
@@ -335,7 +325,7 @@ func (c *candidate) Gate(ctx context.Context, draw func(string, []byte)) (*gate.
 
 // Activate implements updater.Candidate.
 func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err error) {
-	done, err := c.station.take(ctx)
+	done, err := c.station.turn.take(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -347,8 +337,11 @@ func (c *candidate) Activate(ctx context.Context) (after, epoch uint64, err erro
 // the active one is kept for when it is.
 func (c *candidate) activate(ctx context.Context) (after, epoch uint64, err error) {
 	if b := c.station.book; b != nil { // no change of recipe meanwhile
-		b.turn.Lock()
-		defer b.turn.Unlock()
+		done, err := b.turn.take(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		defer done()
 	}
 	if c.cut, err = c.begin(ctx); err != nil {
 		return 0, 0, err

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sightline-edge/sightline/agent"
@@ -27,11 +26,26 @@ type cookbook struct {
 	threads int
 	file    string // where the choice is kept
 
-	turn  sync.Mutex // one recipe is prepared at a time; protects what follows
+	turn  turn // one recipe is prepared at a time; protects what follows
 	agent *agent.Agent
 	plant *plant // has the recipes that follow bundles
 	ready map[string]agent.Loadout
 	began agent.Loadout // the workers that the station was started with; its rule was loaded beside the start
+	spent agent.Loadout // whose worker was given up, and which the station has until it is changed over
+	late  string        // the recipe that was still being loaded when its change gave up waiting; "" for none
+}
+
+// turn is held by one at a time.
+type turn chan struct{}
+
+// take waits for it.
+func (t turn) take(ctx context.Context) (done func(), err error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // newCookbook is nil for a station without recipes.
@@ -40,12 +54,15 @@ func (a *assembly) newCookbook(cfg *config.Config, i int, mode track.Mode) *cook
 	if len(s.Recipes) == 0 {
 		return nil
 	}
-	return &cookbook{made: a, station: s, mode: mode, threads: cfg.Infer.Threads, file: filepath.Join(cfg.Data, "recipes", s.ID), ready: map[string]agent.Loadout{}}
+	return &cookbook{
+		made: a, station: s, mode: mode, threads: cfg.Infer.Threads, file: filepath.Join(cfg.Data, "recipes", s.ID),
+		turn: make(turn, 1), ready: map[string]agent.Loadout{},
+	}
 }
 
 // offer gives the station its recipes, of which one is active.
 func (b *cookbook) offer(st *agent.StationConfig, active *config.Recipe) {
-	st.Recipe, st.Recipes, st.Prepare, st.Chosen, st.Exposure = active.Name, b.names(), b.prepare, b.keep, active.Exposure
+	st.Recipe, st.Recipes, st.Prepare, st.Exposure = active.Name, b.names(), b.prepare, active.Exposure
 	if len(active.ROI) == 4 {
 		st.ROI = [4]int(active.ROI)
 	}
@@ -129,35 +146,67 @@ func (b *cookbook) keep(name string) error {
 }
 
 // prepare lets use have the loadout of a recipe with its worker ready, for
-// agent.Prepare. What was prepared for another one and isn't to be kept ends.
+// agent.Prepare, and keeps the choice. What was prepared for another one, or for
+// nothing, ends.
 func (b *cookbook) prepare(ctx context.Context, name string, use func(agent.Loadout) error) error {
-	b.turn.Lock()
-	defer b.turn.Unlock()
+	done, err := b.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	l, err := b.get(ctx, name)
+	b.late = ""
 	if err == nil {
-		err = use(l)
+		if err = use(l); err == nil {
+			b.settle(name)
+		}
+	} else if l.Model != nil && ctx.Err() != nil { // the next try finds it loaded
+		b.late = name
 	}
-	if err == nil {
-		b.release(name)
-	}
+	b.release()
 	return err
 }
 
-// get gives a recipe's loadout, loaded now if it isn't; the caller has the turn.
+// settle is for a recipe that has become the active one.
+func (b *cookbook) settle(name string) {
+	b.drop(b.began) // the station has one of ready now, or a bundle's
+	b.drop(b.spent)
+	b.began, b.spent = agent.Loadout{}, agent.Loadout{}
+	if err := b.keep(name); err != nil {
+		b.made.log.Error("the recipe is active, and won't be after a new start", "station", b.station.ID, "recipe", name, "err", err)
+	}
+}
+
+// get gives a recipe's loadout, loaded now if it isn't; the caller has the turn. One
+// that isn't ready by the end of ctx comes with the error.
 func (b *cookbook) get(ctx context.Context, name string) (agent.Loadout, error) {
 	if r := b.recipe(name); b.follows(r) {
 		return b.plant.withRecipe(ctx, b.station.ID, r)
 	}
-	l, ok := b.ready[name]
-	if !ok || ended(l.Model) {
-		var err error
-		if l, err = b.load(ctx, name); err != nil {
-			return agent.Loadout{}, err
-		}
-		b.ready[name] = l
+	l, err := b.loaded(ctx, name)
+	if err == nil {
+		_, err = l.Model.Ready(ctx)
 	}
-	_, err := l.Model.Ready(ctx)
 	return l, err
+}
+
+// loaded is get without waiting for the worker.
+func (b *cookbook) loaded(ctx context.Context, name string) (agent.Loadout, error) {
+	l, ok := b.ready[name]
+	if ok && !ended(l.Model) && (l.Small == nil || !ended(l.Small)) {
+		return l, nil
+	}
+	n, err := b.load(ctx, name)
+	if err != nil {
+		return agent.Loadout{}, err
+	}
+	if ok && b.active() == name && b.spent.Model == nil {
+		b.spent = l
+	} else if ok {
+		b.drop(l)
+	}
+	b.ready[name] = n
+	return n, nil
 }
 
 // follows tells whether a recipe's model comes with a bundle.
@@ -166,53 +215,39 @@ func (b *cookbook) follows(r *config.Recipe) bool {
 	return as.Bundle != ""
 }
 
+// active is the name of the recipe that the station has.
+func (b *cookbook) active() string {
+	e, _ := b.agent.Recipe(b.station.ID) // the station is there
+	return e.Recipe
+}
+
 // release lets go of recipes that are neither kept warm nor active, and ends the
 // workers that nobody needs any more.
-func (b *cookbook) release(but string) {
-	keep := append([]string{but}, b.station.Preload...)
-	if e, err := b.agent.Recipe(b.station.ID); err == nil {
-		keep = append(keep, e.Recipe)
-	}
-	var gone []agent.Loadout
+func (b *cookbook) release() {
+	keep := append([]string{b.active(), b.late}, b.station.Preload...)
 	for name, l := range b.ready {
 		if !slices.Contains(keep, name) {
-			gone = append(gone, l)
 			delete(b.ready, name)
-		}
-	}
-	if b.began.Model != nil && !slices.Contains(keep, b.began.Recipe) {
-		gone = append(gone, b.began)
-		b.began = agent.Loadout{}
-	}
-	for _, l := range gone {
-		for _, w := range []*infer.Worker{l.Model, l.Small} {
-			if w != nil && !b.holds(w) && b.agent.StopWorker(w) { // else another station has it
-				b.made.forget(w)
-			}
-		}
-		if l.Rule != nil {
-			if err := l.Rule.Close(context.Background()); err != nil {
-				b.made.log.Warn("a recipe's rule doesn't end well", "station", b.station.ID, "recipe", l.Recipe, "err", err)
-			}
+			b.drop(l)
 		}
 	}
 }
 
-// holds tells whether a recipe that stays has the worker.
-func (b *cookbook) holds(w *infer.Worker) bool {
-	for _, l := range b.ready {
-		if l.Model == w || l.Small == w {
-			return true
+// drop gives back what a loadout holds that the station doesn't inspect with.
+func (b *cookbook) drop(l agent.Loadout) {
+	for _, w := range b.made.drop(l) {
+		if !b.agent.StopWorker(w) {
+			b.made.log.Error("BUG: a worker that nobody holds any more is in use", "station", b.station.ID, "recipe", l.Recipe)
 		}
 	}
-	return b.began.Model == w || b.began.Small == w
 }
 
 // load makes a recipe's loadout and starts its worker.
 func (b *cookbook) load(ctx context.Context, name string) (agent.Loadout, error) {
 	l, err := b.made.recipe(ctx, b.station, b.recipe(name), b.mode, b.threads)
 	if err != nil {
-		return l, err
+		b.drop(l)
+		return agent.Loadout{}, err
 	}
 	b.agent.StartWorker(l.Model)
 	if l.Small != nil {
@@ -231,9 +266,7 @@ func (b *cookbook) warm(ctx context.Context) error {
 		}
 		var err error
 		if slices.Contains(b.station.Preload, r.Name) {
-			b.turn.Lock()
-			_, err = b.get(ctx, r.Name)
-			b.turn.Unlock()
+			err = b.preload(ctx, r.Name)
 		} else {
 			as := b.station.As(r)
 			_, err = chooseConfigured(&as)
@@ -245,7 +278,22 @@ func (b *cookbook) warm(ctx context.Context) error {
 	return nil
 }
 
-// recipe makes the loadout of a recipe whose model the configuration names.
+// preload loads a recipe. Others may be changed over to while its worker gets ready.
+func (b *cookbook) preload(ctx context.Context, name string) error {
+	done, err := b.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := b.loaded(ctx, name)
+	done()
+	if err == nil {
+		_, err = l.Model.Ready(ctx)
+	}
+	return err
+}
+
+// recipe makes the loadout of a recipe whose model the configuration names. What it
+// holds, also with an error, is to be dropped.
 func (a *assembly) recipe(ctx context.Context, s *config.Station, r *config.Recipe, mode track.Mode, threads int) (agent.Loadout, error) {
 	as := s.As(r)
 	c, err := chooseConfigured(&as)
@@ -256,7 +304,7 @@ func (a *assembly) recipe(ctx context.Context, s *config.Station, r *config.Reci
 	if err != nil {
 		return agent.Loadout{}, err
 	}
-	l := agent.Loadout{Model: a.worker(c, threads, runLimit(s)), About: c.about, Rule: rule, Track: a.track(&as, c, mode)}
+	l := agent.Loadout{Model: a.hire(c, threads, runLimit(s)), About: c.about, Rule: rule, Track: a.track(&as, c, mode)}
 	if err := follows(&l.Track, as.Decide, as.Combine); err != nil {
 		return l, err
 	}
@@ -284,7 +332,7 @@ func (a *assembly) track(s *config.Station, c *choice, mode track.Mode) track.Co
 	return t
 }
 
-// small makes the worker of a station's smaller model, nil for none. It must have the
+// small hires the worker of a station's smaller model, nil for none. It must have the
 // labels of the one that it stands in for.
 func (a *assembly) small(s *config.Station, c *choice, threads int, limit time.Duration) (*infer.Worker, agent.Model, error) {
 	if s.Small == "" {
@@ -299,5 +347,5 @@ func (a *assembly) small(s *config.Station, c *choice, threads int, limit time.D
 	if got, want := n.labelNames(), c.labelNames(); got != want {
 		return nil, agent.Model{}, about("small_model", fmt.Errorf("model %s has the labels %s, the one that it stands in for has %s: they must be the same", n.about.Name, got, want))
 	}
-	return a.worker(n, threads, limit), n.about, nil
+	return a.hire(n, threads, limit), n.about, nil
 }

@@ -161,7 +161,7 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 		return err
 	}
 	defer j.Close()
-	a := agent.New(agent.Config{Journal: j, Models: made.list, Log: made.log, Version: version, Told: report.part, Judge: true, Open: o.serve != "" && !loopback(o.serve)})
+	a := agent.New(agent.Config{Journal: j, Models: made.hired(), Log: made.log, Version: version, Told: report.part, Judge: true, Open: o.serve != "" && !loopback(o.serve)})
 	s := a.Add(cfg)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -240,7 +240,7 @@ func (u *updates) keep(ctx context.Context, id string, tried func()) {
 // changed, and gives it to the station, if that lacks a model. Meanwhile the
 // updater changes nothing there.
 func (u *updates) bootStation(ctx context.Context, id string) error {
-	done, err := u.plant.stations[id].take(ctx)
+	done, err := u.plant.stations[id].turn.take(ctx)
 	if err != nil {
 		return err
 	}

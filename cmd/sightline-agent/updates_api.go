@@ -90,18 +90,35 @@ func (u *updates) picture(name string) ([]byte, bool) {
 }
 
 // approve is an operator's OK for what a station waits with: of the recipe that is
-// active, else of another one.
+// active, which the page shows, else of another one. The error is that of the first.
 func (u *updates) approve(station string) error {
 	now := u.now()
-	err := fmt.Errorf("station %s follows no bundle", station)
-	for _, s := range now.Status() {
-		if name, _ := wire.SplitUnit(s.Station); name == station {
-			if err = now.Approve(s.Station); err == nil {
-				return nil
-			}
+	first := fmt.Errorf("station %s follows no bundle", station)
+	for n, unit := range u.units(station) {
+		err := now.Approve(unit)
+		if err == nil {
+			return nil
+		}
+		if n == 0 {
+			first = err
 		}
 	}
-	return err
+	return first
+}
+
+// units are what of a station follows a bundle; that of the active recipe comes first.
+func (u *updates) units(station string) (all []string) {
+	for _, s := range u.stations() {
+		name, _ := wire.SplitUnit(s.ID)
+		switch p := u.plant.stations[s.ID]; {
+		case name != station:
+		case p != nil && u.plant.serves(p):
+			all = append([]string{s.ID}, all...)
+		default:
+			all = append(all, s.ID)
+		}
+	}
+	return all
 }
 
 func (u *updates) install(ctx context.Context, folder string) error {

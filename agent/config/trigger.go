@@ -55,6 +55,9 @@ func defaultTrigger() Trigger {
 
 // schedule checks when a station's pictures are inspected.
 func (v *validator) schedule(key func(string) string, s *Station) {
+	if s.Bundle != "" {
+		v.ineffective(key, s, fmt.Sprintf("the station follows the bundle %s, which brings one model", shown(s.Bundle)), "small_model")
+	}
 	if !slices.Contains([]string{"critical", "normal", "best_effort"}, s.Criticality) {
 		v.fault(key("criticality"), "must be critical, normal or best_effort, got %s", shown(s.Criticality))
 	}
@@ -163,6 +166,14 @@ func (v *validator) recipe(at func(string) string, s *Station, r *Recipe) {
 	}
 	if r.Model == "" && r.Bundle == "" && s.Model == "" && s.Bundle == "" {
 		v.fault(at("model"), "is missing: neither the recipe nor its station names a model or a bundle")
+	}
+	if r.Small != "" {
+		one := Station{Model: r.Small, Unsigned: s.Unsigned}
+		v.model(at("small_model"), &one)
+		r.Small = one.Model
+		if as := s.As(r); as.Bundle != "" {
+			v.warn(at("small_model"), "has no effect: recipe %s follows the bundle %s, which brings one model", shown(r.Name), shown(as.Bundle))
+		}
 	}
 	v.rule(at("rule"), &r.Rule)
 	if c := r.Confidence; v.set(at("confidence")) && !(c > 0 && c < 1) {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,8 @@ func TestBadLinesSayWhatWouldDo(t *testing.T) {
 		{"    mode: trigger\n    trigger: {dedupe_window: 10ms}\n", "", `stations[0].trigger.dedupe_window: must be 1s to 24h, got 10ms`},
 		{"    mode: trigger\n    trigger: {tolerance_mm: 3}\n", "", `stations[0].trigger.speed_mm_s: is missing: tolerance_mm says how far parts may have moved, which needs their speed`},
 		{"    mode: trigger\n    trigger: {line_slack: 2s}\n", "", `stations[0].trigger.line_slack: must be 0 to 1s, got 2s`},
+		{"    mode: trigger\n    trigger: {line_late: 0s}\n", "", `stations[0].trigger.line_late: must be 1ms to 10s, got 0s`},
+		{"    mode: trigger\n    trigger: {max_delay: 11s}\n", "", `stations[0].trigger.max_delay: must be 1ms to 10s, got 11s`},
 		{"    recipe: a\n", "", `stations[0].recipe: there are no recipes: list them as recipes`},
 		{recipes + "    recipe: c\n", "", `stations[0].recipe: there is no recipe "c"; there are a, b`},
 		{recipes + "    preload: [b, d]\n", "", `stations[0].preload: there is no recipe "d"; there are a, b`},
@@ -90,10 +94,35 @@ func TestSettingsWithoutEffect(t *testing.T) {
 		{"    trigger: {ring: 5}\n", "stations[0].trigger: has no effect: mode is continuous"},
 		{"    mode: trigger\n    change_gate: 1s\n", "stations[0].change_gate: has no effect: mode is trigger"},
 		{"    mode: trigger\n    decide: x=0.5\n", "stations[0].decide: has no effect: mode is trigger"},
+		{"    bundle: caps\n    small_model: drawn-parts\n", `stations[0].small_model: has no effect: the station follows the bundle "caps", which brings one model`},
+		{"    recipes: [{name: a, bundle: caps, small_model: drawn-parts}]\n", `stations[0].recipes[0].small_model: has no effect: recipe "a" follows the bundle "caps", which brings one model`},
 	} {
 		cfg, err := Parse("s.yaml", []byte(lineText(c.station, "")))
 		if err != nil || len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0].Error(), c.want) {
 			t.Errorf("%s: %v %v", c.station, err, cfg.Warnings)
 		}
+	}
+}
+
+// TestSmallModelBesideTheFile: a recipe's is found there, as a station's.
+func TestSmallModelBesideTheFile(t *testing.T) {
+	dir := t.TempDir()
+	small := filepath.Join(dir, "small.onnx")
+	if err := os.WriteFile(small, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load := func(unsigned string) (*Config, error) {
+		text := lineText("    allow_unsigned: "+unsigned+"\n    recipes: [{name: a, small_model: small.onnx}]\n", "")
+		if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return Load(filepath.Join(dir, "s.yaml"))
+	}
+	c, err := load("true")
+	if err != nil || c.Stations[0].Recipes[0].Small != small {
+		t.Errorf("%v, %v", c, err)
+	}
+	if _, err := load("false"); err == nil || !strings.Contains(err.Error(), "recipes[0].small_model: \"small.onnx\" is a file that nobody signed") {
+		t.Errorf("a file that nobody signed: %v", err)
 	}
 }

@@ -45,6 +45,7 @@ type Governor struct {
 	missed   time.Time     // when something was missed last
 	calm     time.Time     // when the present calm began; zero: there is none
 	wait     time.Duration // of calm before a step is taken back
+	tried    time.Duration // the longest wait since all stood at Full and that had proved good
 	quiet    time.Time     // since when nobody has been in trouble, or wait was shortened for that
 	lowered  *Member       // the one that was turned up last; nil: that has proved good
 	pressure map[string]float64

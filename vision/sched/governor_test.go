@@ -25,6 +25,7 @@ type station struct {
 	stream *Stream
 	bad    func(Step) bool // whether an ask now is one that can't be in time
 	idle   bool            // it asks for nothing
+	every  time.Duration   // it asks; 0: 100 ms
 	last   Step
 }
 
@@ -49,7 +50,7 @@ func (p *plant) run(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		next := time.Now().Add(100 * time.Millisecond)
 		for _, x := range p.stations {
-			if x.Step() == Nothing || x.idle {
+			if x.Step() == Nothing || x.idle || x.every > 0 && time.Since(p.start)%x.every != 0 {
 				continue
 			}
 			a := still(p.s.Model("m"))

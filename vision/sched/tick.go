@@ -5,58 +5,6 @@ import (
 	"time"
 )
 
-// flow is what a governor knows of a stream.
-type flow struct {
-	stream  *Stream
-	samples []sample // of the window, the oldest first
-	rate    float64  // turns a second when it last had no limit; 0: not known
-	limit   float64  // that is set; 0: none
-}
-
-type sample struct {
-	at    time.Time
-	stats Stats
-}
-
-// look takes a sample and gives what has happened in the window.
-func (f *flow) look(now time.Time, window time.Duration) (span time.Duration, d Stats) {
-	stats := f.stream.Stats()
-	if hz := f.stream.config.MinRate; hz > 0 {
-		window = max(window, 4*period(hz))
-	}
-	for len(f.samples) > 1 && now.Sub(f.samples[1].at) >= window {
-		f.samples = f.samples[1:]
-	}
-	f.samples = append(f.samples, sample{now, stats})
-	first := f.samples[0]
-	return now.Sub(first.at), Stats{
-		Grants: stats.Grants - first.stats.Grants,
-		InTime: stats.InTime - first.stats.InTime,
-		Late:   stats.Late - first.stats.Late,
-
-		RefusedLate:  stats.RefusedLate - first.stats.RefusedLate,
-		RefusedStale: stats.RefusedStale - first.stats.RefusedStale,
-
-		Busy:   stats.Busy - first.stats.Busy,
-		Waited: stats.Waited - first.stats.Waited,
-	}
-}
-
-// missed counts work that had a time to be done by and wasn't.
-func (c *Stats) missed() uint64 { return c.Late + c.RefusedLate + c.RefusedStale }
-
-// spread is between which samples of the window something was missed.
-func (f *flow) spread() (first, last time.Time) {
-	for i := 1; i < len(f.samples); i++ {
-		if f.samples[i].stats.missed() > f.samples[i-1].stats.missed() {
-			if last = f.samples[i].at; first.IsZero() {
-				first = f.samples[i-1].at
-			}
-		}
-	}
-	return first, last
-}
-
 // state is how a member fares.
 type state struct {
 	m      *Member
@@ -74,7 +22,8 @@ func (g *Governor) survey(m *Member, now time.Time) state {
 	unmet, missed, all := 0.0, uint64(0), uint64(0)
 	var first, last time.Time // misses
 	for _, f := range m.flows {
-		span, d := f.look(now, g.c.Window)
+		l := f.look(now, g.c.Window)
+		span, d := l.span, &l.recent
 		if span <= 0 {
 			continue
 		}
@@ -85,13 +34,13 @@ func (g *Governor) survey(m *Member, now time.Time) state {
 		}
 		s.slower = s.slower || max(least, f.rate/2) < 0.95*f.rate
 		if m.config.Class != BestEffort { // which has what is left over
-			missed += d.missed()
-			all += d.InTime + d.missed()
-			if from, to := f.spread(); !from.IsZero() {
-				if first.IsZero() || from.Before(first) {
-					first = from
+			missed += l.counts.missed()
+			all += l.counts.judged()
+			if !l.first.IsZero() {
+				if first.IsZero() || l.first.Before(first) {
+					first = l.first
 				}
-				last = later(last, to)
+				last = later(last, l.last)
 			}
 		}
 		// A camera that gives too little is no trouble of the scheduler's: its stream
@@ -106,10 +55,10 @@ func (g *Governor) survey(m *Member, now time.Time) state {
 	}
 	s.bad = m.held(unmet, now, g.c.Raise)
 	s.uneasy = unmet > 0
-	if all > 0 {
+	if missed > 1 { // once is by chance
 		share := float64(missed) / float64(all)
 		s.uneasy = s.uneasy || share > g.c.Share/2
-		if share > g.c.Share && missed > 1 && last.Sub(first) >= g.c.Raise && now.Sub(last) < g.c.Raise {
+		if share > g.c.Share && last.Sub(first) >= g.c.Raise && now.Sub(last) < g.c.Raise {
 			s.bad = max(s.bad, share)
 			s.why = fmt.Sprintf("late: %d of %d", missed, all)
 		}
@@ -155,15 +104,35 @@ func (g *Governor) Tick(now time.Time) {
 			g.calm = now
 		}
 	}
+	wait := max(g.wait, g.shows())
+	if worst >= 0 || g.lowered != nil || g.quiet.IsZero() {
+		g.quiet = now // a step that was taken back is on trial
+	} else if now.Sub(g.quiet) >= 4*wait {
+		g.quiet, g.wait, g.tried = now, max(g.wait/2, g.c.Calm), g.tried/2
+	}
 	switch {
 	case worst >= 0:
 		g.raise(states, states[worst], now)
-	case !g.calm.IsZero() && now.Sub(g.calm) >= g.wait:
+	case !g.calm.IsZero() && now.Sub(g.calm) >= wait:
 		g.lower(now)
 	}
 	for _, m := range g.members {
 		m.settle(now, &g.floor)
 	}
+}
+
+// shows is how long it takes until trouble shows, if there is any.
+func (g *Governor) shows() time.Duration {
+	longest := g.c.Window
+	for _, m := range g.members {
+		for _, f := range m.flows {
+			longest = max(longest, f.window(g.c.Window))
+			if m.config.Class != BestEffort {
+				longest = max(longest, f.wide)
+			}
+		}
+	}
+	return longest + g.c.Raise
 }
 
 // raise gives one step of one member for the trouble of s: of the lowest class,
@@ -186,7 +155,7 @@ func (g *Governor) raise(states []state, s state, now time.Time) {
 		return
 	}
 	if g.lowered != nil {
-		g.wait = min(2*g.wait, g.c.MaxCalm)
+		g.wait = min(2*max(g.wait, g.tried), g.c.MaxCalm)
 		g.lowered = nil
 	}
 	victim.m.load = step
@@ -232,7 +201,8 @@ func (o *state) goesBefore(other *state, troubled *Member) bool {
 // that stands lowest.
 func (g *Governor) lower(now time.Time) {
 	if g.lowered != nil {
-		g.lowered, g.wait = nil, g.c.Calm // the last time has proved good
+		// The last time has proved good, the next may bring the trouble back.
+		g.lowered, g.wait, g.tried = nil, g.c.Calm, max(g.wait, g.tried)
 	}
 	var best *Member
 	for _, m := range g.members {
@@ -243,6 +213,7 @@ func (g *Governor) lower(now time.Time) {
 	}
 	g.calm = now
 	if best == nil {
+		g.tried = 0
 		return
 	}
 	for best.load--; !best.has(best.load); best.load-- {

@@ -21,8 +21,8 @@ import (
 type flight struct {
 	view  *view
 	frame *capture.Frame
-	turn  *sched.Turn
-	same  bool // the change gate saw nothing new: the last result stands
+	turn  *sched.Turn // nil while it has none
+	same  bool        // the change gate saw nothing new: the last result stands
 	runs  []*run
 	done  chan struct{} // closed when all runs stand
 }
@@ -97,28 +97,51 @@ func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, v *view, 
 		}
 		f := &flight{view: v, frame: frame, turn: turn, same: !s.news(v, &frame.Frame), done: make(chan struct{})}
 		if !s.depart(f, flights) {
-			turn.Done(false)
+			f.land(false)
 			frame.Release()
 			<-v.tokens
 			continue
 		}
 		if f.same {
-			turn.Done(false)
+			f.land(false)
 			close(f.done)
 			continue
 		}
 		g.Go(func() error {
 			defer close(f.done)
-			s.look(ctx, f)
-			turn.Done(f.runs[0].err == nil)
+			if f.turn == nil {
+				f.turn, f.runs[0].err = s.takeTurn(ctx, v, frame)
+			}
+			if f.turn != nil {
+				s.look(ctx, f)
+				f.land(f.runs[0].err == nil)
+			}
 			return nil
 		})
 	}
 }
 
+// land gives the flight's turn back, if it has one.
+func (f *flight) land(ok bool) {
+	if f.turn != nil {
+		f.turn.Done(ok)
+	}
+}
+
+// takeTurn waits for the turn of a frame that is inspected however long that takes.
+func (s *Station) takeTurn(ctx context.Context, v *view, f *capture.Frame) (*sched.Turn, error) {
+	_, cost := s.choose(s.current())
+	return v.stream.Take(ctx, sched.Ask{Model: cost, Newest: func() (time.Time, bool) { return f.Captured, true }})
+}
+
 // nextTurn waits until the camera has a frame and the accelerator a turn for it, and
-// takes the newest frame then.
+// takes the newest frame then. A recording's next frame is taken without: each counts,
+// and some are seen to be nothing new while the model looks at the one before.
 func (s *Station) nextTurn(ctx context.Context, v *view) (*capture.Frame, *sched.Turn, error) {
+	if !v.drops() {
+		frame, err := v.feed.Next(ctx)
+		return frame, nil, err
+	}
 	for {
 		if err := v.feed.Await(ctx); err != nil {
 			return nil, nil, err

@@ -20,7 +20,9 @@ type track struct {
 	seen    uint64  // Seq of the last frame that showed it
 	shown   vision.Box
 	hits    int
-	lent    int // hits of the track that this one was adopted from
+	lent    int    // hits of the track that this one was adopted from
+	skipped uint64 // pictures around and between the frames that showed it
+	slipped bool   // it may have left unconfirmed because of them
 	missing time.Duration
 
 	name      string

@@ -30,11 +30,12 @@ func (t *Tracker) Confirmed(id string) (confirmed, open bool) {
 
 // Adopt makes a new tracker follow what another one follows, from the next frame
 // on, and gives the ID here of each track there. How the parts move is taken
-// over, what was seen of them isn't: an adopted part counts once enough frames
+// over, and how the camera's pictures come; what was seen of them isn't: an adopted part counts once enough frames
 // have shown it here. One that was decided there is decided here too.
 func (t *Tracker) Adopt(other *Tracker) map[string]string {
 	ids := map[string]string{}
 	t.last, t.began, t.belt, t.beltSeen = other.last, other.began, other.belt, other.beltSeen
+	t.pace, t.jumps, t.seq = other.pace, other.jumps, other.seq
 	for _, tr := range other.tracks {
 		n := tr.adopted(t)
 		t.tracks = append(t.tracks, n)

@@ -1,6 +1,7 @@
 package track
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -75,5 +76,36 @@ func TestAdoptedPartIsCalledWhatIsSeen(t *testing.T) {
 				t.Errorf("%s weighs %v before it is seen", label, weight)
 			}
 		}
+	}
+}
+
+// TestAdoptedPaceOutlastsABunch: pictures that come in a bunch just after the
+// adoption, stamped 1 ms apart, don't make a part that moves on another one.
+func TestAdoptedPaceOutlastsABunch(t *testing.T) {
+	first, second := New(Config{Roles: roles}), New(Config{Roles: roles})
+	clock := time.Duration(0)
+	show := func(tr *Tracker, n int, dt time.Duration) {
+		clock += dt
+		f := Frame{Seq: uint64(n), Clock: clock, Width: 4000, Height: height}
+		tr.Update(f, []vision.Detection{det("part", 0.9, float32(20*n), 100, 50, 50), det("part", 0.9, float32(20*n+130), 220, 50, 50)})
+	}
+	for n := 1; n <= 40; n++ {
+		show(first, n, 100*time.Millisecond)
+	}
+	second.Adopt(first)
+	ids := second.IDs()
+	for n := 41; n <= 48; n++ {
+		show(second, n, time.Millisecond)
+		for _, tr := range second.tracks {
+			if tr.v.x > 400 {
+				t.Errorf("frame %d: %s is taken to move at %.0f pixels a second, it moves at 200", n, tr.id, tr.v.x)
+			}
+		}
+	}
+	for n := 49; n <= 60; n++ {
+		show(second, n, 100*time.Millisecond)
+	}
+	if got := second.IDs(); !slices.Equal(got, ids) {
+		t.Errorf("the parts are %v, adopted were %v", got, ids)
 	}
 }

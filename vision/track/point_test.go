@@ -221,6 +221,31 @@ func TestHandOverDecidedPart(t *testing.T) {
 	}
 }
 
+// TestAfterAnOutageAllIsNew: the line moves on by one place every three seconds, and
+// does so while the camera is away for four. What then lies where a decided part
+// lay is another one: it came over the line unseen, and nobody has decided it.
+func TestAfterAnOutageAllIsNew(t *testing.T) {
+	tr := New(Config{Roles: roles, Decide: point(t, "x=0.3")})
+	told := 0
+	for n := range 300 {
+		if n > 100 && n < 140 {
+			continue
+		}
+		var dets []vision.Detection
+		for i := range 4 { // places are 200 apart; each step takes 0.5 s
+			at := 200*float32(n/30-i-1) + 40*float32(min(n%30, 5))
+			if at > 0 && at < width-60 {
+				dets = append(dets, det("part", 0.9, at, 100, 60, 60))
+			}
+		}
+		f := Frame{Seq: uint64(n + 1), Clock: time.Duration(n) * 100 * time.Millisecond, Width: width, Height: height}
+		told += len(tr.Update(f, dets))
+	}
+	if told += len(tr.Flush()); told < 4 {
+		t.Errorf("%d parts were told, want each of 4", told)
+	}
+}
+
 // TestBeltStopsWhileADecidedPartIsHidden: another part shows that it does, and so
 // where the hidden one is.
 func TestBeltStopsWhileADecidedPartIsHidden(t *testing.T) {

@@ -74,6 +74,8 @@ type Tracker struct {
 	pace   pace
 	jumps  int // frames in a row that needed a jump
 	began  bool
+	seq    uint64   // of the last frame; 0: there was none
+	unsure uint64   // see Unsure
 	belt   velocity // how the confirmed parts move, kept while none is in view
 
 	beltSeen time.Duration // Clock when they were last seen to
@@ -101,8 +103,12 @@ func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {
 		return done
 	}
 	var done []vision.Part
-	dt := f.Clock - t.last
+	dt, skipped := f.Clock-t.last, t.skipped(f)
 	if t.began && dt > t.cfg.Gap {
+		for _, tr := range t.tracks {
+			tr.predict(dt)
+		}
+		t.slip(f, skipped)
 		done = t.Flush()
 	}
 	if !t.began || dt < 0 {
@@ -110,6 +116,7 @@ func (t *Tracker) Update(f Frame, dets []vision.Detection) []vision.Part {
 	}
 	t.began, t.last = true, f.Clock
 	t.follow(f, dets, t.pace.steady(f.Seq, dt))
+	t.slip(f, skipped)
 	done = append(done, t.due(f)...)
 	return append(done, t.reap(f, dt)...)
 }
@@ -249,6 +256,7 @@ func (t *Tracker) reap(f Frame, dt time.Duration) []vision.Part {
 		if tr.undecided(t.cfg) {
 			done = append(done, tr.decide(t.cfg))
 		}
+		t.unsureOf(tr)
 		t.lose(tr, f)
 		return true
 	})
@@ -288,13 +296,16 @@ func (t *Tracker) picture(f Frame, dets []vision.Detection) []vision.Part {
 }
 
 // Flush ends all open tracks and returns those that weren't decided yet: the
-// stream is over, or the camera was away for longer than Gap.
+// stream is over, or the camera was away for longer than Gap. Those that were are
+// forgotten: nobody has seen whether the belt moved meanwhile, and what lies where
+// they lay may be a part that nobody has decided.
 func (t *Tracker) Flush() []vision.Part {
 	var done []vision.Part
 	for _, tr := range t.tracks {
 		if tr.undecided(t.cfg) {
 			done = append(done, tr.part(t.cfg))
 		}
+		t.unsureOf(tr)
 	}
 	t.tracks, t.away, t.began, t.pace = nil, nil, false, pace{}
 	return done

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
+	"github.com/sightline-edge/sightline/vision/shm"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -134,4 +136,48 @@ func TestRecipeRescuesTriggers(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	r.eventually("no warning", func() bool { return !r.hasWarning("model_worker_restarting") })
+}
+
+// TestDegradationKeepsNoMemory: the small model's worker too is told that nothing comes
+// in a camera's former memory any more; a lane that goes leaves it to the next one's.
+func TestDegradationKeepsNoMemory(t *testing.T) {
+	l, small := seeing(t, "large"), shipped(t, "small", 0.1)
+	works(t, small.Model)
+	b := newBelt(t, l, track.Stream)
+	v := b.station.views[0]
+	l.Small = small.Model
+	both, bare := newLane(l, track.Stream, b.station.views), newLane(seeing(t, "large"), track.Stream, b.station.views)
+	next := newLane(small, track.Stream, b.station.views) // whose only model it is
+	seen := func() *shm.Pool {
+		p, err := shm.NewPool(1, 1, len(b.frame.Pix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := small.Model.Infer(t.Context(), &b.frame, p, 0); err != nil {
+			t.Fatal(err)
+		}
+		both.use(v, p)
+		return p
+	}
+	kept := func(p *shm.Pool) bool {
+		fd := fmt.Sprintf("/proc/self/fd/%d", p.FD())
+		p.Release()
+		_, err := os.Readlink(fd)
+		return err == nil
+	}
+	p := seen()
+	q := seen()
+	if kept(p) {
+		t.Error("the worker keeps the memory before")
+	}
+	both.leave(bare)
+	if kept(q) {
+		t.Error("the worker keeps memory of a lane that went")
+	}
+	p = seen()
+	both.leave(next)
+	if !kept(p) {
+		t.Error("the next lane's worker has lost its memory")
+	}
+	small.Model.Forget(p)
 }

@@ -45,6 +45,7 @@ type Camera struct {
 	monitor *quality.Monitor
 	live    *live
 	feed    *capture.Feed // the camera's own, nil where every picture counts and none lies
+	fires   fires         // of its software trigger
 
 	mu       sync.Mutex               // protects all below
 	lastFire <-chan struct{}          // closed when the last trigger in the queue has its picture; nil: none was there
@@ -140,18 +141,48 @@ func (p place) wait(ctx context.Context) error {
 	}
 }
 
-// fire makes a camera with a software trigger take a picture and gives it to the
-// caller, who must release it. The next picture is its own.
-func (c *Camera) fire(ctx context.Context, p place, x *shutter) (*capture.Frame, error) {
+// fire makes a camera with a software trigger take a picture of what is before it, not
+// after that time, and gives it to the caller, who must release it. It doesn't while an
+// earlier picture is on its way: it couldn't be told from its own.
+func (c *Camera) fire(ctx context.Context, p place, x *shutter, by time.Time) (*capture.Frame, error) {
 	defer p.leave()
-	if err := p.wait(ctx); err != nil {
+	soon, cancel := context.WithDeadline(ctx, by)
+	defer cancel()
+	if p.wait(soon) != nil || c.fires.clear(soon, c.session) != nil || !time.Now().Before(by) {
+		return nil, errLost // the part has gone on
+	}
+	s, err := c.shoot(true)
+	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	defer c.fires.abandon(s)
+	return x.number(ctx, func() uint64 { return c.fires.number(s) })
+}
+
+// shoot makes the camera take a picture. Whoever calls it has the place in front.
+func (c *Camera) shoot(awaited bool) (*fired, error) {
+	s := c.fires.begin(time.Now(), awaited)
 	if err := c.cfg.Source.Fire(); err != nil {
+		c.fires.cancel(s)
 		return nil, err
 	}
-	return x.next(ctx, now)
+	session, _ := c.session() // behind Fire: what a new session doesn't owe isn't dropped too soon
+	c.fires.sent(s, session)
+	return s, nil
+}
+
+// session numbers the processes that have read the camera, and tells its exposure.
+func (c *Camera) session() (number uint64, exposure time.Duration) {
+	exposure, _ = c.cfg.Source.Exposure()
+	return c.cfg.Source.Stats().Restarts, exposure
+}
+
+// landed hears of each picture before a trigger can get it.
+func (c *Camera) landed(f *capture.Frame) {
+	if c.cfg.Source.Triggers() {
+		session, exposure := c.session()
+		c.fires.landed(f, session, exposure)
+	}
 }
 
 // awaitsTrigger tells whether the camera gives a picture for each trigger alone.

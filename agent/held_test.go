@@ -106,15 +106,21 @@ func TestFrameStaysWhileItIsLookedAt(t *testing.T) {
 	}
 }
 
-// TestShutterAfterAStandstill: what comes first once a reader goes on was kept for it
-// meanwhile, and seems newer than it is. No trigger gets it.
+// TestShutterAfterAStandstill: what comes first once a reader goes on, or was started
+// anew, was kept for it meanwhile, and seems newer than it is. No trigger gets it,
+// whatever dates the pictures.
 func TestShutterAfterAStandstill(t *testing.T) {
-	x := newExposures(8)
+	x := newExposures(20)
 	x.expect(x.ms(40).Sub(x.start))
-	for n, ms := range []int{0, 40, 80, 600, 603, 606, 640, 680} { // it stood from 80 to 600
+	// It stood from 80 to 600, and again from 840; what it then reads takes it 30 ms each.
+	times := []int{0, 40, 80, 600, 603, 606, 640, 680, 720, 760, 800, 840, 2000, 2030, 2060, 2090, 2130, 2170, 2210}
+	for n, ms := range times {
 		x.shot(uint64(n+1), ms)
 	}
-	for at, want := range map[int]uint64{35: 2, 75: 3, 81: 0, 590: 0, 601: 0, 605: 0, 620: 7, 650: 8} {
+	for at, want := range map[int]uint64{
+		35: 2, 75: 3, 81: 0, 590: 0, 601: 0, 605: 0, 620: 0, 650: 0, 690: 9, 730: 10,
+		850: 0, 1990: 0, 2010: 0, 2040: 0, 2070: 0, 2180: 19,
+	} {
 		switch f, err := x.at(t.Context(), x.ms(at)); {
 		case want == 0 && !errors.Is(err, errLost):
 			t.Errorf("at %d ms: %+v, %v", at, f, err)
@@ -122,9 +128,40 @@ func TestShutterAfterAStandstill(t *testing.T) {
 			t.Errorf("at %d ms: %+v, %v, want picture %d", at, f, err, want)
 		}
 	}
-	x.expect(0) // of a camera that stamps its pictures, none is in doubt
-	x.shot(9, 1300)
-	if f, err := x.at(t.Context(), x.ms(1290)); err != nil || f.Seq != 9 {
-		t.Errorf("%+v, %v", f, err)
+}
+
+// TestRhythm: how many pictures are refused, of cameras that run well and of others.
+func TestRhythm(t *testing.T) {
+	every := func(ms, n int) []int { return slices.Repeat([]int{ms}, n) }
+	for name, c := range map[string]struct {
+		gaps   []int // ms
+		held   int   // at most
+		atEnd  bool
+		period int // ms, at the end
+	}{
+		"25 a second":                {every(40, 50), 0, false, 40},
+		"one a second":               {every(1000, 50), 0, false, 1000},
+		"one picture is missing":     {slices.Concat(every(40, 10), []int{80}, every(40, 10)), 0, false, 40},
+		"some jitter":                {slices.Repeat([]int{25, 60, 38, 44, 31}, 10), 0, false, 38},
+		"a standstill":               {slices.Concat(every(40, 10), []int{500}, every(40, 10)), 3, false, 40},
+		"a backlog at once":          {slices.Concat(every(40, 10), []int{500}, every(2, 8), every(40, 10)), 11, false, 40},
+		"a backlog that takes long":  {slices.Concat(every(40, 10), []int{500}, every(28, 20)), 21, true, 40},
+		"one is missing in it":       {slices.Concat(every(40, 10), []int{500, 5, 5, 99}), 4, true, 40},
+		"seldomer for good":          {slices.Concat(every(40, 10), every(1000, 12)), 7, false, 1000},
+		"more often for good":        {slices.Concat(every(1000, 10), every(40, 10)), 0, false, 40},
+		"more often after a restart": {slices.Concat(every(40, 10), []int{500}, every(20, 200)), 152, false, 20},
+		"it stands again and again":  {slices.Concat(every(40, 10), slices.Repeat([]int{500, 40, 40, 40, 40, 40, 40, 40, 40}, 5)), 15, false, 40},
+	} {
+		r, at, held, last := rhythm{}, time.Now(), 0, false
+		r.next(at)
+		for _, gap := range c.gaps {
+			at = at.Add(time.Duration(gap) * time.Millisecond)
+			if last = r.next(at); last {
+				held++
+			}
+		}
+		if held > c.held || last != c.atEnd || r.period() != time.Duration(c.period)*time.Millisecond {
+			t.Errorf("%s: %d of %d refused, the last one %v, the period is %v", name, held, len(c.gaps), last, r.period())
+		}
 	}
 }

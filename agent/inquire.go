@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -69,35 +70,54 @@ func (s *Station) glance(q *inquiry, l *lane, g *glance) {
 	}
 }
 
+// Defaults of TriggerConfig.
+const (
+	defaultMaxDelay = 50 * time.Millisecond
+	defaultLate     = 100 * time.Millisecond
+)
+
 // expose binds the trigger to its frame. One that may have had another recipe's
 // exposure is none.
 func (s *Station) expose(q *inquiry, l *lane, v *view) (*capture.Frame, error) {
 	f, err := s.bind(q, v)
-	if err == nil && l.Exposure > 0 && f.Exposure != l.Exposure {
+	if err == nil && !v.exposedFor(l, f) {
 		f.Release()
 		return nil, errLost
 	}
 	return f, err
 }
 
+// exposedFor tells whether a frame surely has the exposure of that lane's recipe, or
+// without one that of the camera's configuration.
+func (v *view) exposedFor(l *lane, f *capture.Frame) bool {
+	_, configured := v.camera.cfg.Source.Exposure()
+	return f.Exposure == cmp.Or(l.Exposure, configured)
+}
+
 func (s *Station) bind(q *inquiry, v *view) (*capture.Frame, error) {
 	c := v.camera
 	switch {
 	case c.cfg.Source.Triggers():
-		return c.fire(q.ctx, q.places[v.index], v.shutter)
+		return c.fire(q.ctx, q.places[v.index], v.shutter, q.At.Add(cmp.Or(s.cfg.Trigger.MaxDelay, defaultMaxDelay)))
 	case c.awaitsTrigger():
-		return v.shutter.pulse(q.ctx, q.At, s.cfg.Trigger.Slack)
+		return v.shutter.pulse(q.ctx, s.reserve(q, v))
 	}
-	f, err := v.shutter.at(q.ctx, q.At)
-	if err != nil {
-		return nil, err
+	return v.shutter.at(q.ctx, q.At)
+}
+
+// reserve keeps others from the exposure that a hardware trigger made for q.
+func (s *Station) reserve(q *inquiry, v *view) *span {
+	return v.shutter.reserve(q.At, s.cfg.Trigger.Slack, cmp.Or(s.cfg.Trigger.Late, defaultLate))
+}
+
+// forgo keeps others from the exposures of a trigger that isn't inspected: a line has
+// made them all the same.
+func (s *Station) forgo(q *inquiry) {
+	for _, v := range s.views {
+		if v.camera.awaitsTrigger() && !v.camera.cfg.Source.Triggers() {
+			s.reserve(q, v)
+		}
 	}
-	// After a gap the first picture is no more the one of that moment.
-	if rate := c.cfg.Source.Stats().Rate; rate > 0 && f.Captured.Sub(q.At).Seconds() > 2.5/rate {
-		f.Release()
-		return nil, errLost
-	}
-	return f, nil
 }
 
 // inspectOne waits for a turn at the accelerator and runs the model on the frame,

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func (s *Station) swap(l Loadout) (Cut, error) {
 	if l.Model != nil {
 		n.tally.restarts = l.Model.Stats().Restarts
 	}
-	if err := s.exposeFor(l.Exposure, s.current().Exposure); err != nil {
+	if err := s.reexpose(l.Exposure, s.current().Exposure); err != nil {
 		return Cut{}, err
 	}
 	s.mu.Lock()
@@ -123,17 +124,36 @@ func (s *Station) swap(l Loadout) (Cut, error) {
 }
 
 // exposeFor gives all cameras a recipe's exposure; 0 is that of their configuration,
-// which is asked for only where a recipe has changed it.
+// which is asked for only where a recipe has changed it. After an error they have the
+// one of before.
 func (s *Station) exposeFor(d, before time.Duration) error {
 	if d == before {
 		return nil
 	}
-	for _, v := range s.views {
-		if err := v.camera.cfg.Source.SetExposure(d); err != nil {
-			return fmt.Errorf("set the exposure: %w", err)
+	for n, v := range s.views {
+		err := v.camera.cfg.Source.SetExposure(d)
+		if err == nil {
+			continue
 		}
+		for _, o := range s.views[:n+1] { // the last one, too: it may count once that is reached anew
+			if _, configured := o.camera.cfg.Source.Exposure(); cmp.Or(before, configured) > 0 {
+				// Where that fails it counts once the camera is reached anew; until then its pictures are refused.
+				_ = o.camera.cfg.Source.SetExposure(before)
+			}
+		}
+		return fmt.Errorf("set the exposure: %w", err)
 	}
 	return nil
+}
+
+// reexpose is exposeFor for a changeover. It refuses what there would be no way back from.
+func (s *Station) reexpose(d, before time.Duration) error {
+	for _, v := range s.views {
+		if _, configured := v.camera.cfg.Source.Exposure(); d != before && cmp.Or(before, configured) == 0 {
+			return fmt.Errorf("set the exposure: camera %s has none that is known to go back to: configure its exposure, or give all recipes one", s.cameraID(v.camera))
+		}
+	}
+	return s.exposeFor(d, before)
 }
 
 // mindTriggered hears of the rule that is loaded beside the start.

@@ -22,13 +22,26 @@ type shutter struct {
 	keep int
 	free func(*capture.Frame) // gives a frame back
 
+	landed func(*capture.Frame) // hears of each frame before a trigger can get it; may be nil
+
 	mu     sync.Mutex // protects all below
 	ring   []exposure // newest last
 	came   chan struct{}
 	closed bool
-	period time.Duration // between two pictures of a camera whose pictures tell no time; 0: they do, or it isn't known
-	behind time.Time     // since when those that come may have waited on their way; zero: they haven't
+	rhythm rhythm
+	spans  []*span // of a hardware trigger's signals of late, oldest first
 }
+
+// span is when the exposure may have been that a hardware trigger made for a part.
+type span struct {
+	from, to time.Time
+	served   bool // it has its picture
+}
+
+func (s *span) holds(t time.Time) bool { return !t.Before(s.from) && !t.After(s.to) }
+
+// spanKept is for how long a trigger without a picture keeps others from what may be its.
+const spanKept = 10 * time.Second
 
 // exposure is a frame of the ring.
 type exposure struct {
@@ -37,52 +50,34 @@ type exposure struct {
 	came     time.Time
 	frame    *capture.Frame // nil once a trigger has it, and of those of which only the time is remembered
 	bound    bool
-	held     bool // it may be older than it seems
+	held     bool // it may be older than it seems, or another one than the first of its moment
+	vague    bool // it may be one trigger's or another's
 }
 
 func newShutter(keep int) *shutter {
 	return &shutter{keep: keep, free: (*capture.Frame).Release, came: make(chan struct{})}
 }
 
-// backlogTime is how long the reading of what was kept can take.
-const backlogTime = time.Second
-
-// expect tells the shutter when to expect pictures whose time is when they came; 0
-// for those that tell when they were taken. It is called behind add: the pace before a
-// gap is what counts.
+// expect tells the shutter what pace its reader has measured; 0: none. It counts until
+// the shutter knows the pace by itself.
 func (x *shutter) expect(period time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.behind.IsZero() {
-		x.period = period
-	}
-}
-
-// heldLocked tells whether a picture that comes now may have waited on its way: its
-// reader stood still, and reads first what was kept for it meanwhile. That is over
-// with the first one that comes at the camera's pace.
-func (x *shutter) heldLocked(f *capture.Frame) bool {
-	if x.period == 0 || len(x.ring) == 0 {
-		return false
-	}
-	switch gap := f.Captured.Sub(x.ring[len(x.ring)-1].captured); {
-	case gap > 5*x.period/2:
-		x.behind = f.Captured
-	case gap >= x.period/2, f.Captured.Sub(x.behind) > backlogTime:
-		x.behind = time.Time{}
-	}
-	return !x.behind.IsZero()
+	x.rhythm.expected = period
 }
 
 // add takes over a frame. The oldest one's pixels are given back.
 func (x *shutter) add(f *capture.Frame) {
+	if x.landed != nil {
+		x.landed(f)
+	}
 	x.mu.Lock()
 	if x.closed {
 		x.mu.Unlock()
 		x.free(f)
 		return
 	}
-	x.ring = append(x.ring, exposure{seq: f.Seq, captured: f.Captured, came: f.Came, frame: f, held: x.heldLocked(f)})
+	x.ring = append(x.ring, exposure{seq: f.Seq, captured: f.Captured, came: f.Came, frame: f, held: x.rhythm.next(f.Captured)})
 	var old *capture.Frame
 	if n := len(x.ring) - x.keep; n > 0 { // one more is remembered without its pixels: what came before the first
 		old, x.ring[n-1].frame = x.ring[n-1].frame, nil
@@ -140,20 +135,63 @@ func (x *shutter) at(ctx context.Context, t time.Time) (*capture.Frame, error) {
 	})
 }
 
-// pulse waits for the exposure that a hardware trigger made for the part in place at
-// that time: the oldest one that is nobody's, not before slack earlier.
-func (x *shutter) pulse(ctx context.Context, t time.Time, slack time.Duration) (*capture.Frame, error) {
+// reserve notes a hardware trigger's signal for the part in place at that time: an
+// exposure from slack before it to late after it may be its, whether it waits for it or
+// not.
+func (x *shutter) reserve(t time.Time, slack, late time.Duration) *span {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.spans = slices.DeleteFunc(x.spans, func(s *span) bool { return time.Since(s.to) > spanKept })
+	s := &span{from: t.Add(-slack), to: t.Add(late)}
+	x.spans = append(x.spans, s)
+	return s
+}
+
+// pulse waits for the exposure that a hardware trigger made, the only one in its span.
+// What may be another trigger's, or may have followed one that was lost, is nobody's.
+func (x *shutter) pulse(ctx context.Context, s *span) (*capture.Frame, error) {
 	return x.wait(ctx, func() (int, error) {
-		return slices.IndexFunc(x.ring, func(e exposure) bool {
-			return e.frame != nil && !e.bound && !e.captured.Before(t.Add(-slack))
-		}), nil
+		n := slices.IndexFunc(x.ring, func(e exposure) bool { return !e.captured.Before(s.from) })
+		if n < 0 {
+			return -1, nil
+		}
+		e := &x.ring[n]
+		switch {
+		case !s.holds(e.captured), !x.followsLocked(n), e.vague:
+			return -1, errLost
+		case e.bound:
+			return -1, errTaken
+		case n+1 < len(x.ring) && s.holds(x.ring[n+1].captured):
+			return -1, errLost
+		case slices.ContainsFunc(x.spans, func(o *span) bool { return o != s && !o.served && o.holds(e.captured) }):
+			e.vague = true // for the other one, too
+			return -1, errLost
+		}
+		s.served = true
+		return n, nil
 	})
 }
 
-// next waits for the first frame that comes after that time.
-func (x *shutter) next(ctx context.Context, t time.Time) (*capture.Frame, error) {
+// followsLocked tells whether no exposure before that one is unknown.
+func (x *shutter) followsLocked(n int) bool {
+	if n == 0 {
+		return x.ring[n].seq == 1
+	}
+	return x.ring[n].seq == x.ring[n-1].seq+1
+}
+
+// number waits for the frame with the number that seq gives, 0 until it is known.
+func (x *shutter) number(ctx context.Context, seq func() uint64) (*capture.Frame, error) {
 	return x.wait(ctx, func() (int, error) {
-		return slices.IndexFunc(x.ring, func(e exposure) bool { return e.frame != nil && !e.bound && e.came.After(t) }), nil
+		want := seq()
+		if want == 0 {
+			return -1, nil
+		}
+		n := slices.IndexFunc(x.ring, func(e exposure) bool { return e.seq == want })
+		if n < 0 && len(x.ring) > 0 && x.ring[len(x.ring)-1].seq > want {
+			return -1, errLost // this station missed it
+		}
+		return n, nil
 	})
 }
 

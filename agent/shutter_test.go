@@ -104,27 +104,95 @@ func TestShutterGivesEachFrameOnce(t *testing.T) {
 	}
 }
 
-// TestShutterOfTriggeredCameras: the exposure that a line made may be a little older
-// than the message; the one that a software trigger makes is the next.
-func TestShutterOfTriggeredCameras(t *testing.T) {
-	x := newExposures(4)
-	x.shot(1, 0)
-	x.shot(2, 500)
-	if f, err := x.pulse(t.Context(), x.ms(510), 20*time.Millisecond); err != nil || f.Seq != 2 {
-		t.Error(f, err)
+// TestPulseBindsExactly: a hardware trigger gets the only exposure that can be its, or
+// none: where one was lost, the next part's isn't taken for it.
+func TestPulseBindsExactly(t *testing.T) {
+	const slack, late = 20 * time.Millisecond, 100 * time.Millisecond
+	for name, c := range map[string]struct {
+		frames [][2]int // seq, ms
+		others []int    // ms of other triggers without a picture
+		taken  []int    // ms of triggers that had theirs
+		at     int
+		want   uint64 // 0: the error below, or that it waits where that is nil
+		err    error
+	}{
+		"just before":                 {frames: [][2]int{{1, 0}, {2, 500}}, at: 510, want: 2},
+		"later":                       {frames: [][2]int{{1, 0}, {2, 500}}, at: 410, want: 2},
+		"the first one":               {frames: [][2]int{{1, 500}}, at: 500, want: 1},
+		"the first one known":         {frames: [][2]int{{4, 500}}, at: 500, err: errLost},
+		"not yet":                     {frames: [][2]int{{1, 0}}, at: 510},
+		"lost, the next part's":       {frames: [][2]int{{1, 0}, {2, 640}}, at: 510, err: errLost},
+		"lost, and a gap":             {frames: [][2]int{{1, 0}, {3, 520}}, at: 510, err: errLost},
+		"another's":                   {frames: [][2]int{{1, 0}, {2, 500}}, taken: []int{500}, at: 510, err: errTaken},
+		"two at once":                 {frames: [][2]int{{1, 0}, {2, 500}, {3, 540}}, at: 510, err: errLost},
+		"a younger one's, too":        {frames: [][2]int{{1, 0}, {2, 590}}, others: []int{580}, at: 510, err: errLost},
+		"of one that has given up":    {frames: [][2]int{{1, 0}, {2, 560}}, others: []int{500}, at: 570, err: errLost},
+		"others are far away":         {frames: [][2]int{{1, 0}, {2, 500}}, others: []int{300, 700}, at: 510, want: 2},
+		"the one before has its own":  {frames: [][2]int{{1, 380}, {2, 510}}, taken: []int{375}, at: 500, want: 2},
+		"too old to have its picture": {frames: [][2]int{{1, 0}, {2, 40}, {3, 500}, {4, 900}, {5, 1300}, {6, 1700}}, at: 42, err: errLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newExposures(4)
+				for _, ms := range c.others {
+					x.reserve(x.ms(ms), slack, late)
+				}
+				for _, f := range c.frames {
+					x.shot(uint64(f[0]), f[1])
+				}
+				for _, ms := range c.taken {
+					if _, err := x.pulse(t.Context(), x.reserve(x.ms(ms), slack, late)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				f, err := x.pulse(ctx, x.reserve(x.ms(c.at), slack, late))
+				switch {
+				case c.want != 0 && (err != nil || f.Seq != c.want):
+					t.Errorf("got %+v, %v", f, err)
+				case c.want == 0 && c.err != nil && !errors.Is(err, c.err):
+					t.Errorf("got %+v, %v", f, err)
+				case c.want == 0 && c.err == nil && !errors.Is(err, context.DeadlineExceeded):
+					t.Errorf("it should have waited: %+v, %v", f, err)
+				}
+			})
+		})
 	}
-	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if f, err := x.pulse(short, x.ms(510), 20*time.Millisecond); err == nil {
-		t.Errorf("the exposure of another part: %+v", f)
-	}
-	if f, err := x.next(short, x.ms(505)); err == nil {
-		t.Errorf("a picture that was there before: %+v", f)
-	}
-	x.shot(3, 540)
-	if f, err := x.next(t.Context(), x.ms(505)); err != nil || f.Seq != 3 {
-		t.Error(f, err)
-	}
+}
+
+// TestExposureThatIsLost: the line's second exposure never comes. No trigger behind it
+// has the exposure of another part.
+func TestExposureThatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newExposures(4)
+		seq := uint64(0)
+		for part := range 8 {
+			time.Sleep(200 * time.Millisecond)
+			at, mine := time.Now(), make(chan uint64, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				defer cancel()
+				f, err := x.pulse(ctx, x.reserve(at, 20*time.Millisecond, 100*time.Millisecond))
+				if err != nil {
+					f = &capture.Frame{}
+				}
+				mine <- f.Seq
+			}()
+			want := uint64(0)
+			if part != 1 {
+				seq++
+				want = seq
+				x.shot(seq, int(at.Sub(x.start).Milliseconds())+5)
+			}
+			go func() {
+				if got := <-mine; got != want {
+					t.Errorf("part %d has picture %d, not %d", part, got, want)
+				}
+			}()
+		}
+		time.Sleep(time.Second)
+	})
 }
 
 // TestPlacesKeepTheirOrder: triggers of a camera that they make expose go one after

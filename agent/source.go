@@ -409,7 +409,8 @@ func (a *Agent) Fire(camera string) error {
 	if p.wait(ctx) != nil {
 		return errors.New("the camera is taking pictures for triggers")
 	}
-	return c.cfg.Source.Fire()
+	_, err := c.shoot(false) // triggers know that a picture is on its way that isn't theirs
+	return err
 }
 
 // SetReference makes a camera's next picture its reference (api.Source).

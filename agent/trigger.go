@@ -36,6 +36,9 @@ type TriggerConfig struct {
 	Dedupe time.Duration // for how long a trigger's ID is remembered; 0: DefaultDedupe
 	Ring   int           // frames of each camera that are kept for triggers about the past; 0: 4
 	Slack  time.Duration // how much earlier than its trigger's message the exposure of a hardware trigger may be
+	Late   time.Duration // how much later; 0: 100 ms
+
+	MaxDelay time.Duration // after a trigger, to the telling of a camera with a software trigger to expose; 0: 50 ms
 }
 
 // Check says for people what is wrong with a trigger.
@@ -151,6 +154,7 @@ func (s *Station) admit(q *inquiry, clash bool) {
 		go s.attend(q, l)
 	case record:
 		defer s.inquiries.Done()
+		s.forgo(q)
 		s.conclude(q, l, s.bare(q), vision.Decision{Reason: why}, nil)
 	default: // nothing takes records any more
 		q.claim()

@@ -53,6 +53,7 @@ func (s *Station) newView(c *Camera) *view {
 	if s.triggered() {
 		keep := cmp.Or(s.cfg.Trigger.Ring, defaultRing)
 		v.shutter = newShutter(keep)
+		v.shutter.landed = c.landed
 		v.feed.Hold(keep + maxPending)
 	}
 	if s.cfg.ChangeGate > 0 && s.stream() && !s.triggered() {

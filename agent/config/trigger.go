@@ -22,7 +22,9 @@ const (
 type Trigger struct {
 	Dedupe    time.Duration `yaml:"dedupe_window" doc:"For how long a trigger's ID is remembered, 1s to 24h: one that comes again gets its first answer again."`
 	Ring      int           `yaml:"ring" doc:"Pictures of each camera that are kept for triggers about a moment that has passed, 2 to 16."`
-	Slack     time.Duration `yaml:"line_slack" doc:"Cameras with a hardware trigger (trigger: Line0): how much earlier than the trigger's message their exposure may have been, 0 to 1s. It must be less than the time between two parts."`
+	Slack     time.Duration `yaml:"line_slack" doc:"Cameras with a hardware trigger (trigger: Line0): how much earlier than the trigger's message their exposure may have been, 0 to 1s. The time between two parts must be longer than it and line_late together."`
+	Late      time.Duration `yaml:"line_late" doc:"Cameras with a hardware trigger: how much later than the trigger's message their exposure may be, as the device dates it, 1ms to 10s; where a camera tells no time of its own, the transfer of the picture counts too. An exposure that fits two triggers is given to none: those parts are NONE no_frame."`
+	MaxDelay  time.Duration `yaml:"max_delay" doc:"Cameras with a software trigger (trigger: software): how long after the trigger the camera may be told to expose, 1ms to 10s. The part has gone on by speed × this at most; what would be later, since the message was late or an earlier picture is still on its way, is NONE no_frame."`
 	Speed     float64       `yaml:"speed_mm_s" doc:"How fast parts move, mm/s. Told, check states how far a part may be from where it was at the trigger: speed × time between two pictures. 0: unknown, or they stand still."`
 	Period    time.Duration `yaml:"period" doc:"Time between two pictures of a camera that runs freely and has no rate set, as sightline-agent cameras probe measures it; for the position error. 0: unknown."`
 	Tolerance float64       `yaml:"tolerance_mm" doc:"How far it may be at most, mm; more is refused. 0: any."`
@@ -50,7 +52,7 @@ const maxViews = 16
 
 // defaultTrigger is a station's before its part of a file is read.
 func defaultTrigger() Trigger {
-	return Trigger{Dedupe: 10 * time.Minute, Ring: 4, Slack: 20 * time.Millisecond}
+	return Trigger{Dedupe: 10 * time.Minute, Ring: 4, Slack: 20 * time.Millisecond, Late: 100 * time.Millisecond, MaxDelay: 50 * time.Millisecond}
 }
 
 // schedule checks when a station's pictures are inspected.
@@ -88,6 +90,11 @@ func (v *validator) schedule(key func(string) string, s *Station) {
 	}
 	if t.Slack < 0 || t.Slack > time.Second {
 		v.fault(key("trigger.line_slack"), "must be 0 to 1s, got %v", t.Slack)
+	}
+	for name, d := range map[string]time.Duration{"line_late": t.Late, "max_delay": t.MaxDelay} {
+		if d < time.Millisecond || d > 10*time.Second {
+			v.fault(key("trigger."+name), "must be 1ms to 10s, got %v", d)
+		}
 	}
 	if t.Speed < 0 || t.Speed > 1e5 {
 		v.fault(key("trigger.speed_mm_s"), "must be 0 to 100000, got %v", t.Speed)

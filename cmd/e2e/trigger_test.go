@@ -139,7 +139,7 @@ func TestTriggerMakesTheExposure(t *testing.T) {
 	t.Parallel()
 	newFakeGV(t)
 	c := newCell(t, "stations:",
-		"  - {id: gate, mode: trigger, deadline: 10s, model: drawn-parts, camera: {source: \"aravis:127.0.0.1\", format: Mono8, trigger: software, size: 256x256}}",
+		"  - {id: gate, mode: trigger, trigger: {max_delay: 5s}, deadline: 10s, model: drawn-parts, camera: {source: \"aravis:127.0.0.1\", format: Mono8, trigger: software, size: 256x256}}",
 	).start()
 	c.ready()
 	const at = 3 // once

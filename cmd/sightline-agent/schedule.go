@@ -36,7 +36,7 @@ func schedule(st *agent.StationConfig, s *config.Station) error {
 	}
 	st.MinRate, st.MaxAge = s.MinRate, s.MaxAge
 	if s.Mode == config.OnTrigger {
-		st.Trigger = &agent.TriggerConfig{Dedupe: s.Trigger.Dedupe, Ring: s.Trigger.Ring, Slack: s.Trigger.Slack}
+		st.Trigger = &agent.TriggerConfig{Dedupe: s.Trigger.Dedupe, Ring: s.Trigger.Ring, Slack: s.Trigger.Slack, Late: s.Trigger.Late, MaxDelay: s.Trigger.MaxDelay}
 	}
 	return nil
 }

@@ -103,3 +103,11 @@ func (l *lit) of(mono int64) time.Duration {
 	}
 	return l.now
 }
+
+// Exposure is what the camera is asked for now, and what SetExposure(0) goes back to; 0
+// is as the camera is set.
+func (c *Camera) Exposure() (now, configured time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return cmp.Or(c.exposure, c.cfg.Exposure), c.cfg.Exposure
+}

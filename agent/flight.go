@@ -410,6 +410,9 @@ func (s *Station) follow(f *flight, r *run) (done []vision.Part, open []track.Vi
 		Seq: frame.Seq, Clock: s.clock(v, frame), Captured: frame.Captured, Name: frame.Name,
 		Width: frame.Width, Height: frame.Height,
 	}, r.result.Detections)
+	unsure := e.tracker.Unsure()
+	v.unsure.Add(unsure - e.unsure)
+	e.unsure = unsure
 	open = e.tracker.Open(frame.Seq)
 	l.note(r.small, frame.Seq, open, done)
 	if s.cfg.Pictures {

@@ -46,6 +46,7 @@ type lane struct {
 type sight struct {
 	tracker *track.Tracker
 	pool    *shm.Pool     // that the last frame came in, retained
+	unsure  uint64        // of the tracker's, as the view has counted them
 	last    *infer.Result // of the last inspected frame; nil before it, and when it had none
 	small   bool          // the small model gave it
 }

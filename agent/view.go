@@ -28,8 +28,9 @@ type view struct {
 	tokens chan struct{} // held by the frames under way
 	away   *time.Timer   // pokes Station.gone when nothing was judged for long; nil before run
 
-	shutter  *shutter     // keeps frames for triggers; nil where parts are followed
-	lookedAt atomic.Int64 // when a trigger's frame was inspected last, nanoseconds since 1970
+	unsure   atomic.Uint64 // what left too soon to count as a part, pictures between having been skipped
+	shutter  *shutter      // keeps frames for triggers; nil where parts are followed
+	lookedAt atomic.Int64  // when a trigger's frame was inspected last, nanoseconds since 1970
 	memory   struct {
 		sync.Mutex               // protects the rest
 		worker     *infer.Worker // that looked into it last

@@ -65,6 +65,7 @@ func (a *Agent) watch(ctx context.Context) error {
 type watchedStation struct {
 	dropped, ruleFailed, restarts  uint64
 	droppedAt, ruleAt, restartedAt time.Time
+	unsure                         counted
 }
 
 // shown is how long a warning about something that happened stays.
@@ -78,6 +79,12 @@ func (a *Agent) watchStation(s *Station, w *watchedStation) {
 	}
 	captured, dropped := s.missed()
 	a.set(health.FramesDropped, id, l.Model != nil && recent(now, dropped, &w.dropped, &w.droppedAt), fmt.Sprintf("%d of %d so far", dropped, captured))
+
+	unsure := uint64(0)
+	for _, v := range s.views {
+		unsure += v.unsure.Load()
+	}
+	a.set(health.PartsUnsure, id, recent(now, unsure, &w.unsure.n, &w.unsure.at), fmt.Sprintf("%d so far", unsure))
 
 	failure := s.Failure()
 	detail := fmt.Sprintf("%d times so far", restarts)

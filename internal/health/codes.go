@@ -199,6 +199,11 @@ var (
 		Title: "every part of a station gets NO DECISION and is rejected: the device can't inspect it any more",
 		Do:    "Take load off the device (stations, cameras' rates), or cool it. The station goes on by itself once there is room.",
 	}
+	PartsUnsure = Warning{
+		Code: "parts_unsure", Severity: Warn,
+		Title: "something left the picture before enough pictures of it were inspected: it may have been a part, and got no verdict",
+		Do:    "Set min_rate to what the belt needs (three pictures of each part at least), make the station more critical, or use a smaller model. A line that must not lose one needs a trigger.",
+	}
 	DoorShut = Warning{
 		Code: "plc_door_shut", Severity: Error,
 		Title: "the line's controller can't reach a station",
@@ -230,7 +235,7 @@ func All() []Warning {
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
 		UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,
-		StationDegraded, StationOverloaded, DoorShut, DoorSilent, TriggersMissed,
+		StationDegraded, StationOverloaded, PartsUnsure, DoorShut, DoorSilent, TriggersMissed,
 		ClockImplausible, FramesDropped, NetworkOpen,
 		BrokerAway, StoreFailing, ClockBehind, UpdatesEnding, UpdatesStale, UpdatesFailing,
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type glance struct {
 	view   *view
 	frame  *capture.Frame // held until the inquiry is over
 	result infer.Result
+	small  bool   // the small model looked
 	reason string // why there is none; "" with a result
 }
 
@@ -57,7 +59,7 @@ func (s *Station) glance(q *inquiry, l *lane, g *glance) {
 	if int(q.exposed.Add(1)) == len(s.views) {
 		q.enter(vision.ReasonLate)
 	}
-	g.result, err = s.inspectOne(q, l, g.view, f)
+	g.result, err = s.inspectOne(q, l, g)
 	switch {
 	case err == nil:
 	case errors.Is(err, sched.ErrStale):
@@ -122,17 +124,19 @@ func (s *Station) forgo(q *inquiry) {
 
 // inspectOne waits for a turn at the accelerator and runs the model on the frame,
 // once more if the worker died under it.
-func (s *Station) inspectOne(q *inquiry, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
+func (s *Station) inspectOne(q *inquiry, l *lane, g *glance) (infer.Result, error) {
 	for try := 0; ; try++ {
-		r, err := s.inspectOnce(q, l, v, f)
+		r, err := s.inspectOnce(q, l, g)
 		if !errors.Is(err, infer.ErrWorkerLost) || try == 1 {
 			return r, err
 		}
 	}
 }
 
-func (s *Station) inspectOnce(q *inquiry, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
+func (s *Station) inspectOnce(q *inquiry, l *lane, g *glance) (infer.Result, error) {
+	v, f := g.view, g.frame
 	model, cost := s.choose(l)
+	g.small = model == l.Small
 	if _, err := model.Ready(q.ctx); err != nil { // others have the turns while its worker starts
 		return infer.Result{}, err
 	}
@@ -257,11 +261,9 @@ func (s *Station) conclude(q *inquiry, l *lane, p vision.Part, d vision.Decision
 func (s *Station) record(q *inquiry, l *lane, p vision.Part, d vision.Decision, glances []glance, now time.Time) {
 	i := &Inspection{
 		Part: p, Decision: d, Told: d, Decided: now, Deadline: s.byOf(q).Add(-q.ahead()), Recipe: l.Recipe,
-		Station: s.cfg.ID, Line: s.cfg.Line, Camera: p.Camera, Model: l.About, station: s, lane: l, rule: s.ruleOf(l), ask: q,
+		Station: s.cfg.ID, Line: s.cfg.Line, Camera: p.Camera, station: s, lane: l, rule: s.ruleOf(l), ask: q,
 	}
-	if s.small(l) && l.Small != nil {
-		i.Model = l.SmallAbout
-	}
+	i.Model = l.about(slices.ContainsFunc(glances, func(g glance) bool { return g.small }))
 	if s.cfg.Pictures && len(glances) > 0 {
 		i.crop = s.portrait(p, glances)
 	}

@@ -140,6 +140,23 @@ func TestStampBeforeTheFire(t *testing.T) {
 	})
 }
 
+// TestPictureThatCameBefore: it lay in the station's way when the camera was fired.
+func TestPictureThatCameBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGun(t)
+		came := time.Now()
+		time.Sleep(time.Millisecond)
+		s := g.fire(true)
+		g.x.add(&capture.Frame{Frame: vision.Frame{Seq: 1, Captured: came}, Came: came})
+		if g.seq = 1; g.gets(s) != 0 {
+			t.Error("it gets a picture that was there before")
+		}
+		if g.comes(vision.Arrived, 0); g.gets(s) != 2 {
+			t.Error("it doesn't get its own")
+		}
+	})
+}
+
 // TestPicturesOfSeveralStations: both take the camera's pictures; whichever is first,
 // each picture pays once.
 func TestPicturesOfSeveralStations(t *testing.T) {
@@ -157,7 +174,7 @@ func TestPicturesOfSeveralStations(t *testing.T) {
 		}
 		g.seq = 6
 		g.comes(vision.Arrived, 0)
-		if _, err := other.number(t.Context(), func() uint64 { return 0 + 1 }); err != nil {
+		if _, err := other.number(t.Context(), func() uint64 { return 1 }); err != nil {
 			t.Error(err)
 		}
 		if g.number(two) != 7 {

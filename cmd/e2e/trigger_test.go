@@ -174,5 +174,19 @@ func TestTriggerMakesTheExposure(t *testing.T) {
 	if now := c.camera("gate"); now.Captured-now.Dropped.Incomplete != uint64(n) || len(frames) != n {
 		t.Errorf("%d pictures, %d of them incomplete, for %d triggers of which %d have one", now.Captured, now.Dropped.Incomplete, n, len(frames))
 	}
+	for range rounds(5, 50) { // a picture that nobody waits for is on its way
+		before := c.camera("gate")
+		if text, code := c.post("/v1/cameras/gate/trigger"); code != http.StatusNoContent {
+			t.Errorf("a picture for nobody: %d %s", code, text)
+		}
+		v := c.trigger(`{}`)
+		var r struct {
+			Frame uint64 `json:"first_frame"`
+		}
+		found := get(c.addr, "/v1/results/"+strconv.FormatUint(v.Seq, 10), &r)
+		if now := c.camera("gate"); !found || now.Dropped.Incomplete == before.Dropped.Incomplete && r.Frame != before.Captured+2 {
+			t.Errorf("the trigger has picture %d, %d were there before", r.Frame, before.Captured)
+		}
+	}
 	c.ends()
 }

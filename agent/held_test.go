@@ -147,6 +147,7 @@ func TestRhythm(t *testing.T) {
 		"a backlog at once":          {slices.Concat(every(40, 10), []int{500}, every(2, 8), every(40, 10)), 11, false, 40},
 		"a backlog that takes long":  {slices.Concat(every(40, 10), []int{500}, every(28, 20)), 21, true, 40},
 		"one is missing in it":       {slices.Concat(every(40, 10), []int{500, 5, 5, 99}), 4, true, 40},
+		"it has just begun":          {[]int{40, 500, 40, 40, 40}, 3, false, 40},
 		"seldomer for good":          {slices.Concat(every(40, 10), every(1000, 12)), 7, false, 1000},
 		"more often for good":        {slices.Concat(every(1000, 10), every(40, 10)), 0, false, 40},
 		"more often after a restart": {slices.Concat(every(40, 10), []int{500}, every(20, 200)), 152, false, 20},

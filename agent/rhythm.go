@@ -8,7 +8,7 @@ import (
 // Limits of rhythm.
 const (
 	rhythmGaps  = 7               // of which the median is the camera's period; four of them are a new one
-	rhythmLeast = 3               // from when on it is known
+	rhythmLeast = 3               // from when on it is better known than by the reader
 	rhythmFull  = 3               // gaps at the camera's pace in a row after which no picture waits any more
 	backlogMost = 3 * time.Second // no reading of what was kept takes longer, at the latest it is another pace
 )
@@ -28,11 +28,11 @@ type rhythm struct {
 
 // period is the time between two pictures, 0 while it isn't known.
 func (r *rhythm) period() time.Duration {
-	if len(r.gaps) < rhythmLeast {
+	if r.expected > 0 && len(r.gaps) < rhythmLeast || len(r.gaps) == 0 {
 		return r.expected
 	}
 	sorted := slices.Sorted(slices.Values(r.gaps))
-	return sorted[len(sorted)/2]
+	return sorted[(len(sorted)-1)/2] // the lower one of two: it refuses more
 }
 
 // next tells of the next picture whether it may have waited, or is another one than the

@@ -95,8 +95,18 @@ func (a *assembly) bindable(cfg *config.Config, s *config.Station) (notes []stri
 // positionError says how far a part may be from where it was at its trigger.
 func positionError(c *config.Camera, t *config.Trigger) (string, error) {
 	what := "camera " + c.ID + ": "
-	if c.Trigger != "" {
-		return what + "the trigger makes the exposure, no picture's period is added", nil
+	if c.Trigger != "" && c.Trigger != "software" {
+		return fmt.Sprintf("%sthe line makes the exposure, nothing is added; parts must be more than line_slack + line_late = %v apart", what, t.Slack+t.Late), nil
+	}
+	if c.Trigger == "software" {
+		worst := t.Speed * t.MaxDelay.Seconds()
+		switch {
+		case t.Speed == 0:
+			return what + "worst position error: speed × max_delay, plus what the camera takes to expose once it is told; tell the speed as trigger: {speed_mm_s: …} to have it checked", nil
+		case t.Tolerance > 0 && worst > t.Tolerance:
+			return "", fmt.Errorf("%sa part may be %.1f mm from where it was at its trigger (%v mm/s × max_delay %v), %v are allowed: lower max_delay, let a line of the controller trigger the camera, or slow the belt down", what, worst, t.Speed, t.MaxDelay, t.Tolerance)
+		}
+		return fmt.Sprintf("%sworst position error %.1f mm (%v mm/s × max_delay %v), plus what the camera takes to expose once it is told", what, worst, t.Speed, t.MaxDelay), nil
 	}
 	period := t.Period
 	if period == 0 && c.Rate > 0 {

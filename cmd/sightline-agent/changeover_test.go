@@ -124,7 +124,7 @@ func (r *lineRig) inspects(station string) {
 	before, _ := r.agent.Vitals(station)
 	r.eventually(station+" tells verdicts", func() bool {
 		v, err := r.agent.Vitals(station)
-		return err == nil && v.Failure == "" && v.Verdicts > before.Verdicts+1 && v.None == before.None
+		return err == nil && v.Failure == "" && v.Verdicts-v.None > before.Verdicts-before.None+1 // a slow machine has NONE too
 	})
 }
 

@@ -63,7 +63,7 @@ func (s *Station) setRecipe(ctx context.Context, recipe string) (Echo, error) {
 		return s.echo(), ErrNoRecipes
 	case !slices.Contains(s.cfg.Recipes, recipe):
 		return s.echo(), fmt.Errorf("%w as %q; there are %s", ErrNoRecipe, recipe, strings.Join(s.cfg.Recipes, ", "))
-	case s.echo().Recipe == recipe:
+	case s.echo().Recipe == recipe && s.Failure() == nil:
 		return s.echo(), nil
 	}
 	err := s.cfg.Prepare(ctx, recipe, func(l Loadout) error {
@@ -73,11 +73,6 @@ func (s *Station) setRecipe(ctx context.Context, recipe string) (Echo, error) {
 	})
 	if err != nil {
 		return s.echo(), fmt.Errorf("change over to %s: %w", recipe, err)
-	}
-	if s.cfg.Chosen != nil {
-		if err := s.cfg.Chosen(recipe); err != nil {
-			s.log.Error("the recipe is active, and won't be after a new start", "recipe", recipe, "err", err)
-		}
 	}
 	e := s.echo()
 	e.Took = time.Since(began)

@@ -46,10 +46,9 @@ type StationConfig struct {
 	Recipe  string   // that it begins with
 	Recipes []string // names of all, as the configuration has them; nil: it has none
 	// Prepare calls use with the loadout of a recipe, its worker started, while nothing
-	// can take that away.
+	// can take that away, and keeps the choice for the next start.
 	Prepare    func(ctx context.Context, recipe string, use func(Loadout) error) error
-	Chosen     func(recipe string) error // keeps the choice for the next start; nil: it isn't kept
-	Small      *infer.Worker             // see Loadout
+	Small      *infer.Worker // see Loadout
 	SmallAbout Model
 	ROI        [4]int
 	Exposure   time.Duration // of the recipe that it begins with, see Loadout

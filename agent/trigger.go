@@ -239,10 +239,12 @@ func (s *Station) Ready() (bool, string) {
 		}
 	}
 	s.mu.Lock()
-	l, loading := s.lane, s.loading
+	l, loading, failure := s.lane, s.loading, s.failure
 	why, _ := s.hindranceLocked(&inquiry{})
 	s.mu.Unlock()
 	switch {
+	case failure != nil:
+		return false, failure.Error()
 	case why != "":
 		return false, why
 	case loading:

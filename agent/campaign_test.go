@@ -157,7 +157,7 @@ func newCampaign(t *testing.T) *campaign {
 	}})
 	// It turns stations down where most is late, so that there is something to see, and
 	// up again soon: the campaign's end waits for that.
-	c.governor = sched.NewGovernor(sched.GovernorConfig{Share: 0.6, Raise: 3 * time.Second, Calm: time.Second, MaxCalm: 2 * time.Second})
+	c.governor = sched.NewGovernor(sched.GovernorConfig{Share: 0.6, Raise: 3 * time.Second, Calm: time.Second, MaxCalm: 2 * time.Second, Window: 2 * time.Second, Widest: 5 * time.Second})
 	press := c.station("press", sched.Critical, first, "press")
 	press.Recipe, press.Recipes = "one", []string{"one", "two"}
 	press.Prepare = func(_ context.Context, recipe string, use func(Loadout) error) error {

@@ -92,7 +92,7 @@ func gatedCamera(t testing.TB, d ipcam.Drawer, cfg CameraConfig) (*Camera, *ipca
 	t.Helper()
 	rate := 15.0
 	if _, repeats := d.(slow); repeats {
-		rate = 45
+		rate = 60
 	}
 	m, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: d, Width: 512, Height: 288, Rate: rate})
 	if err != nil {

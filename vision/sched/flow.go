@@ -2,12 +2,9 @@ package sched
 
 import "time"
 
-// Where work is rare, the window in which misses are counted grows until it holds
-// so many results, but no longer than that.
-const (
-	handful    = 4
-	widestLook = time.Minute
-)
+// handful is how many results the window in which misses are counted holds at least:
+// where work is rare it grows, up to GovernorConfig.Widest.
+const handful = 4
 
 // flow is what a governor knows of a stream.
 type flow struct {
@@ -40,11 +37,12 @@ func (f *flow) window(least time.Duration) time.Duration {
 	return least
 }
 
-// look takes a sample and tells what has happened; least is GovernorConfig.Window.
-func (f *flow) look(now time.Time, least time.Duration) look {
+// look takes a sample and tells what has happened; least and widest are of
+// GovernorConfig.
+func (f *flow) look(now time.Time, least, widest time.Duration) look {
 	window := f.window(least)
 	stats := f.stream.Stats()
-	for len(f.samples) > 1 && now.Sub(f.samples[1].at) >= max(window, widestLook) {
+	for len(f.samples) > 1 && now.Sub(f.samples[1].at) >= max(window, widest) {
 		f.samples = f.samples[1:]
 	}
 	f.samples = append(f.samples, sample{now, stats})
@@ -53,12 +51,12 @@ func (f *flow) look(now time.Time, least time.Duration) look {
 		from--
 	}
 	l := look{span: now.Sub(f.samples[from].at), recent: *stats.since(&f.samples[from].stats)}
-	for from > 0 && now.Sub(f.samples[from].at) < widestLook && stats.since(&f.samples[from].stats).judged() < handful {
+	for from > 0 && now.Sub(f.samples[from].at) < widest && stats.since(&f.samples[from].stats).judged() < handful {
 		from--
 	}
 	first := &f.samples[from]
 	l.counts = *stats.since(&first.stats)
-	if n, span := l.counts.judged(), now.Sub(first.at); n >= handful || span >= widestLook {
+	if n, span := l.counts.judged(), now.Sub(first.at); n >= handful || span >= widest {
 		if f.wide = span; n == 0 {
 			f.wide = 0
 		}

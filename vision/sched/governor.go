@@ -24,7 +24,8 @@ func (s Step) String() string {
 // GovernorConfig says what counts as trouble and how patient the governor is.
 type GovernorConfig struct {
 	Share   float64       // of the work with a deadline that is late or refused, above which it is trouble; 0: 0.05
-	Window  time.Duration // over which it is counted; 0: 5 s. At least 4 turns of the MinRate, and 4 results, but for those a minute at most
+	Window  time.Duration // over which it is counted; 0: 5 s. At least 4 turns of the MinRate, and 4 results, but for those Widest at most
+	Widest  time.Duration // to which the window grows where results are rare; 0: 1 min
 	Raise   time.Duration // how long trouble holds before a step is given; 0: 2 s
 	Calm    time.Duration // how long there is none before a step is taken back; 0: 10 s, and the longest window and Raise at least
 	MaxCalm time.Duration // to which that wait doubles where taking back brings trouble; 0: 5 min
@@ -60,7 +61,7 @@ func NewGovernor(c GovernorConfig) *Governor {
 	for _, d := range []struct {
 		set  *time.Duration
 		zero time.Duration
-	}{{&c.Window, 5 * time.Second}, {&c.Raise, 2 * time.Second}, {&c.Calm, 10 * time.Second}, {&c.MaxCalm, 5 * time.Minute}} {
+	}{{&c.Window, 5 * time.Second}, {&c.Widest, time.Minute}, {&c.Raise, 2 * time.Second}, {&c.Calm, 10 * time.Second}, {&c.MaxCalm, 5 * time.Minute}} {
 		if *d.set <= 0 {
 			*d.set = d.zero
 		}

@@ -22,7 +22,7 @@ func (g *Governor) survey(m *Member, now time.Time) state {
 	unmet, missed, all := 0.0, uint64(0), uint64(0)
 	var first, last time.Time // misses
 	for _, f := range m.flows {
-		l := f.look(now, g.c.Window)
+		l := f.look(now, g.c.Window, g.c.Widest)
 		span, d := l.span, &l.recent
 		if span <= 0 {
 			continue

@@ -25,7 +25,10 @@ func TestBundleGoesAllTheWay(t *testing.T) {
 		d.until(d.install("r2", "1.1.0", two), Committed)
 		three := d.repo.publish(t, "caps", "1.2.0", "good")
 		d.until(d.install("r3", "1.2.0", three), Committed)
-		d.wait("a proof", func() bool { return d.last().GetProof() != nil })
+		d.wait("a proof, also of what came while it was on probation", func() bool {
+			r := d.last()
+			return r.GetProof() != nil && r.GetStations()[0].GetPhase() == wire.Phase_PHASE_COMMITTED
+		})
 		if d := cmp.Diff(sorted(two, three), d.contents()); d != "" {
 			t.Errorf("on disk: %s", d)
 		}

@@ -97,6 +97,13 @@ func (q *inquiry) finish(a Answer) {
 	q.station.ledger.answered(q)
 }
 
+// latency is trigger → answer, once that has been given.
+func (q *inquiry) latency() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.answer.Latency
+}
+
 // wait gives the answer, which comes by the deadline whatever happens.
 func (q *inquiry) wait() Answer {
 	<-q.done

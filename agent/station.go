@@ -229,7 +229,11 @@ func (s *Station) told(i *Inspection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.counts.add(now, i.Told.Verdict, now.Sub(i.Decided))
+	took := now.Sub(i.Decided)
+	if i.ask != nil { // its deadline began with the trigger
+		took = i.ask.latency()
+	}
+	s.counts.add(now, i.Told.Verdict, took)
 	if i.lane != nil {
 		i.lane.tally.told(i)
 	}

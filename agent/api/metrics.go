@@ -100,12 +100,12 @@ func agentMetrics() []metric {
 					}
 				}
 			}},
-		{"sightline_agent_verdict_latency_seconds", "A part decided until its verdict was recorded and told, over the last hour.", gauge, quantiles,
+		{"sightline_agent_verdict_latency_seconds", "A part decided (in trigger mode: triggered) until its verdict was recorded and told, over the last hour.", gauge, quantiles,
 			byStation(func(s *Station, emit func(float64, string)) {
 				emit(s.Hour.P50/1e3, "0.5")
 				emit(s.Hour.P99/1e3, "0.99")
 			})},
-		{"sightline_agent_verdict_deadline_seconds", "By when a verdict must be recorded and told, after the decision.", gauge, station,
+		{"sightline_agent_verdict_deadline_seconds", "By when a verdict must be recorded and told, after the decision, or in trigger mode after the trigger.", gauge, station,
 			each(func(s *Station) float64 { return s.DeadlineMS / 1e3 })},
 		{"sightline_agent_events_lost_total", "Results that readers of events were too slow for.", counter, nil,
 			func(_ *Server, n *Now, emit func(float64, ...string)) { emit(float64(n.Lost)) }},

@@ -256,8 +256,8 @@ type Hour struct {
 	Counts    Counts  `json:"counts"`
 	Yield     *Yield  `json:"first_pass_yield,omitempty" doc:"absent without parts"`
 	PerMinute float64 `json:"parts_per_minute"`
-	P50       float64 `json:"latency_p50_ms" doc:"decided → recorded and told, half were faster, ms"`
-	P99       float64 `json:"latency_p99_ms" doc:"decided → recorded and told, 99 of 100 were faster, ms"`
+	P50       float64 `json:"latency_p50_ms" doc:"decided (in trigger mode: triggered) → recorded and told, half were faster, ms"`
+	P99       float64 `json:"latency_p99_ms" doc:"decided (in trigger mode: triggered) → recorded and told, 99 of 100 were faster, ms"`
 }
 
 // Yield is the first-pass yield, PASS ÷ all parts, with its 95 % interval

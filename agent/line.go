@@ -19,7 +19,7 @@ func (k known) Is(target error) bool { return target == k.as }
 
 // asAPI gives an error as api has it.
 func asAPI(err error) error {
-	for mine, theirs := range map[error]error{ErrNoStation: api.ErrNoStation, ErrNoTrigger: api.ErrNoTrigger, ErrNoRecipe: api.ErrNoRecipe} {
+	for mine, theirs := range map[error]error{ErrNoStation: api.ErrNoStation, ErrNoTrigger: api.ErrNoTrigger, ErrBadTrigger: api.ErrBadTrigger, ErrNoRecipe: api.ErrNoRecipe} {
 		if errors.Is(err, mine) {
 			return known{err, theirs}
 		}

@@ -176,6 +176,9 @@ func TestTriggerErrors(t *testing.T) {
 		if _, err := r.Trigger(c.station, c.t); !errors.Is(err, c.want) {
 			t.Errorf("%s %+v: %v", c.station, c.t, err)
 		}
+		if k := (known{}); !errors.As(asAPI(c.want), &k) {
+			t.Errorf("the interface can't tell %v apart", c.want)
+		}
 	}
 	if n := r.named("gate").Counts.Total(); n != 0 {
 		t.Errorf("%d results", n)

@@ -72,6 +72,8 @@ func TestTriggerByREST(t *testing.T) {
 		{"line/trigger", `{"deadline_ms":0.5}`, 422, "deadline_ms"},
 		{"line/trigger", `{"trigger_id":"` + strings.Repeat("x", 65) + `"}`, 422, "trigger_id"},
 		{"line/trigger", `{"part":"p"}`, 422, "unexpected property"},
+		{"line/trigger", `{"trigger_id":"a\nb"}`, 422, "can't be taken"},
+		{"line/trigger", `{"trigger_id":"` + strings.Repeat("x", 70000) + `"}`, 413, "too large"},
 		{"line/trigger", `{"at":"yesterday"}`, 422, "at"},
 		{"line/trigger", `{`, 400, ""},
 	} {

@@ -353,6 +353,9 @@ func (m *memory) Trigger(station string, t Trigger) (Answer, error) {
 	if station != "line" {
 		return Answer{}, ErrNoTrigger
 	}
+	if t.ID == "a\nb" {
+		return Answer{}, ErrBadTrigger
+	}
 	m.triggered = append(m.triggered, t)
 	return Answer{Trigger: t.ID, Part: t.Part, Attempt: 1, Recipe: m.recipe, Verdict: vision.Pass, Reason: "ok", Seq: 7, LatencyMS: 31.5}, nil
 }

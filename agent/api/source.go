@@ -39,7 +39,8 @@ type Source interface {
 	// to have moved. The error is as Fire's.
 	SetReference(ctx context.Context, camera string) error
 	// Trigger inspects the part that is in place at a station. The answer comes by the
-	// deadline. The error is ErrNoStation, ErrNoTrigger, or says for people why not.
+	// deadline. The error is ErrNoStation, ErrNoTrigger, ErrBadTrigger, or says
+	// for people why not.
 	Trigger(station string, t Trigger) (Answer, error)
 	// Recipe tells which recipe of a station is active; ErrNoStation.
 	Recipe(station string) (Recipes, error)

@@ -14,8 +14,9 @@ import (
 
 // Errors of a Source about triggers and recipes.
 var (
-	ErrNoTrigger = errors.New("the station takes no triggers: it inspects what its camera shows (mode: continuous)")
-	ErrNoRecipe  = errors.New("the station has no such recipe")
+	ErrNoTrigger  = errors.New("the station takes no triggers: it inspects what its camera shows (mode: continuous)")
+	ErrBadTrigger = errors.New("the trigger can't be taken")
+	ErrNoRecipe   = errors.New("the station has no such recipe")
 )
 
 // Trigger asks a station for one inspection.
@@ -52,14 +53,14 @@ type Recipes struct {
 // addTriggers adds triggers and recipes.
 func (s *Server) addTriggers(api huma.API) {
 	huma.Register(api, huma.Operation{
-		OperationID: "trigger-station", Method: http.MethodPost, Path: "/v1/stations/{station}/trigger", Summary: "Inspect the part that is in place",
+		OperationID: "trigger-station", Method: http.MethodPost, Path: "/v1/stations/{station}/trigger", Summary: "Inspect the part that is in place", MaxBodyBytes: 8 << 10,
 		Description: "For stations with mode: trigger. The answer comes by the deadline, always: NONE with its reason where there is no verdict " +
 			"(late, no_frame, view_missing, no_part, stale, model_failed, overrun, overload, wrong_recipe, not_recorded, …). A client that hears nothing must reject the part.",
 		Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
 	}, s.trigger)
 	get(api, "get-recipe", "/v1/stations/{station}/recipe", "The recipes of a station", s.getRecipe)
 	huma.Register(api, huma.Operation{
-		OperationID: "put-recipe", Method: http.MethodPut, Path: "/v1/stations/{station}/recipe", Summary: "Change a station over to another recipe",
+		OperationID: "put-recipe", Method: http.MethodPut, Path: "/v1/stations/{station}/recipe", Summary: "Change a station over to another recipe", MaxBodyBytes: 8 << 10,
 		Description: "Between two parts. The answer is the echo: from then on the recipe judges alone. One that isn't kept loaded (preload) is loaded before.",
 		Errors:      []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
 	}, s.putRecipe)
@@ -89,7 +90,7 @@ func (s *Server) lineError(station string, err error) error {
 	switch {
 	case errors.Is(err, ErrNoStation):
 		return huma.Error404NotFound("there is no station " + strconv.Quote(station))
-	case errors.Is(err, ErrNoRecipe):
+	case errors.Is(err, ErrNoRecipe), errors.Is(err, ErrBadTrigger):
 		return huma.Error422UnprocessableEntity(err.Error())
 	}
 	return huma.Error409Conflict(err.Error())

@@ -226,7 +226,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	bundles := newUpdates(cfg, newPlant(made, cfg.Infer.Threads), log)
 	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, updates: bundles, log: log}
 	a := agent.New(agentConfig(cfg, bundles, agent.Config{
-		Journal: j, Opened: opened, Models: made.hired(), Log: log, Version: version, Stay: true, Turns: turns(cfg.Infer, programs.provider), Open: !loopback(cfg.Listen),
+		Journal: j, Opened: opened, Models: made.hired(), Log: log, Version: version, Stay: true, Turns: turns(cfg.Infer, programs.provider.Accelerated(programs.runtime)), Open: !loopback(cfg.Listen),
 		Board: board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true}), Fleet: link.now,
 		Golden: (&recorder{made: made, threads: cfg.Infer.Threads}).record,
 	}))

@@ -11,21 +11,20 @@ import (
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/vision/capture"
-	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // turns is how many models run at once: as configured, else one on an accelerator,
 // on the processor as many as have cores of their own.
-func turns(c config.Infer, provider infer.Provider) int {
+func turns(c config.Infer, accelerated bool) int {
 	if c.Parallel > 0 {
 		return c.Parallel
 	}
-	if provider == infer.CPU || provider == "" || provider == infer.Auto {
-		return max(1, runtime.NumCPU()/max(c.Threads, 1))
+	if accelerated {
+		return 1
 	}
-	return 1
+	return max(1, runtime.NumCPU()/max(c.Threads, 1))
 }
 
 // schedule fills in when and in which order a station's pictures are inspected.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,26 @@ func TestPositionError(t *testing.T) {
 		}
 		if (err != nil) != c.refused || !strings.Contains(got, c.want) || !strings.HasPrefix(got, "camera cam: ") {
 			t.Errorf("%+v\n got %s (refused: %v)\nwant %s", c.trigger, got, err != nil, c.want)
+		}
+	}
+}
+
+// TestTurns: one on an accelerator, on the processor one for each core that a model's threads leave.
+func TestTurns(t *testing.T) {
+	cores := runtime.NumCPU()
+	for _, c := range []struct {
+		infer       config.Infer
+		accelerated bool
+		want        int
+	}{
+		{config.Infer{}, true, 1},
+		{config.Infer{}, false, cores},
+		{config.Infer{Threads: cores}, false, 1},
+		{config.Infer{Threads: 2 * cores}, false, 1},
+		{config.Infer{Parallel: 3}, true, 3},
+	} {
+		if got := turns(c.infer, c.accelerated); got != c.want {
+			t.Errorf("%+v, accelerated %v: %d, want %d", c.infer, c.accelerated, got, c.want)
 		}
 	}
 }

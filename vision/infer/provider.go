@@ -63,6 +63,13 @@ func (p Provider) libraryFile() string {
 	return ""
 }
 
+// Accelerated tells whether an accelerator is to compute with this library: the file
+// of its provider is there. What it then can do is known once a worker has loaded.
+func (p Provider) Accelerated(library string) bool {
+	first := p.candidates()[0]
+	return first.libraryFile() != "" && first.missing(library) == ""
+}
+
 // missing says why the provider can't be had with this library, "" if it may
 // be. ONNX Runtime would say so too, but as an error in the log.
 func (p Provider) missing(library string) string {

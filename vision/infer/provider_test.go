@@ -36,6 +36,9 @@ func TestProviderIsLookedForBesideTheLibrary(t *testing.T) {
 	if CPU.missing(library) != "" {
 		t.Error("the CPU is looked for in a file")
 	}
+	if Auto.Accelerated(library) || CUDA.Accelerated(library) {
+		t.Error("an accelerator without its library")
+	}
 	if why := CUDA.missing(library); !strings.Contains(why, "no libonnxruntime_providers_cuda.so beside") {
 		t.Errorf("without the file: %q", why)
 	}
@@ -47,6 +50,9 @@ func TestProviderIsLookedForBesideTheLibrary(t *testing.T) {
 	for _, l := range []string{library, link} {
 		if why := CUDA.missing(l); why != "" {
 			t.Errorf("%s: %s", l, why)
+		}
+		if !Auto.Accelerated(l) || !Provider("").Accelerated(l) || CPU.Accelerated(l) || TensorRT.Accelerated(l) {
+			t.Errorf("%s: who computes is told wrong", l)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func TestBottleVideo(t *testing.T) {
 	address := freeAddress(t)
 	p := countBottles(t, realData(t, "video/bottle-detection.mp4"), "--serve", address)
 	for n, kind := range []string{"capture", "infer", "capture"} {
-		eventually(t, "more frames", func() bool { return inspected(address) > uint64(200*n+100) })
+		slowly(t, "more frames", func() bool { return inspected(address) > uint64(200*n+100) })
 		killed(t, p.cmd.Process.Pid, kind)
 	}
 	p.ends(3 * time.Minute)

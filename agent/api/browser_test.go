@@ -226,7 +226,7 @@ func TestResultsInABrowser(t *testing.T) {
 	b.shows(`document.querySelectorAll(".part.fail").length === 12 && document.querySelectorAll(".part").length === 12`,
 		`new URLSearchParams(location.search).get("verdict") === "FAIL"`)
 	b.run(`history.back()`)
-	b.shows(`document.querySelectorAll(".part").length === 48`)
+	b.shows(`document.querySelectorAll(".part").length === 48`, `document.readyState === "complete"`) // else nobody listens to keys yet
 	b.key("/")
 	b.shows(`document.activeElement.name === "part"`)
 	b.click(`a[rel=next]`)

@@ -144,6 +144,9 @@ type Detection struct {
 	Class int     // index into the model's labels
 	Score float32 // 0 to 1, as the model's reference decoder gives it
 	Box   Box     // in the frame's pixels
+
+	Oriented *OrientedBox // of a model that gives turned boxes, whose bounds Box is; else nil
+	Mask     *Mask        // of a model that gives regions; else nil
 }
 
 // Role says what a label means to an inspection. The zero value is Ignored:

@@ -61,10 +61,25 @@ const (
 // Resize says how a frame comes to the tensor's size.
 type Resize string
 
-// Letterbox keeps the frame's proportions and pads, Stretch doesn't.
+// Letterbox keeps the frame's proportions and pads, Stretch doesn't keep them,
+// Crop keeps them and shows the middle.
 const (
 	Letterbox Resize = "letterbox"
 	Stretch   Resize = "stretch"
+	Crop      Resize = "crop"
+)
+
+// Interpolation says how a pixel of the resized picture is made.
+type Interpolation string
+
+// The interpolations of the tools that models are trained with. The zero value
+// counts as Linear.
+const (
+	Linear   Interpolation = "linear"   // OpenCV's INTER_LINEAR: two pixels a direction, whatever the factor
+	Area     Interpolation = "area"     // OpenCV's INTER_AREA
+	Bilinear Interpolation = "bilinear" // Pillow's BILINEAR, widened where it makes smaller (torchvision, timm)
+	Bicubic  Interpolation = "bicubic"  // Pillow's BICUBIC, widened where it makes smaller (timm)
+	Nearest  Interpolation = "nearest"  // Pillow's NEAREST
 )
 
 // Anchor says where a letterboxed picture lies in the tensor.
@@ -78,7 +93,7 @@ const (
 
 // Input says how a frame becomes the input tensor. A value of the tensor is
 // (pixel × Scale − Mean) / Std, computed in float64 and rounded once; Mean and
-// Std are in the tensor's plane order. Resizing is OpenCV's INTER_LINEAR.
+// Std are in the tensor's plane order.
 type Input struct {
 	Width, Height int // 0: the model's own size, the family's where the model leaves it open
 	Colour        Colour
@@ -88,6 +103,8 @@ type Input struct {
 	Resize        Resize
 	Anchor        Anchor
 	Pad           uint8 // grey value around a letterboxed picture
+	Interpolation Interpolation
+	CropShare     float64 // of Crop: the tensor's shorter side ÷ the resized picture's (timm's crop_pct); 0 counts as 1
 }
 
 // Planes is the number of the tensor's planes: 1 for Gray, else 3.

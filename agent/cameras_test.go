@@ -132,7 +132,9 @@ func TestChangeGate(t *testing.T) {
 	r := plant(t, []*infer.Worker{l.Model}, with("all", l, camera), gated)
 	r.eventually("verdicts of both stations", func() bool { return r.saw("all", "cam") > 2 && r.saw("gated", "cam") > 2 })
 	all, some := r.named("all").Views[0], r.named("gated").Views[0]
-	if all.Unchanged != 0 || 4*some.Unchanged < some.Inferred || some.Unchanged > 4*some.Inferred {
+	// How many are told apart from which depends on what a busy machine drops between
+	// them; package change counts without a clock.
+	if all.Unchanged != 0 || some.Unchanged == 0 || some.Unchanged > 4*some.Inferred {
 		t.Errorf("every picture came twelve times: without gate %+v, with it %+v", all, some)
 	}
 	r.mu.Lock()

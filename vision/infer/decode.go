@@ -8,19 +8,32 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
-// Decoder turns a model's output into detections. It keeps its buffers, so it
-// is not safe for concurrent use.
+// Decoder turns a model's outputs into what the frame shows. It keeps its
+// buffers, so it is not safe for concurrent use.
 type Decoder struct {
-	spec Spec
+	spec   Spec
+	family *family
+
+	at   Placement // of the frame that is decoded
+	w, h int       // its size in pixels
 
 	cands   []candidate
 	keys    []uint64 // score (inverted) and index of a candidate: ascending is best first
 	dropped int      // scores and boxes that are no numbers
+	seen    Seen
 
 	best []candidate // per place, for single-label decoding
 	kept []keptBox
 	head []int32 // per class: its newest kept box, -1 without
 	dets []vision.Detection
+}
+
+// Seen is what a model sees in one frame.
+type Seen struct {
+	Detections []vision.Detection // best first; within the frame
+	Dropped    int                // scores and boxes that were NaN, infinite or out of range
+	Score      *float32           // of the whole frame, 0 to 1, of families that give one; else nil
+	Map        *ScoreMap          // a score for each pixel, of families that give one; else nil
 }
 
 // candidate is one class at one place of the output.
@@ -34,6 +47,7 @@ type candidate struct {
 type keptBox struct {
 	corners
 	score float32
+	place int32
 	class int32
 	next  int32 // the class's kept box before it
 }
@@ -45,58 +59,59 @@ const maxCandidates = 30000
 
 // NewDecoder makes a decoder; the spec comes from Info.Spec.
 func NewDecoder(spec Spec) *Decoder {
-	return &Decoder{spec: spec, head: make([]int32, len(spec.Labels))}
+	return &Decoder{spec: spec, family: spec.Family.known(), head: make([]int32, len(spec.Labels))}
 }
 
-// Decode reads an output tensor of the given shape for a frame of w×h pixels.
-// Detections are sorted by score, lie within the frame, and stay valid until
-// the next call. dropped counts scores and boxes that were NaN, infinite or
-// out of range.
-func (d *Decoder) Decode(out []float32, shape []int64, at Placement, w, h int) (dets []vision.Detection, dropped int, err error) {
-	if err := d.checkShape(out, shape); err != nil {
-		return nil, 0, err
+// Decode reads the outputs of a run for a frame of w×h pixels. What it gives
+// stays valid until the next call.
+func (d *Decoder) Decode(outs []Output, at Placement, w, h int) (Seen, error) {
+	l, err := d.check(outs)
+	if err != nil {
+		return Seen{}, fmt.Errorf("decode the output: %w", err)
 	}
-	d.cands, d.keys, d.kept, d.dets, d.dropped = d.cands[:0], d.keys[:0], d.kept[:0], d.dets[:0], 0
-	var box func(place int32) corners
-	nms := true
-	switch d.spec.Family {
-	case YOLOX:
-		box = d.yolox(out, int(shape[2]))
-	case YOLOv8:
-		if detectionRows(shape, true) {
-			box, nms = d.rows(out), false
-		} else {
-			box = d.yolov8(out, int(shape[2]))
+	d.at, d.w, d.h = at, w, h
+	d.cands, d.keys, d.kept, d.dets, d.dropped, d.seen = d.cands[:0], d.keys[:0], d.kept[:0], d.dets[:0], 0, Seen{}
+	d.family.read(d, l, outs)
+	d.seen.Detections, d.seen.Dropped = d.dets, d.dropped
+	return d.seen, nil
+}
+
+// check lays the outputs out for the family.
+func (d *Decoder) check(outs []Output) (layout, error) {
+	if d.family == nil {
+		return layout{}, fmt.Errorf("model family %q is unknown", d.spec.Family)
+	}
+	tensors := make([]Tensor, len(outs))
+	for k, o := range outs {
+		n := int64(1)
+		for _, s := range o.Shape {
+			if s < 0 || s > math.MaxInt32 || n > math.MaxInt32 {
+				return layout{}, fmt.Errorf("shape %s is impossible", shapeText(o.Shape))
+			}
+			n *= s
 		}
-	case FastestDet:
-		box = d.fastestDet(out, int(shape[3]), int(shape[2]))
+		if n != int64(len(o.Data)) {
+			return layout{}, fmt.Errorf("shape %s needs %d values, there are %d", shapeText(o.Shape), n, len(o.Data))
+		}
+		tensors[k] = Tensor{Name: o.Name, Type: "float32", Shape: o.Shape}
 	}
+	l, err := d.family.layout(tensors, d.spec.Input, Info{})
+	if err != nil {
+		return layout{}, err
+	}
+	if l.classes != 0 && l.classes != len(d.spec.Labels) {
+		return layout{}, fmt.Errorf("it has %d classes, there are %d labels", l.classes, len(d.spec.Labels))
+	}
+	return l, nil
+}
+
+// finish makes detections of the candidates: the best first, without those whose
+// box overlaps a better one of their class, unless the model saw to that itself.
+func (d *Decoder) finish(box func(place int32) corners, nms bool) {
 	d.suppress(box, nms)
 	for _, k := range d.kept {
-		d.place(k, at, float64(w), float64(h))
+		d.place(k)
 	}
-	return d.dets, d.dropped, nil
-}
-
-func (d *Decoder) checkShape(out []float32, shape []int64) error {
-	n := int64(1)
-	for _, s := range shape {
-		if s < 0 || s > math.MaxInt32 || n > math.MaxInt32 {
-			return fmt.Errorf("decode the output: shape %s is impossible", shapeText(shape))
-		}
-		n *= s
-	}
-	if n != int64(len(out)) {
-		return fmt.Errorf("decode the output: shape %s needs %d values, there are %d", shapeText(shape), n, len(out))
-	}
-	classes, err := d.spec.Family.layout(shape, d.spec.Input, true)
-	if err != nil {
-		return fmt.Errorf("decode the output: %w", err)
-	}
-	if classes != 0 && classes != len(d.spec.Labels) {
-		return fmt.Errorf("decode the output: it has %d classes, there are %d labels", classes, len(d.spec.Labels))
-	}
-	return nil
 }
 
 // add takes a score above the threshold (or no number at all).
@@ -128,7 +143,7 @@ func (d *Decoder) suppress(box func(int32) corners, nms bool) {
 		if nms && d.covered(b, c.class) {
 			continue
 		}
-		d.kept = append(d.kept, keptBox{corners: b, score: c.score, class: c.class, next: d.head[c.class]})
+		d.kept = append(d.kept, keptBox{corners: b, score: c.score, place: c.place, class: c.class, next: d.head[c.class]})
 		d.head[c.class] = int32(len(d.kept) - 1)
 		if len(d.kept) == d.spec.MaxDetections {
 			return
@@ -153,20 +168,23 @@ func (d *Decoder) covered(b corners, class int32) bool {
 }
 
 // place maps a box back into the frame, clips it there and drops what is empty.
-func (d *Decoder) place(k keptBox, at Placement, w, h float64) {
-	x0 := min(max((float64(k.x0)-at.PadX)/at.GainX, 0), w)
-	y0 := min(max((float64(k.y0)-at.PadY)/at.GainY, 0), h)
-	x1 := min(max((float64(k.x1)-at.PadX)/at.GainX, 0), w)
-	y1 := min(max((float64(k.y1)-at.PadY)/at.GainY, 0), h)
-	if x1 <= x0 || y1 <= y0 {
-		return
+func (d *Decoder) place(k keptBox) bool {
+	b := d.inFrame(k.corners)
+	if b.W <= 0 || b.H <= 0 {
+		return false
 	}
-	d.dets = append(d.dets, vision.Detection{
-		Label: d.spec.Labels[k.class].Name,
-		Class: int(k.class),
-		Score: k.score,
-		Box:   vision.Box{X: float32(x0), Y: float32(y0), W: float32(x1 - x0), H: float32(y1 - y0)},
-	})
+	d.dets = append(d.dets, vision.Detection{Label: d.spec.Labels[k.class].Name, Class: int(k.class), Score: k.score, Box: b})
+	return true
+}
+
+// inFrame maps corners from the tensor into the frame and clips them there.
+func (d *Decoder) inFrame(c corners) vision.Box {
+	at, w, h := d.at, float64(d.w), float64(d.h)
+	x0 := min(max((float64(c.x0)-at.PadX)/at.GainX, 0), w)
+	y0 := min(max((float64(c.y0)-at.PadY)/at.GainY, 0), h)
+	x1 := min(max((float64(c.x1)-at.PadX)/at.GainX, 0), w)
+	y1 := min(max((float64(c.y1)-at.PadY)/at.GainY, 0), h)
+	return vision.Box{X: float32(x0), Y: float32(y0), W: float32(x1 - x0), H: float32(y1 - y0)}
 }
 
 func (b corners) area() float32 { return (b.x1 - b.x0) * (b.y1 - b.y0) }

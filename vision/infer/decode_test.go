@@ -27,6 +27,12 @@ func tensorNoise(n int, seed uint32) []float32 {
 	return out
 }
 
+// decodeOne decodes the only output of a run.
+func decodeOne(d *Decoder, out []float32, shape []int64, at Placement, w, h int) ([]vision.Detection, int, error) {
+	seen, err := d.Decode([]Output{{Name: "output0", Shape: shape, Data: out}}, at, w, h)
+	return seen.Detections, seen.Dropped, err
+}
+
 type decodeGolden struct {
 	Family          Family
 	Classes         int
@@ -78,7 +84,7 @@ func TestDecodersMatchTheReference(t *testing.T) {
 		spec := g.spec()
 		out, shape := g.output()
 		_, at := spec.Input.place(g.Frame[0], g.Frame[1])
-		dets, dropped, err := NewDecoder(spec).Decode(out, shape, at, g.Frame[0], g.Frame[1])
+		dets, dropped, err := decodeOne(NewDecoder(spec), out, shape, at, g.Frame[0], g.Frame[1])
 		if err != nil || dropped != 0 {
 			t.Fatalf("case %d: %v, %d dropped", n, err, dropped)
 		}
@@ -115,7 +121,7 @@ func TestRowsWithNMSInside(t *testing.T) {
 	}
 	spec := rowsSpec()
 	at := Placement{GainX: 0.5, GainY: 0.5, PadY: 8}
-	dets, dropped, err := NewDecoder(spec).Decode(rows, []int64{1, int64(len(rows) / 6), 6}, at, 128, 96)
+	dets, dropped, err := decodeOne(NewDecoder(spec), rows, []int64{1, int64(len(rows) / 6), 6}, at, 128, 96)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +143,7 @@ func TestValuesThatAreNoNumbersAreCounted(t *testing.T) {
 			for i := range out {
 				out[i] = bad
 			}
-			dets, dropped, err := NewDecoder(g.spec()).Decode(out, shape, Placement{GainX: 1, GainY: 1}, 64, 64)
+			dets, dropped, err := decodeOne(NewDecoder(g.spec()), out, shape, Placement{GainX: 1, GainY: 1}, 64, 64)
 			if err != nil || len(dets) != 0 || (dropped == 0 && name != "minus") {
 				t.Errorf("%s, %s: %d detections, %d dropped, %v", family, name, len(dets), dropped, err)
 			}
@@ -164,7 +170,7 @@ func TestShapesThatDontFit(t *testing.T) {
 		{FastestDet, 7 * 15, []int64{1, 7, 3, 5}},
 	} {
 		g := decodeGolden{Family: c.family, Classes: 2, Tensor: [2]int{64, 64}, Confidence: 0.25, NMS: 0.5}
-		if dets, _, err := NewDecoder(g.spec()).Decode(make([]float32, c.values), c.shape, Placement{GainX: 1, GainY: 1}, 64, 64); err == nil {
+		if dets, _, err := decodeOne(NewDecoder(g.spec()), make([]float32, c.values), c.shape, Placement{GainX: 1, GainY: 1}, 64, 64); err == nil {
 			t.Errorf("%s took %d values as %v: %v", c.family, c.values, c.shape, dets)
 		}
 	}
@@ -186,7 +192,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		spec := g.spec()
-		dets, dropped, err := NewDecoder(spec).Decode(out, shape, Placement{GainX: 0.5, GainY: 0.25, PadX: 3}, 100, 50)
+		dets, dropped, err := decodeOne(NewDecoder(spec), out, shape, Placement{GainX: 0.5, GainY: 0.25, PadX: 3}, 100, 50)
 		if err != nil || dropped < 0 || len(dets) > spec.MaxDetections {
 			t.Fatalf("%d detections, %d dropped, %v", len(dets), dropped, err)
 		}
@@ -231,7 +237,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(fmt.Sprintf("%s-%v", c.family, c.conf), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := d.Decode(out, shape, Placement{GainX: 1, GainY: 1}, 1920, 1080); err != nil {
+				if _, _, err := decodeOne(d, out, shape, Placement{GainX: 1, GainY: 1}, 1920, 1080); err != nil {
 					b.Fatal(err)
 				}
 			}

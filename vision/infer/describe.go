@@ -3,6 +3,7 @@ package infer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -44,12 +45,10 @@ func Describe(model []byte) (Info, error) {
 		return Info{}, fmt.Errorf("read the model: its weights lie in a second file, %q: %w", m.external, errExternal)
 	}
 	i := Info{Inputs: m.inputs, Outputs: m.outputs, Producer: m.producer, Task: m.meta["task"], License: m.meta["license"]}
-	if len(i.Inputs) == 1 && len(i.Inputs[0].Shape) == 4 {
-		i.Height, i.Width = fixed(i.Inputs[0].Shape[2]), fixed(i.Inputs[0].Shape[3])
-	}
 	if err := i.checkInput(); err != nil {
 		return i, fmt.Errorf("read the model: %w", err)
 	}
+	i.Height, i.Width, _ = i.planes()
 	if err := i.ultralytics(m.meta); err != nil {
 		return i, fmt.Errorf("read the model's metadata: %w", err)
 	}
@@ -65,21 +64,52 @@ func fixed(d int64) int {
 	return int(d)
 }
 
+// checkInput refuses what can't be filled from a picture.
 func (i Info) checkInput() error {
-	if len(i.Inputs) != 1 {
-		return fmt.Errorf("expected one input, a picture; found %d: %v", len(i.Inputs), i.Inputs)
+	if len(i.Inputs) == 0 {
+		return errors.New("it has no input")
 	}
-	t := i.Inputs[0]
-	if t.Type != "float32" {
-		return fmt.Errorf("expected an input of float32, found %v: export the model with float32 input and output", t)
+	t := i.Inputs[i.picture()]
+	if !slices.Contains([]string{"float32", "float16", "uint8"}, t.Type) {
+		return fmt.Errorf("expected a picture of float32, float16 or uint8, found the input %v: export the model with float32 input", t)
 	}
-	if len(t.Shape) != 4 || (t.Shape[1] != 3 && t.Shape[1] != 1 && t.Shape[1] != -1) {
-		return fmt.Errorf("expected an input of 1×3×height×width (or one plane), found %v", t)
+	shape := t.Shape
+	if len(shape) == 4 {
+		shape = shape[1:]
 	}
-	if t.Shape[0] > 1 {
+	channels := func(d int64) bool { return d == 3 || d == 1 }
+	if len(shape) != 3 || !channels(shape[0]) && !channels(shape[2]) && shape[0] != -1 {
+		return fmt.Errorf("expected an input of 1×3×height×width or 1×height×width×3 (or one plane), found %v", t)
+	}
+	if t.Shape[0] > maxBatch && len(t.Shape) == 4 {
 		return fmt.Errorf("expected an input of one picture, found %v: export the model with batch 1", t)
 	}
+	for n, other := range i.Inputs {
+		if n != i.picture() && (other.Name != sizesInput || other.Type != "int64") {
+			return fmt.Errorf("it has %d inputs, of which %v is neither a picture nor %s: export the model with the picture as its only input", len(i.Inputs), other, sizesInput)
+		}
+	}
 	return nil
+}
+
+// maxBatch bounds a batch that a model fixes: all but one of its pictures are
+// computed for nothing.
+const maxBatch = 8
+
+// planes gives height, width and channels of the picture's input, 0 for those left open.
+func (i Info) planes() (h, w, c int) {
+	t := i.Inputs[i.picture()]
+	s := t.Shape
+	if len(s) == 4 {
+		s = s[1:]
+	}
+	if len(s) != 3 {
+		return 0, 0, 0
+	}
+	if i.nhwc() {
+		return fixed(s[0]), fixed(s[1]), fixed(s[2])
+	}
+	return fixed(s[1]), fixed(s[2]), fixed(s[0])
 }
 
 // ultralytics reads the metadata that Ultralytics' exports carry; values are
@@ -158,15 +188,6 @@ func (i *Info) guess() {
 	}
 }
 
-// gridCells counts the places that a model with strides 8, 16 and 32 looks at.
-func gridCells(w, h int) int {
-	n := 0
-	for _, stride := range [...]int{8, 16, 32} {
-		n += (w / stride) * (h / stride)
-	}
-	return n
-}
-
 func (i Info) unknownFamily() error {
 	if i.Task != "" {
 		return fmt.Errorf("the model's task is %q: only detection models can be run (families %s)", i.Task, familyNames())
@@ -174,79 +195,41 @@ func (i Info) unknownFamily() error {
 	return fmt.Errorf("the model doesn't tell its family (input %v, outputs %v): pass one of %s (--family F)", i.Inputs, i.Outputs, familyNames())
 }
 
-// classes checks the declared output against the family and counts the
+// classes checks the declared outputs against the family and counts the
 // classes, 0 where the model leaves it open.
 func (i Info) classes(f Family, in Input) (int, error) {
 	if i.Task != "" && i.Task != "detect" && i.Labels != nil {
 		return 0, i.unknownFamily()
 	}
-	if len(i.Outputs) != 1 {
-		return 0, fmt.Errorf("family %s needs one output, found %d: %v", f, len(i.Outputs), i.Outputs)
-	}
-	t := i.Outputs[0]
-	if t.Type != "float32" {
-		return 0, fmt.Errorf("family %s needs an output of float32, found %v", f, t)
-	}
-	if t.Shape == nil {
-		return len(i.Labels), nil
-	}
-	classes, err := f.layout(t.Shape, in, i.NMS)
+	wanted, classes, err := i.wanted(f, in)
 	if err != nil {
 		return 0, err
 	}
+	for _, t := range wanted {
+		if !slices.Contains([]string{"float32", "float16", "float64", "int64", "int32", "uint8", "bool"}, t.Type) {
+			return 0, fmt.Errorf("family %s reads the output %v, whose type isn't known: export the model with outputs of float32", f, t)
+		}
+	}
 	if classes == 0 {
-		classes = len(i.Labels)
+		return len(i.Labels), nil
 	}
 	return classes, nil
 }
 
-// layout checks an output's shape (-1: open) against the family and gives the
-// number of classes, 0 if open.
-func (f Family) layout(shape []int64, in Input, nms bool) (int, error) {
-	cells := int64(gridCells(in.Width, in.Height))
-	is := func(want ...int64) bool { // -1 in want: any
-		if len(shape) != len(want) {
-			return false
-		}
-		for n, w := range want {
-			if w >= 0 && shape[n] >= 0 && shape[n] != w {
-				return false
-			}
-		}
-		return true
+// wanted are the outputs that a family reads, in the model's order, with the
+// number of classes, 0 where it is open. The others are never asked for.
+func (i Info) wanted(f Family, in Input) (outs []Tensor, classes int, err error) {
+	if len(i.Outputs) == 1 && i.Outputs[0].Shape == nil {
+		return i.Outputs, 0, nil // the first run shows it
 	}
-	switch f {
-	case YOLOX:
-		if is(1, cells, -1) && (shape[2] > 5 || shape[2] < 0) {
-			return int(max(shape[2]-5, 0)), nil
-		}
-		return 0, fmt.Errorf("family yolox needs an output of 1×%d×(5+classes) for an input of %d×%d, found %s", cells, in.Width, in.Height, shapeText(shape))
-	case YOLOv8:
-		if detectionRows(shape, nms) {
-			return 0, nil
-		}
-		// Heads with other strides (P2, P6) have other numbers of places, but
-		// more places than rows; the other way about it is transposed.
-		head := is(1, -1, cells) || is(1, -1, -1) && shape[1] > 0 && shape[2] > shape[1]
-		if head && (shape[1] > 4 || shape[1] < 0) {
-			return int(max(shape[1]-4, 0)), nil
-		}
-		return 0, fmt.Errorf("family yolov8 needs an output of 1×(4+classes)×%d for an input of %d×%d, or 1×N×6 with NMS inside, found %s", cells, in.Width, in.Height, shapeText(shape))
-	case FastestDet:
-		h, w := int64(in.Height/16), int64(in.Width/16)
-		if is(1, -1, h, w) && (shape[1] > 5 || shape[1] < 0) {
-			return int(max(shape[1]-5, 0)), nil
-		}
-		return 0, fmt.Errorf("family fastestdet needs an output of 1×(5+classes)×%d×%d for an input of %d×%d, found %s", h, w, in.Width, in.Height, shapeText(shape))
+	l, err := f.known().layout(i.Outputs, in, i)
+	if err != nil {
+		return nil, 0, err
 	}
-	return 0, fmt.Errorf("model family %q is unknown: known are %s", f, familyNames())
-}
-
-// detectionRows tells Ultralytics' exports with NMS inside (rows of x1, y1,
-// x2, y2, score, class) from raw ones.
-func detectionRows(shape []int64, nms bool) bool {
-	if len(shape) != 3 || shape[0] > 1 {
-		return false
+	for n, t := range i.Outputs {
+		if slices.Contains(l.at[:], n) {
+			outs = append(outs, t)
+		}
 	}
-	return shape[2] == 6 || (nms && shape[2] < 0)
+	return outs, l.classes, nil
 }

@@ -49,7 +49,10 @@ type call struct {
 	done   chan struct{}
 	result Result
 	raw    []RawSample // if samples were asked for
+	scores *ScoreMap   // if it was asked for, and the family gives one
 	err    error
+
+	shapes, floats []byte // parts of the answer that came ahead
 }
 
 func newLink(proc *shm.Process, owner *Worker) *link {
@@ -193,6 +196,18 @@ func (l *link) take(id uint64) *call {
 	return c
 }
 
+// collect keeps a part of an answer until the rest comes.
+func (l *link) collect(p *partReply) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.progress = time.Now()
+	c := l.calls[p.ID]
+	if c == nil || len(c.shapes)+len(c.floats)+len(p.Shapes)+len(p.Scores) > maxParts {
+		return // nobody waits, or the answer will be found too short
+	}
+	c.shapes, c.floats = append(c.shapes, p.Shapes...), append(c.floats, p.Scores...)
+}
+
 // deliver hands an answer to its caller.
 func (l *link) deliver(r *resultReply) {
 	c := l.take(r.ID)
@@ -207,8 +222,14 @@ func (l *link) deliver(r *resultReply) {
 			c.err = fmt.Errorf("inspect a frame: %w: stopped after %v", ErrTimeLimit, w.cfg.Limit)
 		}
 	} else {
-		c.result = Result{Dropped: r.Dropped, Fill: r.Fill, Run: r.Run, Decode: r.Decode, Model: l.info.Digest}
+		c.result = Result{Dropped: r.Dropped, Score: r.Score, Fill: r.Fill, Run: r.Run, Decode: r.Decode, Model: l.info.Digest}
 		c.result.Detections, c.err = unpackDetections(r.Boxes, w.cfg.Spec.Labels)
+		if c.err == nil {
+			c.err = unpackShapes(c.shapes, c.result.Detections)
+		}
+		if c.err == nil && r.Map != nil {
+			c.scores, c.err = unpackMap(r.Map, c.floats)
+		}
 		if c.err == nil && r.Raw != nil {
 			c.raw, c.err = unpackSamples(r.Raw)
 		}

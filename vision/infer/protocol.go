@@ -40,14 +40,34 @@ type inferRequest struct {
 	Stride int                `json:"stride"`
 	Format vision.PixelFormat `json:"format"`
 
-	Samples int `json:"samples,omitempty"` // raw values of each output that are wanted
+	Samples int  `json:"samples,omitempty"` // raw values of each output that are wanted
+	Scores  bool `json:"scores,omitempty"`  // the map of scores is wanted
 }
 
 // reply is what the worker sends; exactly one field is set.
 type reply struct {
 	Ready   *Info        `json:"ready,omitempty"`
 	Refused string       `json:"refused,omitempty"` // why trying again is no use
+	Part    *partReply   `json:"part,omitempty"`
 	Result  *resultReply `json:"result,omitempty"`
+}
+
+// partReply is a part of an answer, sent ahead of it: what may be longer than a
+// message. Parts of a kind follow each other.
+type partReply struct {
+	ID     uint64 `json:"id"`
+	Shapes []byte `json:"shapes,omitempty"` // of packShapes
+	Scores []byte `json:"scores,omitempty"` // of packFloats, of the map
+}
+
+// mapReply is a ScoreMap without its scores.
+type mapReply struct {
+	W     int     `json:"w"`
+	H     int     `json:"h"`
+	OffX  float64 `json:"off_x"`
+	StepX float64 `json:"step_x"`
+	OffY  float64 `json:"off_y"`
+	StepY float64 `json:"step_y"`
 }
 
 type resultReply struct {
@@ -56,6 +76,8 @@ type resultReply struct {
 	TimedOut bool          `json:"timed_out,omitempty"`
 	Boxes    []byte        `json:"boxes,omitempty"` // of packDetections
 	Dropped  int           `json:"dropped,omitempty"`
+	Score    *float32      `json:"score,omitempty"`
+	Map      *mapReply     `json:"map,omitempty"`
 	Raw      []rawReply    `json:"raw,omitempty"` // if samples were asked for
 	Fill     time.Duration `json:"fill"`
 	Run      time.Duration `json:"run"`

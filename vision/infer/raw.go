@@ -40,17 +40,26 @@ func (w *Worker) InferRaw(ctx context.Context, frame *vision.Frame, pool *shm.Po
 	if samples < 1 || samples > MaxSamples {
 		return Result{}, nil, fmt.Errorf("inspect a frame: %d samples of an output: 1 to %d are possible", samples, MaxSamples)
 	}
-	c, err := w.infer(ctx, frame, pool, slot, samples)
+	c, err := w.infer(ctx, frame, pool, slot, want{samples: samples})
 	if err != nil {
 		return Result{}, nil, err
 	}
 	return c.result, c.raw, nil
 }
 
+// samples takes values of each output, at most n of all together.
+func samples(outs []Output, n int) []rawReply {
+	var all []rawReply
+	for _, o := range outs {
+		all = append(all, sample(o, max(n/len(outs), 1)))
+	}
+	return all
+}
+
 // sample takes at most n values of an output.
-func sample(name string, out []float32, shape []int64, n int) rawReply {
-	r := rawReply{Name: name, Shape: shape, Every: max((len(out)+n-1)/n, 1)}
-	for i, v := range out {
+func sample(o Output, n int) rawReply {
+	r := rawReply{Name: o.Name, Shape: o.Shape, Every: max((len(o.Data)+n-1)/n, 1)}
+	for i, v := range o.Data {
 		if v-v != 0 { // NaN or infinite
 			r.Broken++
 		}

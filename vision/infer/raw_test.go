@@ -70,10 +70,10 @@ func TestWorkerTellsWhatItRunsOn(t *testing.T) {
 func TestSampleCountsWhatIsNoNumber(t *testing.T) {
 	inf := float32(math.Inf(1))
 	out := []float32{1, float32(math.NaN()), 2, inf, 3, -inf, 4}
-	if s := sample("out", out, []int64{1, 7}, 2); s.Broken != 3 || s.Every != 4 || len(s.Values) != 8 {
+	if s := sample(Output{"out", []int64{1, 7}, out}, 2); s.Broken != 3 || s.Every != 4 || len(s.Values) != 8 {
 		t.Errorf("sample is %+v", s)
 	}
-	if s := sample("out", nil, []int64{0}, 2); s.Every != 1 || s.Values != nil {
+	if s := sample(Output{"out", []int64{0}, nil}, 2); s.Every != 1 || s.Values != nil {
 		t.Errorf("sample of nothing is %+v", s)
 	}
 }
@@ -89,8 +89,9 @@ func TestSamplesThatAreDamaged(t *testing.T) {
 // TestTheLargestAnswerFitsAMessage: as many detections as there can be, and as
 // many samples.
 func TestTheLargestAnswerFitsAMessage(t *testing.T) {
-	r := sample("an output with a name of some length", make([]float32, 1<<20), []int64{1 << 20}, MaxSamples)
-	b, err := json.Marshal(reply{Result: &resultReply{Boxes: packDetections(nil, make([]vision.Detection, MaxDetections)), Raw: []rawReply{r}}})
+	r := samples([]Output{{"an output with a name of some length", []int64{1 << 20}, make([]float32, 1<<20)},
+		{"another one", []int64{1 << 19}, make([]float32, 1<<19)}}, MaxSamples)
+	b, err := json.Marshal(reply{Result: &resultReply{Boxes: packDetections(nil, make([]vision.Detection, MaxDetections)), Raw: r}})
 	if err != nil || len(b) > shm.MaxMessage {
 		t.Errorf("%d bytes, a message holds %d; %v", len(b), shm.MaxMessage, err)
 	}
@@ -105,7 +106,7 @@ func BenchmarkInferRaw(b *testing.B) {
 			pool := shared(b, frame)
 			ctx := within(b, time.Minute)
 			for b.Loop() {
-				if _, err := w.infer(ctx, frame, pool, 0, samples); err != nil {
+				if _, err := w.infer(ctx, frame, pool, 0, want{samples: samples}); err != nil {
 					b.Fatal(err)
 				}
 			}

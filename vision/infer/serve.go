@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,15 +45,16 @@ type server struct {
 type job struct {
 	id    uint64
 	blob  *Blob
+	feed  feed // of the picture
 	slot  *slot
 	at    Placement
 	w, h  int // of the frame
-	out   []float32
-	shape []int64
+	outs  []Output
 	err   error
 	reply resultReply
 
-	samples int // raw values of the output that are wanted
+	samples int  // raw values of each output that are wanted
+	scores  bool // the map of scores is wanted
 }
 
 // WorkerMain is the inference worker: it serves the agent's requests on the
@@ -128,16 +130,24 @@ func (s *server) open(model []byte) error {
 	if err := s.info.fits(*spec); err != nil {
 		return err
 	}
-	if s.sess, err = openSession(s.load.Library, model, s.info, s.load.Threads, s.load.Provider); err != nil {
+	wanted, _, err := s.info.wanted(spec.Family, spec.Input)
+	if err != nil {
+		return err
+	}
+	if s.sess, err = openSession(s.load.Library, model, s.info, wanted, s.load.Threads, s.load.Provider); err != nil {
 		return err
 	}
 	s.sess.describe(&s.info)
 	s.info.Library = s.load.Library
-	in := spec.Input
-	s.filler = NewFiller(in)
+	s.filler = NewFiller(spec.Input)
 	for range inFlight {
 		j := &job{blob: s.filler.NewBlob()}
-		if j.slot, err = s.sess.newSlot(j.blob.Data, []int64{1, int64(in.Planes()), int64(in.Height), int64(in.Width)}); err != nil {
+		feeds, err := s.info.feeds(spec.Input, j.blob.Data)
+		if err != nil {
+			return err
+		}
+		j.feed = feeds[s.info.picture()]
+		if j.slot, err = s.sess.newSlot(feeds); err != nil {
 			return err
 		}
 		s.free <- j
@@ -145,24 +155,22 @@ func (s *server) open(model []byte) error {
 	return s.warmUp()
 }
 
-// warmUp runs the model on an empty tensor and fixes the outputs to the shape
-// that comes out.
+// warmUp runs the model on an empty tensor and fixes the outputs to the shapes
+// that come out.
 func (s *server) warmUp() error {
 	first := <-s.free
-	out, shape, err := s.sess.run(first.slot, loadLimit)
+	outs, err := s.sess.run(first.slot, loadLimit)
 	if err != nil {
 		return err
 	}
-	if err := NewDecoder(s.load.Spec).checkShape(out, shape); err != nil {
-		return err
+	shapes := slices.Clone(outs)
+	if _, err := NewDecoder(s.load.Spec).check(one(outs, s.info.batch())); err != nil {
+		return fmt.Errorf("decode the output: %w", err)
 	}
 	s.free <- first
-	if len(out) == 0 {
-		return nil // the size depends on the picture
-	}
 	for range inFlight {
 		j := <-s.free
-		if err := s.sess.fixOutput(j.slot, shape); err != nil {
+		if err := s.sess.fixOutputs(j.slot, shapes); err != nil {
 			return err
 		}
 		s.free <- j
@@ -179,24 +187,10 @@ func (i Info) fits(s Spec) error {
 	if classes != 0 && classes != len(s.Labels) {
 		return fmt.Errorf("the model has %d classes, there are %d labels", classes, len(s.Labels))
 	}
-	shape := i.Inputs[0].Shape
-	if want := []int64{1, int64(s.Input.Planes()), int64(s.Input.Height), int64(s.Input.Width)}; !fitsShape(shape, want) {
-		return fmt.Errorf("the model's input is %v, the settings give %s", i.Inputs[0], shapeText(want))
+	if t, want := i.Inputs[i.picture()], i.inputShape(s.Input); !fits(t.Shape, want...) {
+		return fmt.Errorf("the model's input is %v, the settings give %s", t, shapeText(want))
 	}
 	return s.check()
-}
-
-// fitsShape reports whether sizes fit a declared shape, in which -1 takes any.
-func fitsShape(declared, sizes []int64) bool {
-	if len(declared) != len(sizes) {
-		return false
-	}
-	for n, d := range declared {
-		if d >= 0 && d != sizes[n] {
-			return false
-		}
-	}
-	return true
 }
 
 // runAll owns the model, on a thread of its own; the threads that ONNX Runtime
@@ -224,7 +218,7 @@ func (s *server) runAll(model []byte) error {
 	for j := range s.filled {
 		start := time.Now()
 		if j.err == nil {
-			j.out, j.shape, j.err = s.sess.run(j.slot, s.load.Limit)
+			j.outs, j.err = s.sess.run(j.slot, s.load.Limit)
 		}
 		j.reply.Run = time.Since(start)
 		s.ran <- j
@@ -239,15 +233,9 @@ func (s *server) answerAll() error {
 	for j := range s.ran {
 		start := time.Now()
 		r := &j.reply
-		r.ID, r.Err, r.TimedOut, r.Boxes, r.Dropped, r.Raw = j.id, "", false, r.Boxes[:0], 0, nil
+		*r = resultReply{ID: j.id, Boxes: r.Boxes[:0], Fill: r.Fill, Run: r.Run}
 		if j.err == nil {
-			var dets []vision.Detection
-			if dets, r.Dropped, j.err = decoder.Decode(j.out, j.shape, j.at, j.w, j.h); j.err == nil {
-				r.Boxes = packDetections(r.Boxes, dets)
-			}
-			if j.samples > 0 && j.err == nil {
-				r.Raw = []rawReply{sample(s.info.Outputs[0].Name, j.out, j.shape, j.samples)}
-			}
+			j.err = s.decode(decoder, j)
 		}
 		if j.err != nil {
 			r.Err, r.TimedOut = j.err.Error(), errors.Is(j.err, ErrTimeLimit)
@@ -263,6 +251,35 @@ func (s *server) answerAll() error {
 		return nil // the agent has left
 	}
 	return gone
+}
+
+// decode fills the answer, and sends ahead what doesn't fit into it.
+func (s *server) decode(decoder *Decoder, j *job) error {
+	outs, r := one(j.outs, s.info.batch()), &j.reply
+	seen, err := decoder.Decode(outs, j.at, j.w, j.h)
+	if err != nil {
+		return err
+	}
+	r.Boxes, r.Dropped, r.Score = packDetections(r.Boxes, seen.Detections), seen.Dropped, seen.Score
+	if j.samples > 0 {
+		r.Raw = samples(outs, j.samples)
+	}
+	for _, part := range packShapes(seen.Detections) {
+		if err := s.conn.Send(reply{Part: &partReply{ID: j.id, Shapes: part}}); err != nil {
+			return err
+		}
+	}
+	if !j.scores || seen.Map == nil {
+		return nil
+	}
+	m := seen.Map
+	r.Map = &mapReply{W: m.W, H: m.H, OffX: m.OffX, StepX: m.StepX, OffY: m.OffY, StepY: m.StepY}
+	for chunk := range slices.Chunk(m.Data, maxPart/4) {
+		if err := s.conn.Send(reply{Part: &partReply{ID: j.id, Scores: packFloats(chunk)}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // receiveAll takes requests until the agent closes the socket; a run that is
@@ -316,13 +333,15 @@ func (s *server) forget(id uint64) {
 // fill writes the frame's tensor, straight from the shared slot.
 func (s *server) fill(j *job, r *inferRequest) *job {
 	start := time.Now()
-	j.id, j.w, j.h, j.samples, j.err = r.ID, r.Width, r.Height, min(r.Samples, MaxSamples), nil
+	j.id, j.w, j.h, j.samples, j.scores, j.err = r.ID, r.Width, r.Height, min(r.Samples, MaxSamples), r.Scores, nil
 	pool := s.pools[r.Pool]
 	if pool == nil || r.Slot < 0 || r.Slot >= pool.Slots || r.Offset < 0 || r.Offset > pool.SlotSize {
 		j.err = fmt.Errorf("frame in slot %d of pool %d: there is no such slot", r.Slot, r.Pool)
 	} else {
 		frame := vision.Frame{Pix: pool.Slot(r.Slot)[r.Offset:], Width: r.Width, Height: r.Height, Stride: r.Stride, Format: r.Format}
-		j.at, j.err = s.filler.Fill(j.blob, &frame)
+		if j.at, j.err = s.filler.Fill(j.blob, &frame); j.err == nil {
+			j.err = j.feed.put(j.blob.Data, s.load.Spec.Input.Planes(), s.info.nhwc())
+		}
 	}
 	j.reply.Fill = time.Since(start)
 	return j

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 
 // session is a model in ONNX Runtime. There is one in a process.
 type session struct {
+	inputs, outputs []Tensor
+
 	provider Provider
 	passed   []string // providers that were tried first, and why they don't compute
 
@@ -23,17 +26,18 @@ type session struct {
 	fired   chan struct{} // holds one value for each time the timer stopped a run
 }
 
-// slot is the tensors of one run: the input lies over memory of the caller's.
+// slot is the tensors of one run: the picture's lies over memory of the caller's.
+// An output without a tensor is allocated by ONNX Runtime, in each run.
 type slot struct {
-	in, out [1]ort.Value
-	data    []float32 // of a fixed output, else nil
-	shape   []int64
-	loose   *ort.Tensor[float32] // output of the last run, where it isn't fixed
+	in, out []ort.Value
+	fixed   []bool // outputs that have a tensor of their own
+	seen    []Output
 }
 
 // openSession loads library and model on the first of the provider's candidates
-// that takes it. threads is ONNX Runtime's number of threads per operator.
-func openSession(library string, model []byte, info Info, threads int, provider Provider) (*session, error) {
+// that takes it. outputs are those that a run is to give; threads is ONNX
+// Runtime's number of threads per operator.
+func openSession(library string, model []byte, info Info, outputs []Tensor, threads int, provider Provider) (*session, error) {
 	ort.SetSharedLibraryPath(library)
 	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
 		if strings.Contains(err.Error(), "API base") {
@@ -41,8 +45,8 @@ func openSession(library string, model []byte, info Info, threads int, provider 
 		}
 		return nil, fmt.Errorf("load ONNX Runtime %s: %w", library, err)
 	}
-	s := &session{fired: make(chan struct{}, 1)}
-	if err := s.choose(library, model, info, threads, provider); err != nil {
+	s := &session{inputs: info.Inputs, outputs: outputs, fired: make(chan struct{}, 1)}
+	if err := s.choose(library, model, threads, provider); err != nil {
 		return nil, err
 	}
 	var err error
@@ -58,7 +62,7 @@ func openSession(library string, model []byte, info Info, threads int, provider 
 }
 
 // choose makes the session on the first provider that can be had.
-func (s *session) choose(library string, model []byte, info Info, threads int, provider Provider) error {
+func (s *session) choose(library string, model []byte, threads int, provider Provider) error {
 	var refused []string
 	for _, p := range provider.candidates() {
 		if why := p.missing(library); why != "" {
@@ -70,7 +74,7 @@ func (s *session) choose(library string, model []byte, info Info, threads int, p
 			err = p.add(options)
 		}
 		if err == nil {
-			s.ort, err = ort.NewDynamicAdvancedSessionWithONNXData(model, []string{info.Inputs[0].Name}, []string{info.Outputs[0].Name}, options)
+			s.ort, err = ort.NewDynamicAdvancedSessionWithONNXData(model, names(s.inputs), names(s.outputs), options)
 		}
 		if options != nil {
 			_ = options.Destroy() // releases memory only
@@ -142,29 +146,94 @@ func (s *session) describe(i *Info) {
 	i.Driver, i.Passed = s.provider.driver(), s.passed
 }
 
-// newSlot makes the tensors of one run over data, which must stay in place.
-func (s *session) newSlot(data []float32, shape []int64) (*slot, error) {
-	in, err := ort.NewTensor(ort.NewShape(shape...), data)
-	if err != nil {
-		return nil, fmt.Errorf("make the input tensor: %w", err)
+func names(tensors []Tensor) []string {
+	var out []string
+	for _, t := range tensors {
+		out = append(out, t.Name)
 	}
-	return &slot{in: [1]ort.Value{in}}, nil
+	return out
 }
 
-// fixOutput gives the slot an output tensor of its own, so that a run allocates none.
-func (s *session) fixOutput(sl *slot, shape []int64) error {
-	out, err := ort.NewEmptyTensor[float32](ort.NewShape(shape...))
-	if err != nil {
-		return fmt.Errorf("make the output tensor: %w", err)
+// newSlot makes the tensors of one run. feeds are the inputs in the model's
+// order; their data must stay in place.
+func (s *session) newSlot(feeds []feed) (*slot, error) {
+	sl := &slot{out: make([]ort.Value, len(s.outputs)), fixed: make([]bool, len(s.outputs)), seen: make([]Output, len(s.outputs))}
+	for n, f := range feeds {
+		in, err := f.tensor()
+		if err != nil {
+			return nil, fmt.Errorf("make the input tensor %s: %w", s.inputs[n].Name, err)
+		}
+		sl.in = append(sl.in, in)
 	}
-	sl.free()
-	sl.out[0], sl.data, sl.shape = out, out.GetData(), shape
+	for n, t := range s.outputs {
+		sl.seen[n].Name = t.Name
+		if t.Type != "float16" {
+			continue // its shape is known when it has run
+		}
+		if slices.Contains(t.Shape, -1) || t.Shape == nil {
+			return nil, fmt.Errorf("the output %v has float16 values and an open size: export the model with float32 outputs, or with a fixed size", t)
+		}
+		if err := sl.fix(n, t.Shape, ort.TensorElementDataTypeFloat16); err != nil {
+			return nil, err
+		}
+	}
+	return sl, nil
+}
+
+// tensor lays a tensor of ONNX Runtime's over the feed's memory.
+func (f feed) tensor() (ort.Value, error) {
+	shape := ort.NewShape(f.shape...)
+	switch f.element {
+	case "float32":
+		return ort.NewTensor(shape, f.f32)
+	case "float16":
+		return ort.NewCustomDataTensor(shape, f.raw, ort.TensorElementDataTypeFloat16)
+	case "uint8":
+		return ort.NewTensor(shape, f.raw)
+	case "int64":
+		return ort.NewTensor(shape, f.i64)
+	}
+	return nil, fmt.Errorf("inputs of %s can't be filled", f.element)
+}
+
+// fixOutputs gives the slot output tensors of its own, of the shapes that the
+// last run gave, so that a run allocates none. Those that may come empty are
+// left out: their size depends on the picture.
+func (s *session) fixOutputs(sl *slot, like []Output) error {
+	for n, o := range like {
+		if sl.fixed[n] || s.outputs[n].Type != "float32" || len(o.Data) == 0 {
+			continue
+		}
+		if err := sl.fix(n, o.Shape, ort.TensorElementDataTypeFloat); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// run runs the model for at most limit. The output stays valid until the
-// slot's next run.
-func (s *session) run(sl *slot, limit time.Duration) ([]float32, []int64, error) {
+func (sl *slot) fix(n int, shape []int64, element ort.TensorElementDataType) error {
+	sl.release(n)
+	var out ort.Value
+	var err error
+	if element == ort.TensorElementDataTypeFloat16 {
+		size := int64(2)
+		for _, d := range shape {
+			size *= d
+		}
+		out, err = ort.NewCustomDataTensor(ort.NewShape(shape...), make([]byte, size), element)
+	} else {
+		out, err = ort.NewEmptyTensor[float32](ort.NewShape(shape...))
+	}
+	if err != nil {
+		return fmt.Errorf("make the output tensor %s: %w", sl.seen[n].Name, err)
+	}
+	sl.out[n], sl.fixed[n] = out, true
+	return nil
+}
+
+// run runs the model for at most limit. The outputs stay valid until the slot's
+// next run.
+func (s *session) run(sl *slot, limit time.Duration) ([]Output, error) {
 	s.timer.Reset(limit)
 	err := s.execute(sl)
 	if !s.timer.Stop() {
@@ -176,42 +245,98 @@ func (s *session) run(sl *slot, limit time.Duration) ([]float32, []int64, error)
 		}
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("run the model: %w", err)
+		return nil, fmt.Errorf("run the model: %w", err)
 	}
-	return sl.data, sl.shape, nil
+	return sl.seen, nil
 }
 
 func (s *session) execute(sl *slot) error {
-	if sl.loose != nil || sl.out[0] == nil {
-		return s.executeLoose(sl)
+	sl.releaseLoose()
+	err := s.ort.RunWithOptions(sl.in, sl.out, s.options)
+	if err != nil && slices.Contains(sl.fixed, true) && strings.Contains(err.Error(), "shape") {
+		for n := range sl.fixed { // an output's size depends on the picture after all
+			if s.outputs[n].Type != "float16" {
+				sl.release(n)
+			}
+		}
+		err = s.ort.RunWithOptions(sl.in, sl.out, s.options)
 	}
-	err := s.ort.RunWithOptions(sl.in[:], sl.out[:], s.options)
-	if err != nil && strings.Contains(err.Error(), "shape") {
-		sl.free() // the output's size depends on the picture after all
-		return s.executeLoose(sl)
-	}
-	return err
-}
-
-// executeLoose lets ONNX Runtime allocate the output.
-func (s *session) executeLoose(sl *slot) error {
-	sl.free()
-	if err := s.ort.RunWithOptions(sl.in[:], sl.out[:], s.options); err != nil {
+	if err != nil {
 		return err
 	}
-	out, ok := sl.out[0].(*ort.Tensor[float32])
-	if !ok {
-		return fmt.Errorf("the output is %T, expected float32", sl.out[0])
+	for n, v := range sl.out {
+		if err := sl.seen[n].take(v); err != nil {
+			return err
+		}
 	}
-	sl.loose, sl.data, sl.shape = out, out.GetData(), out.GetShape()
 	return nil
 }
 
-func (sl *slot) free() {
-	if sl.out[0] != nil {
-		_ = sl.out[0].Destroy() // releases memory only
+// take reads a tensor's values, without a copy where they are float32.
+func (o *Output) take(v ort.Value) error {
+	switch t := v.(type) {
+	case *ort.Tensor[float32]:
+		o.Data, o.Shape = t.GetData(), t.GetShape()
+	case *ort.CustomDataTensor: // float16: other types come typed
+		raw := t.GetData()
+		o.Data, o.Shape = resize(o.Data, len(raw)/2), t.GetShape()
+		for i := range o.Data {
+			o.Data[i] = half(uint16(raw[2*i]) | uint16(raw[2*i+1])<<8)
+		}
+	case *ort.Tensor[bool]:
+		o.Data, o.Shape = resize(o.Data, len(t.GetData())), t.GetShape()
+		for i, b := range t.GetData() {
+			o.Data[i] = 0
+			if b {
+				o.Data[i] = 1
+			}
+		}
+	case *ort.Tensor[float64]:
+		o.Data, o.Shape = widen(o.Data, t.GetData()), t.GetShape()
+	case *ort.Tensor[int64]:
+		o.Data, o.Shape = widen(o.Data, t.GetData()), t.GetShape()
+	case *ort.Tensor[int32]:
+		o.Data, o.Shape = widen(o.Data, t.GetData()), t.GetShape()
+	case *ort.Tensor[uint8]:
+		o.Data, o.Shape = widen(o.Data, t.GetData()), t.GetShape()
+	default:
+		return fmt.Errorf("the output %s is %T, which isn't read", o.Name, v)
 	}
-	sl.out[0], sl.loose, sl.data, sl.shape = nil, nil, nil, nil
+	return nil
+}
+
+func widen[T int64 | int32 | uint8 | float64](to []float32, from []T) []float32 {
+	to = resize(to, len(from))
+	for i, v := range from {
+		to[i] = float32(v)
+	}
+	return to
+}
+
+func resize(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}
+
+// releaseLoose lets go of the outputs that ONNX Runtime allocated.
+func (sl *slot) releaseLoose() {
+	for n, fixed := range sl.fixed {
+		if !fixed {
+			sl.release(n)
+		}
+	}
+}
+
+func (sl *slot) release(n int) {
+	if sl.out[n] != nil {
+		_ = sl.out[n].Destroy() // releases memory only
+	}
+	if _, zeroCopy := sl.out[n].(*ort.Tensor[float32]); zeroCopy {
+		sl.seen[n].Data = nil // lay over it
+	}
+	sl.out[n], sl.fixed[n] = nil, false
 }
 
 // stop ends the current run, or the next one, early. It may be called from

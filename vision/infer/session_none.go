@@ -12,18 +12,16 @@ type session struct{}
 
 type slot struct{}
 
-func openSession(string, []byte, Info, int, Provider) (*session, error) {
+func openSession(string, []byte, Info, []Tensor, int, Provider) (*session, error) {
 	return nil, errors.New("run models: this program was built without cgo: build it with CGO_ENABLED=1 and a C compiler")
 }
 
 func (*session) describe(*Info) { panic("BUG: no session without cgo") }
 
-func (*session) newSlot([]float32, []int64) (*slot, error) { panic("BUG: no session without cgo") }
+func (*session) newSlot([]feed) (*slot, error) { panic("BUG: no session without cgo") }
 
-func (*session) fixOutput(*slot, []int64) error { panic("BUG: no session without cgo") }
+func (*session) fixOutputs(*slot, []Output) error { panic("BUG: no session without cgo") }
 
-func (*session) run(*slot, time.Duration) ([]float32, []int64, error) {
-	panic("BUG: no session without cgo")
-}
+func (*session) run(*slot, time.Duration) ([]Output, error) { panic("BUG: no session without cgo") }
 
 func (*session) stop() {}

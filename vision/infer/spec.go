@@ -13,35 +13,6 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
-// Family names how a model wants its picture and what its output means.
-type Family string
-
-// The families that can be run (docs/models.md has their tensors).
-const (
-	YOLOX      Family = "yolox"      // 1×N×(5+classes), grid not decoded, strides 8, 16, 32
-	YOLOv8     Family = "yolov8"     // Ultralytics 8, 9, 11, 26: 1×(4+classes)×N, or 1×N×6 with NMS inside
-	FastestDet Family = "fastestdet" // 1×(5+classes)×H/16×W/16
-)
-
-// Families lists every family, for help texts and errors.
-func Families() []Family { return []Family{YOLOX, YOLOv8, FastestDet} }
-
-// ParseFamily reads a family's name; the error lists those that exist.
-func ParseFamily(s string) (Family, error) {
-	if f := Family(strings.ToLower(s)); slices.Contains(Families(), f) {
-		return f, nil
-	}
-	return "", fmt.Errorf("model family %q is unknown: known are %s", s, familyNames())
-}
-
-func familyNames() string {
-	var names []string
-	for _, f := range Families() {
-		names = append(names, string(f))
-	}
-	return strings.Join(names, ", ")
-}
-
 // Label is the name of one class and what it means to an inspection.
 type Label struct {
 	Name string
@@ -142,24 +113,6 @@ type Options struct {
 	MaxDetections int
 }
 
-// defaults are the family's reference settings: input as its own tools feed
-// it, thresholds as its own tools set them.
-func (f Family) defaults() Spec {
-	s := Spec{Family: f, MaxDetections: 100}
-	switch f {
-	case YOLOX:
-		s.Input = Input{Width: 416, Height: 416, Colour: BGR, Scale: 1, Resize: Letterbox, Anchor: TopLeft, Pad: 114}
-		s.Confidence, s.NMS, s.MultiLabel = 0.25, 0.65, true
-	case YOLOv8:
-		s.Input = Input{Width: 640, Height: 640, Colour: RGB, Scale: 1.0 / 255, Resize: Letterbox, Anchor: Centre, Pad: 114}
-		s.Confidence, s.NMS, s.MaxDetections = 0.25, 0.7, 300
-	case FastestDet:
-		s.Input = Input{Width: 352, Height: 352, Colour: BGR, Scale: 1.0 / 255, Resize: Stretch}
-		s.Confidence, s.NMS = 0.65, 0.45
-	}
-	return s
-}
-
 // valBelow is the confidence under which yolov8 counts every class of a place,
 // as Ultralytics' val does (its default is 0.001); at 0.25 its predict counts
 // only the best.
@@ -208,7 +161,7 @@ func (i Info) size(in *Input) {
 	if i.Width > 0 && i.Height > 0 {
 		in.Width, in.Height = i.Width, i.Height
 	}
-	if len(i.Inputs) == 1 && len(i.Inputs[0].Shape) == 4 && i.Inputs[0].Shape[1] == 1 {
+	if _, _, c := i.planes(); c == 1 {
 		in.Colour = Gray
 	}
 }
@@ -282,6 +235,3 @@ func (s Spec) RoleOf(name string) vision.Role {
 	}
 	return vision.Ignored
 }
-
-// DefaultInput is the input of a family as its own tools feed it.
-func DefaultInput(f Family) Input { return f.defaults().Input }

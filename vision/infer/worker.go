@@ -70,6 +70,7 @@ type Model struct {
 type Result struct {
 	Detections []vision.Detection // best first; the caller's to keep
 	Dropped    int                // scores and boxes that were no numbers
+	Score      *float32           // of the whole picture, 0 to 1, of families that give one; else nil
 	Fill       time.Duration      // frame to tensor
 	Run        time.Duration      // the model alone
 	Decode     time.Duration      // output to detections
@@ -217,6 +218,8 @@ func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 			w.cfg.Log.Info("model loaded", "model", w.cfg.Model.name(), "provider", l.info.Provider, "runtime", l.info.Runtime, "passed", l.info.Passed)
 			l.ready.Store(true)
 			w.setLink(l)
+		case r.Part != nil:
+			l.collect(r.Part)
 		case r.Result != nil:
 			l.deliver(r.Result)
 		}
@@ -310,15 +313,31 @@ func (w *Worker) Ready(ctx context.Context) (Info, error) {
 // slot must stay untouched until it returns. It is safe for concurrent use;
 // two calls at a time keep the model busy.
 func (w *Worker) Infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int) (Result, error) {
-	c, err := w.infer(ctx, frame, pool, slot, 0)
+	c, err := w.infer(ctx, frame, pool, slot, want{})
 	if err != nil {
 		return Result{}, err
 	}
 	return c.result, nil
 }
 
-// infer gives the answered call; samples is 0 for none.
-func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot, samples int) (*call, error) {
+// InferScores is Infer that also gives the map of scores, of a family that has
+// one; else it is nil.
+func (w *Worker) InferScores(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int) (Result, *ScoreMap, error) {
+	c, err := w.infer(ctx, frame, pool, slot, want{scores: true})
+	if err != nil {
+		return Result{}, nil, err
+	}
+	return c.result, c.scores, nil
+}
+
+// want is what a caller wants beside the result.
+type want struct {
+	samples int  // raw values of the outputs; 0 for none
+	scores  bool // the map of scores
+}
+
+// infer gives the answered call.
+func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int, also want) (*call, error) {
 	if err := fitsSlot(frame, pool, slot); err != nil {
 		return nil, err
 	}
@@ -327,7 +346,7 @@ func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool,
 		return nil, err
 	}
 	return l.infer(ctx, &inferRequest{Slot: slot, Offset: frame.Offset, Width: frame.Width, Height: frame.Height,
-		Stride: frame.Stride, Format: frame.Format, Samples: samples}, pool)
+		Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores}, pool)
 }
 
 func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {

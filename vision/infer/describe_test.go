@@ -131,7 +131,7 @@ func TestModelsThatDescribeRefuses(t *testing.T) {
 		"nothing":      {nil, "no ONNX model"},
 		"text":         {[]byte("hello, this is text"), "no ONNX model"},
 		"cut":          {good[:len(good)-3], "no ONNX model"},
-		"text":         {onnxBytes([]Tensor{{"images", "string", []int64{1, 3, 64, 64}}}, f32("out", 1, 84, 7), nil), "found the input images string 1×3×64×64"},
+		"words":        {onnxBytes([]Tensor{{"images", "string", []int64{1, 3, 64, 64}}}, f32("out", 1, 84, 7), nil), "found the input images string 1×3×64×64"},
 		"two inputs":   {onnxBytes(append(f32("a", 1, 3, 64, 64), f32("b", 1)...), f32("out", 1, 84, 7), nil), "only input"},
 		"flat input":   {onnxBytes(f32("a", 1, 100), f32("out", 1, 84, 7), nil), "1×3×height×width"},
 		"large batch":  {onnxBytes(f32("a", 9, 3, 64, 64), f32("out", 9, 84, 7), nil), "batch 1"},

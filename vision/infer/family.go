@@ -49,7 +49,9 @@ type Output struct {
 
 // families lists every family in the order of help texts.
 func families() []*family {
-	return []*family{&yoloxFamily, &yolov8Family, &fastestDetFamily}
+	return []*family{
+		&yoloxFamily, &yolov8Family, &fastestDetFamily,
+	}
 }
 
 // known gives what is known of a family, nil for one that doesn't exist.

@@ -96,7 +96,23 @@ type Spec struct {
 	NMS           float32 // of two boxes of one class with a larger IoU, the better stays
 	MultiLabel    bool    // every class above Confidence counts, not only a place's best
 	MaxDetections int     // the best so many per frame; 1 to MaxDetections
+
+	Activation Activation // what still makes scores of the model's values
+	Pixel      float32    // pixels of a map that score at least this are of the thing, 0 to 1
+	MinArea    int        // regions of fewer pixels of the frame aren't told
+	Background int        // class whose regions aren't told, counted from 1; 0: none
 }
+
+// Activation makes scores of a model's values. The zero value is for families
+// that know it themselves.
+type Activation string
+
+// The activations.
+const (
+	NoActivation Activation = "none"    // they are scores already
+	Sigmoid      Activation = "sigmoid" // each class for itself
+	Softmax      Activation = "softmax" // one of the classes
+)
 
 // MaxDetections is the most detections that one frame can give: what fits
 // into one message of the worker.

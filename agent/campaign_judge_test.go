@@ -160,9 +160,10 @@ func (c *campaign) lateness() (answers, timers []time.Duration) {
 	return answers, timers
 }
 
-// quantile of what is sorted.
+// quantile of what is sorted. A share of few is one of them, never none: the last is
+// left out of any number.
 func quantile(sorted []time.Duration, q float64) time.Duration {
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+	return sorted[max(min(int(q*float64(len(sorted))), len(sorted)-2), 0)]
 }
 
 // punctual compares the answers with bare timers. Between an answer's timer and its

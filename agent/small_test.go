@@ -64,7 +64,7 @@ func TestDegradationWithoutItsSmallModel(t *testing.T) {
 	r.eventually("the small one is given up", func() bool { err := ready(bad); return err != nil && !errors.Is(err, context.Canceled) })
 	s.member.Shrinks(true) // as before the governor hears of it
 	r.governor.Tick(time.Now())
-	if a := r.trigger(Trigger{}); a.Verdict != vision.Pass || r.result(a).Model.Name != "large" {
+	if a := r.inspects(); a.Verdict != vision.Pass || r.result(a).Model.Name != "large" {
 		t.Errorf("%+v by %s", a, r.result(a).Model.Name)
 	}
 	r.eventually("the governor hears of it", func() bool { return s.step() == sched.Full })
@@ -104,7 +104,7 @@ func TestDegradationByRecipe(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.eventually("the step of "+c.recipe, func() bool { return s.step() == c.step })
-		if a := r.trigger(Trigger{}); a.Verdict != vision.Pass || r.result(a).Model.Name != c.model {
+		if a := r.inspects(); a.Verdict != vision.Pass || r.result(a).Model.Name != c.model {
 			t.Errorf("%s: %+v by %s", c.recipe, a, r.result(a).Model.Name)
 		}
 	}
@@ -132,7 +132,7 @@ func TestRecipeRescuesTriggers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.ready()
-	if a := r.trigger(Trigger{}); a.Verdict != vision.Pass || r.result(a).Model.Name != "second" {
+	if a := r.inspects(); a.Verdict != vision.Pass || r.result(a).Model.Name != "second" {
 		t.Errorf("%+v", a)
 	}
 	r.eventually("no warning", func() bool { return !r.hasWarning("model_worker_restarting") })

@@ -184,7 +184,7 @@ func (a *Agent) stop() {
 func (a *Agent) tell(i *Inspection) {
 	i.station.told(i)
 	if i.Picture != nil {
-		a.thumbs.put(i.Part.ID, i.Picture)
+		a.thumbs.put(i.Part.ID, api.PartPicture{JPEG: i.Picture, Shows: api.NewBox(i.Shows), Camera: i.ShowsCamera})
 	}
 	a.events.publish(i)
 	if a.cfg.Told != nil {

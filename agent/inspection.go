@@ -26,6 +26,9 @@ type Inspection struct {
 	Height   int
 	InView   vision.Box // the part's box in Picture
 
+	Shows       vision.Box // what Picture shows of the frame that the evidence is of; zero if that is another one
+	ShowsCamera string     // and which view's, of several
+
 	station *Station
 	lane    *lane       // that judged it
 	rule    *rules.Rule // of the lane when it did; nil: none
@@ -61,7 +64,16 @@ func (i *Inspection) message(told *vision.Decision) *wire.Result {
 	if told != nil {
 		r.Told = answer(told)
 	}
+	for n, e := range i.Part.Defects {
+		r.Evidence[n].AreaMm2 = i.AreaMM2(e)
+	}
 	return r
+}
+
+// AreaMM2 is the area of evidence in mm²; 0 at a station that doesn't know its scale.
+func (i *Inspection) AreaMM2(e vision.Evidence) float64 {
+	mm := i.station.cfg.MMPerPixel
+	return float64(e.Area) * mm * mm
 }
 
 // amendment says that something else was told than the record seq has.

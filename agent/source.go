@@ -348,11 +348,20 @@ func (a *Agent) Live(ctx context.Context, station, camera string, after uint64) 
 	roles := s.loadout().Track.Roles
 	for _, d := range shot.Detections {
 		if roles[d.Label] == vision.DefectRole && d.Score >= suspectScore {
-			out.Marks.Defects = append(out.Marks.Defects, api.Mark{Label: d.Label, Score: d.Score, Box: api.NewBox(d.Box)})
+			out.Marks.Defects = append(out.Marks.Defects, api.Mark{Label: d.Label, Score: d.Score, Box: api.NewBox(d.Box), Outlines: d.Outlines(markPoints)})
+		}
+		if len(out.Marks.Defects) == mostMarks {
+			break
 		}
 	}
 	return out, nil
 }
+
+// Bounds of what is drawn over a live picture: it goes in a header.
+const (
+	mostMarks  = 100
+	markPoints = 32 // around one defect
+)
 
 // suspectScore is from when on the live picture marks a defect. The rule
 // alone decides; this is only what a person is shown.
@@ -423,4 +432,4 @@ func (a *Agent) SetReference(ctx context.Context, camera string) error {
 }
 
 // Picture is the JPEG of a part of late (api.Source).
-func (a *Agent) Picture(part string) ([]byte, bool) { return a.thumbs.get(part) }
+func (a *Agent) Picture(part string) (api.PartPicture, bool) { return a.thumbs.get(part) }

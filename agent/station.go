@@ -38,10 +38,11 @@ type StationConfig struct {
 	Allow    bool          // tell verdicts that aren't on disk by the deadline
 	Pictures bool          // keep a picture of each part
 
-	Trigger *TriggerConfig // it inspects when it is told to; nil: it follows the parts that it sees
-	Class   sched.Class    // whose frames go first
-	MinRate float64        // frames a second that it needs, of each camera; 0: any
-	MaxAge  time.Duration  // of a frame at its result; 0: any
+	Trigger    *TriggerConfig // it inspects when it is told to; nil: it follows the parts that it sees
+	Class      sched.Class    // whose frames go first
+	MinRate    float64        // frames a second that it needs, of each camera; 0: any
+	MMPerPixel float64        // of the part's surface; 0: not known
+	MaxAge     time.Duration  // of a frame at its result; 0: any
 
 	Recipe  string   // that it begins with
 	Recipes []string // names of all, as the configuration has them; nil: it has none

@@ -156,6 +156,7 @@ func middle(parts []vision.Detection, whole vision.Box) vision.Detection {
 // part than the one in that box.
 func evidenceOf(defects, parts []vision.Detection, box vision.Box) []vision.Evidence {
 	var out []vision.Evidence
+	shapes := map[string][]vision.Detection{}
 	for _, d := range defects {
 		x, y := d.Box.Center()
 		other := func(p vision.Detection) bool { return p.Box != box && p.Box.Contains(x, y) }
@@ -169,6 +170,12 @@ func evidenceOf(defects, parts []vision.Detection, box vision.Box) []vision.Evid
 		case d.Score > out[n].Score:
 			out[n].Score, out[n].Box = d.Score, d.Box
 		}
+		if d.Mask != nil || d.Oriented != nil {
+			shapes[d.Label] = append(shapes[d.Label], d)
+		}
+	}
+	for n := range out {
+		out[n].Show(shapes[out[n].Label])
 	}
 	return out
 }
@@ -189,7 +196,7 @@ func (s *Station) portrait(p vision.Part, glances []glance) *crop {
 	if n > 0 || box.Area() == 0 {
 		box = vision.Box{W: float32(f.Width), H: float32(f.Height)}
 	}
-	c := &crop{}
+	c := &crop{view: n}
 	c.cut(&f.Frame, box)
 	return c
 }

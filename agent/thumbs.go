@@ -3,6 +3,7 @@ package agent
 import (
 	"sync"
 
+	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/vision"
 )
 
@@ -14,36 +15,38 @@ const keepThumbs = 64
 type thumbs struct {
 	mu    sync.Mutex // protects all below
 	order []string
-	jpeg  map[string][]byte
+	kept  map[string]api.PartPicture
 }
 
-func (t *thumbs) put(id string, jpeg []byte) {
+func (t *thumbs) put(id string, p api.PartPicture) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.jpeg == nil {
-		t.jpeg = map[string][]byte{}
+	if t.kept == nil {
+		t.kept = map[string]api.PartPicture{}
 	}
-	if _, ok := t.jpeg[id]; !ok {
+	if _, ok := t.kept[id]; !ok {
 		t.order = append(t.order, id)
 	}
-	t.jpeg[id] = jpeg
+	t.kept[id] = p
 	if len(t.order) > keepThumbs {
-		delete(t.jpeg, t.order[0])
+		delete(t.kept, t.order[0])
 		t.order = t.order[1:]
 	}
 }
 
-func (t *thumbs) get(id string) ([]byte, bool) {
+func (t *thumbs) get(id string) (api.PartPicture, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b, ok := t.jpeg[id]
-	return b, ok
+	p, ok := t.kept[id]
+	return p, ok
 }
 
 // crop is a copy of the part of a frame that shows one physical part.
 type crop struct {
 	frame vision.Frame // owns its pixels
+	at    vision.Box   // where it lies in the frame that it was cut from
 	box   vision.Box   // of the part, in the crop
+	view  int          // of several cameras, whose frame it is of
 }
 
 // margin around a part's box, of its size.
@@ -69,5 +72,6 @@ func (c *crop) cut(f *vision.Frame, box vision.Box) {
 		copy(pix[row*w*ch:(row+1)*w*ch], f.Pix[from:])
 	}
 	c.frame = vision.Frame{Pix: pix, Width: w, Height: h, Stride: w * ch, Format: f.Format, Seq: f.Seq, Captured: f.Captured, Name: f.Name}
+	c.at = vision.Box{X: float32(x), Y: float32(y), W: float32(w), H: float32(h)}
 	c.box = vision.Box{X: box.X - float32(x), Y: box.Y - float32(y), W: box.W, H: box.H}
 }

@@ -72,6 +72,30 @@ type Evidence struct {
 	Frames int     // how many frames showed it
 	Box    Box     // in the frame where it scored best
 	View   int     // index in Part.Views of what saw it; 0 without them
+
+	Area     int        // pixels of its regions in that frame; 0 of a model that gives none
+	Outlines [][][2]int // around them, closed polygons in that frame's pixels
+}
+
+// mostOutline bounds the points around the regions of one label.
+const mostOutline = 160
+
+// Show takes the shapes of what showed the evidence, all of them in the frame
+// of Box and best first.
+func (e *Evidence) Show(shapes []Detection) {
+	e.Area, e.Outlines = 0, nil
+	left := mostOutline
+	for i := range shapes {
+		d := &shapes[i]
+		if d.Mask != nil {
+			e.Area += d.Mask.Area()
+		}
+		for _, o := range d.Outlines(max(left/2, 3)) {
+			if left -= len(o); left >= 0 {
+				e.Outlines = append(e.Outlines, o)
+			}
+		}
+	}
 }
 
 // View is what one of several cameras contributed to a part.

@@ -314,3 +314,26 @@ func TestPictureOfARunningAgent(t *testing.T) {
 	b.shows(loaded, noScroll)
 	b.shoot("results-light")
 }
+
+// TestRegionsInABrowser: what a model with masks saw lies over the part's picture.
+func TestRegionsInABrowser(t *testing.T) {
+	m, s := line(t, "station1")
+	r := result("station1", 99, time.Now())
+	r.Evidence = []Evidence{{Label: "pitting", Score: 0.97, Frames: 1, Box: Box{40, 44, 30, 26}, Area: 1204, AreaMM2: 3.01,
+		Outlines: [][][2]int{{{40, 50}, {55, 44}, {70, 52}, {62, 70}, {44, 66}}, {{80, 80}, {90, 80}, {85, 92}}}}}
+	m.pictures[r.ID] = belt(t, 120, 120, 44, [][2]float64{{60, 60}}, []bool{true})
+	m.shows = Box{0, 0, 120, 120}
+	m.tell(r)
+	b := browser(t)
+	url := serve(t, s).URL
+	for _, c := range []struct {
+		width, height int64
+		theme         string
+	}{{1280, 800, "light"}, {1280, 800, "dark"}, {390, 844, "light"}, {390, 844, "dark"}} {
+		b.window(c.width, c.height, c.theme)
+		b.open(url + "/results/61")
+		b.shows(`document.querySelectorAll(".marks polygon").length === 2`, noScroll, `document.body.textContent.includes("1,204 px²")`,
+			`document.body.textContent.includes("mm²")`, `document.querySelector(".shot").naturalWidth > 0`)
+		b.shoot(fmt.Sprintf("regions-%d-%s", c.width, c.theme))
+	}
+}

@@ -33,6 +33,7 @@ type memory struct {
 	asked    []string // of cameras
 	results  []Result // by number, from 1
 	pictures map[string][]byte
+	shows    Box // what pictures show of their frames
 	subs     map[chan Result]struct{}
 	lost     uint64
 	recorder Recorder
@@ -170,11 +171,11 @@ func (m *memory) watch(change func(*Camera)) {
 	change(&m.cameras[0])
 }
 
-func (m *memory) Picture(id string) ([]byte, bool) {
+func (m *memory) Picture(id string) (PartPicture, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, ok := m.pictures[id]
-	return b, ok
+	return PartPicture{JPEG: b, Shows: m.shows}, ok
 }
 
 // tell records a result, unless it is one that was told without, and lets
@@ -344,7 +345,10 @@ func (m *memory) Golden(_ context.Context, archive io.Reader, pictures []string)
 	return append([]byte(strings.Join(pictures, " ")+":"), b...), err
 }
 
-func (m *memory) RefusedPicture(name string) ([]byte, bool) { return m.Picture("refused " + name) }
+func (m *memory) RefusedPicture(name string) ([]byte, bool) {
+	p, ok := m.Picture("refused " + name)
+	return p.JPEG, ok
+}
 
 // Trigger answers as the state says, and remembers what was asked.
 func (m *memory) Trigger(station string, t Trigger) (Answer, error) {

@@ -264,7 +264,10 @@ func (s *Server) partPage(w http.ResponseWriter, r *http.Request) {
 		head
 		Part   partView
 		Result *Result
-	}{newHead(res.ID+" · Sightline", "", s.source.Now().Stations), viewPart(res), res})
+		Shapes *shapesView
+		Areas  bool // some evidence has one
+	}{newHead(res.ID+" · Sightline", "", s.source.Now().Stations), viewPart(res), res, viewShapes(res),
+		slices.ContainsFunc(res.Evidence, func(e Evidence) bool { return e.Area > 0 })})
 }
 
 // needView is one thing that needs a person.

@@ -47,8 +47,8 @@ type Source interface {
 	// SetRecipe makes another one active. The error is ErrNoStation, ErrNoRecipe, or
 	// says for people why not.
 	SetRecipe(ctx context.Context, station, recipe string) (Recipes, error)
-	// Picture is the JPEG of a part of late, by the part's ID.
-	Picture(part string) ([]byte, bool)
+	// Picture is that of a part of late, by the part's ID.
+	Picture(part string) (PartPicture, bool)
 	// Approve is an operator's OK for the bundle that a station waits with. The
 	// error says for people why nothing was approved.
 	Approve(station string) error

@@ -290,11 +290,11 @@ type partInput struct {
 }
 
 func (s *Server) partPicture(_ context.Context, in *partInput) (*huma.StreamResponse, error) {
-	b, ok := s.source.Picture(in.Part)
+	p, ok := s.source.Picture(in.Part)
 	if !ok {
 		return nil, huma.Error404NotFound("the device has no picture of part " + strconv.Quote(in.Part) + " any more")
 	}
-	return jpegBody(b, "private, max-age=3600"), nil
+	return jpegBody(p.JPEG, "private, max-age=3600"), nil
 }
 
 func jpegBody(b []byte, cache string) *huma.StreamResponse {

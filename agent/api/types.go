@@ -300,6 +300,13 @@ type Marks struct {
 	Defects []Mark // detections whose label is a defect
 }
 
+// PartPicture is the picture of a part.
+type PartPicture struct {
+	JPEG   []byte
+	Shows  Box    // of the frame that the part's evidence is of; zero if it is another one's
+	Camera string // whose frame, of several
+}
+
 // Mark is one box over a live picture.
 type Mark struct {
 	ID      string  `json:"id,omitempty"` // of a part
@@ -307,4 +314,6 @@ type Mark struct {
 	Score   float32 `json:"score"`
 	Box     Box     `json:"box"`
 	Suspect bool    `json:"suspect,omitempty"` // a part with a defect so far
+
+	Outlines [][][2]int `json:"outlines,omitempty"` // instead of the box: closed polygons of x, y
 }

@@ -132,8 +132,13 @@ func (s *Server) now() Now {
 
 // addPicture fills in where the part's picture is, if the device has it.
 func (s *Server) addPicture(r *Result) {
-	if _, ok := s.source.Picture(r.ID); ok {
-		r.Picture = "/v1/parts/" + url.PathEscape(r.ID) + "/picture.jpg"
+	p, ok := s.source.Picture(r.ID)
+	if !ok {
+		return
+	}
+	r.Picture = "/v1/parts/" + url.PathEscape(r.ID) + "/picture.jpg"
+	if p.Shows != (Box{}) {
+		r.PictureBox, r.PictureCamera = &p.Shows, p.Camera
 	}
 }
 

@@ -142,6 +142,9 @@ func (v *validator) station(i int) {
 	if d := s.Deadline; d < time.Millisecond || d > time.Minute {
 		v.fault(key("deadline"), "must be 1ms to 1m, got %v", d)
 	}
+	if mm := s.MMPerPixel; mm != 0 && !(mm >= 1e-6 && mm <= 1000) {
+		v.fault(key("mm_per_px"), "must be 0.000001 to 1000, or left out where the scale isn't known, got %v", mm)
+	}
 	if g := s.ChangeGate; g != 0 && (g < 100*time.Millisecond || g > time.Minute) {
 		v.fault(key("change_gate"), "must be 100ms to 1m, or 0 to inspect every picture, got %v", g)
 	}

@@ -25,6 +25,18 @@ type partLine struct {
 	FirstFrame uint64     `json:"first_frame"`
 	LastFrame  uint64     `json:"last_frame"`
 	Picture    string     `json:"picture,omitempty"` // file name, of a folder's picture
+
+	Evidence []evidenceLine `json:"evidence,omitempty"`
+}
+
+// evidenceLine is what was seen of a defect.
+type evidenceLine struct {
+	Label    string     `json:"label"`
+	Score    float32    `json:"score"`
+	Box      [4]float32 `json:"box"` // x, y, w, h in pixels
+	Area     int        `json:"area_px,omitempty"`
+	AreaMM2  float64    `json:"area_mm2,omitempty"`
+	Outlines [][][2]int `json:"outlines,omitempty"` // closed polygons
 }
 
 // summaryLine is the last line that try prints with --json.
@@ -92,6 +104,12 @@ func (r *report) part(i *agent.Inspection) {
 		Box:        [4]float32{p.Box.X, p.Box.Y, p.Box.W, p.Box.H},
 		FirstFrame: p.First, LastFrame: p.Last, Picture: p.Name,
 	}
+	seen := ""
+	for _, e := range p.Defects {
+		one := evidenceLine{Label: e.Label, Score: e.Score, Box: [4]float32{e.Box.X, e.Box.Y, e.Box.W, e.Box.H}, Area: e.Area, AreaMM2: i.AreaMM2(e), Outlines: e.Outlines}
+		line.Evidence = append(line.Evidence, one)
+		seen += one.text()
+	}
 	if r.json {
 		r.keep(json.NewEncoder(r.out).Encode(line))
 	}
@@ -99,7 +117,7 @@ func (r *report) part(i *agent.Inspection) {
 	if p.Name != "" {
 		where = p.Name
 	}
-	r.say("%s  %-12s %-14s %4.2f  %s  %s", verdictText(verdict), p.ID, p.Label, p.Score, where, reason)
+	r.say("%s  %-12s %-14s %4.2f  %s  %s%s", verdictText(verdict), p.ID, p.Label, p.Score, where, reason, seen)
 	if r.file == nil {
 		return
 	}
@@ -107,6 +125,18 @@ func (r *report) part(i *agent.Inspection) {
 	if i.Picture != nil {
 		r.keep(os.WriteFile(filepath.Join(r.save, p.ID+"-"+verdict.String()+".jpg"), i.Picture, 0o644))
 	}
+}
+
+// text is what people are told of a region: "  pitting 0.97, 1204 px²".
+func (e evidenceLine) text() string {
+	if e.Area == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("  %s %.2f, %d px²", e.Label, e.Score, e.Area)
+	if e.AreaMM2 > 0 {
+		s += fmt.Sprintf(" (%.3g mm²)", e.AreaMM2)
+	}
+	return s
 }
 
 // verdictText differs in shape as well as in word.

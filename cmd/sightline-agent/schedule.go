@@ -33,7 +33,7 @@ func schedule(st *agent.StationConfig, s *config.Station) error {
 	if st.Class, err = sched.ParseClass(s.Criticality); err != nil {
 		return about("criticality", err)
 	}
-	st.MinRate, st.MaxAge = s.MinRate, s.MaxAge
+	st.MinRate, st.MaxAge, st.MMPerPixel = s.MinRate, s.MaxAge, s.MMPerPixel
 	if s.Mode == config.OnTrigger {
 		st.Trigger = &agent.TriggerConfig{Dedupe: s.Trigger.Dedupe, Ring: s.Trigger.Ring, Slack: s.Trigger.Slack, Late: s.Trigger.Late, MaxDelay: s.Trigger.MaxDelay}
 	}

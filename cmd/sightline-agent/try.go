@@ -32,6 +32,7 @@ type tryOptions struct {
 	json    bool
 	save    string
 	serve   string
+	mm      float64
 	verbose bool
 }
 
@@ -57,6 +58,9 @@ label the only part. Without a rule the verdict is NONE (no_rule).`,
   # the shipped model on pictures, as JSON Lines
   sightline-agent try --source pictures/ --model drawn-parts --json
 
+  # pits on real ball screws, each outlined, with its area
+  sightline-agent try --source bsdata/images --model pitting --serve 127.0.0.1:8080
+
   # a network camera with your own Ultralytics export, shown in the browser
   sightline-agent try --source rtsp://user:password@192.0.2.10/stream --model best.onnx \
       --rule 'threshold:scratch>0.6' --serve 127.0.0.1:8080`,
@@ -75,6 +79,7 @@ label the only part. Without a rule the verdict is NONE (no_rule).`,
 	f.BoolVar(&o.json, "json", false, "print JSON Lines: one object for each part, then the summary")
 	f.StringVar(&o.save, "save", "", "folder for a picture of each part and results.jsonl")
 	f.StringVar(&o.serve, "serve", "", "show the station at this address, as 127.0.0.1:8080")
+	f.Float64Var(&o.mm, "mm-per-px", 0, "mm of the part's surface that a pixel shows, for areas in mm²; 0: not known")
 	f.IntVar(&o.station.threads, "threads", 1, "processor threads of the model")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log what workers and cameras do")
 	return cmd
@@ -99,6 +104,8 @@ func (o *tryOptions) check() error {
 		return cli.Usage("--rule and --count exclude each other: a count has no verdict")
 	case o.station.gate < 0:
 		return cli.Usage("--change-gate %v: must not be negative", o.station.gate)
+	case o.mm < 0 || o.mm > 1000:
+		return cli.Usage("--mm-per-px %v: must lie between 0 and 1000", o.mm)
 	case o.seconds < 0:
 		return cli.Usage("--seconds %v: must not be negative", o.seconds)
 	case o.station.threads < 1 || o.station.threads > 64:
@@ -141,6 +148,7 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	station.MMPerPixel = o.mm
 	report, err := newReport(cmd.OutOrStdout(), o)
 	if err != nil {
 		return err

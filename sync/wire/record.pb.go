@@ -147,10 +147,13 @@ func (x *Box) GetH() float32 {
 type Evidence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Label         string                 `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
-	Score         float32                `protobuf:"fixed32,2,opt,name=score,proto3" json:"score,omitempty"`  // 0 to 1
-	Frames        uint32                 `protobuf:"varint,3,opt,name=frames,proto3" json:"frames,omitempty"` // how many showed it
-	Box           *Box                   `protobuf:"bytes,4,opt,name=box,proto3" json:"box,omitempty"`        // in the frame where it scored best
-	View          uint32                 `protobuf:"varint,5,opt,name=view,proto3" json:"view,omitempty"`     // index in the result's views of what saw it; 0 without them
+	Score         float32                `protobuf:"fixed32,2,opt,name=score,proto3" json:"score,omitempty"`                    // 0 to 1
+	Frames        uint32                 `protobuf:"varint,3,opt,name=frames,proto3" json:"frames,omitempty"`                   // how many showed it
+	Box           *Box                   `protobuf:"bytes,4,opt,name=box,proto3" json:"box,omitempty"`                          // in the frame where it scored best
+	View          uint32                 `protobuf:"varint,5,opt,name=view,proto3" json:"view,omitempty"`                       // index in the result's views of what saw it; 0 without them
+	Area          uint32                 `protobuf:"varint,6,opt,name=area,proto3" json:"area,omitempty"`                       // pixels of its regions in that frame; 0 of a model that gives none
+	Outlines      []*Outline             `protobuf:"bytes,7,rep,name=outlines,proto3" json:"outlines,omitempty"`                // around them
+	AreaMm2       float64                `protobuf:"fixed64,8,opt,name=area_mm2,json=areaMm2,proto3" json:"area_mm2,omitempty"` // area in mm², where the station knows its scale
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -220,6 +223,72 @@ func (x *Evidence) GetView() uint32 {
 	return 0
 }
 
+func (x *Evidence) GetArea() uint32 {
+	if x != nil {
+		return x.Area
+	}
+	return 0
+}
+
+func (x *Evidence) GetOutlines() []*Outline {
+	if x != nil {
+		return x.Outlines
+	}
+	return nil
+}
+
+func (x *Evidence) GetAreaMm2() float64 {
+	if x != nil {
+		return x.AreaMm2
+	}
+	return 0
+}
+
+// Outline is a closed polygon in the picture's pixels.
+type Outline struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Steps         []int32                `protobuf:"zigzag32,1,rep,packed,name=steps,proto3" json:"steps,omitempty"` // x, y of the first point, then from each point to the next
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Outline) Reset() {
+	*x = Outline{}
+	mi := &file_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Outline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Outline) ProtoMessage() {}
+
+func (x *Outline) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Outline.ProtoReflect.Descriptor instead.
+func (*Outline) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Outline) GetSteps() []int32 {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
 // View is what one of several cameras contributed to a part.
 type View struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -234,7 +303,7 @@ type View struct {
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +315,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +328,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{2}
+	return file_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *View) GetCamera() string {
@@ -310,7 +379,7 @@ type Measurement struct {
 
 func (x *Measurement) Reset() {
 	*x = Measurement{}
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +391,7 @@ func (x *Measurement) String() string {
 func (*Measurement) ProtoMessage() {}
 
 func (x *Measurement) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +404,7 @@ func (x *Measurement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measurement.ProtoReflect.Descriptor instead.
 func (*Measurement) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{3}
+	return file_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Measurement) GetName() string {
@@ -406,7 +475,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +487,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +500,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{4}
+	return file_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Result) GetPartId() string {
@@ -662,7 +731,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +743,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +756,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{5}
+	return file_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Answer) GetVerdict() Verdict {
@@ -717,7 +786,7 @@ type Told struct {
 
 func (x *Told) Reset() {
 	*x = Told{}
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +798,7 @@ func (x *Told) String() string {
 func (*Told) ProtoMessage() {}
 
 func (x *Told) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +811,7 @@ func (x *Told) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Told.ProtoReflect.Descriptor instead.
 func (*Told) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{6}
+	return file_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Told) GetSeq() uint64 {
@@ -783,7 +852,7 @@ type Hole struct {
 
 func (x *Hole) Reset() {
 	*x = Hole{}
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +864,7 @@ func (x *Hole) String() string {
 func (*Hole) ProtoMessage() {}
 
 func (x *Hole) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +877,7 @@ func (x *Hole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hole.ProtoReflect.Descriptor instead.
 func (*Hole) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{7}
+	return file_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Hole) GetFirst() uint64 {
@@ -875,7 +944,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +956,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +969,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{8}
+	return file_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -968,13 +1037,18 @@ const file_record_proto_rawDesc = "" +
 	"\x01x\x18\x01 \x01(\x02R\x01x\x12\f\n" +
 	"\x01y\x18\x02 \x01(\x02R\x01y\x12\f\n" +
 	"\x01w\x18\x03 \x01(\x02R\x01w\x12\f\n" +
-	"\x01h\x18\x04 \x01(\x02R\x01h\"\x87\x01\n" +
+	"\x01h\x18\x04 \x01(\x02R\x01h\"\xe9\x01\n" +
 	"\bEvidence\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x02R\x05score\x12\x16\n" +
 	"\x06frames\x18\x03 \x01(\rR\x06frames\x12#\n" +
 	"\x03box\x18\x04 \x01(\v2\x11.sightline.v1.BoxR\x03box\x12\x12\n" +
-	"\x04view\x18\x05 \x01(\rR\x04view\"z\n" +
+	"\x04view\x18\x05 \x01(\rR\x04view\x12\x12\n" +
+	"\x04area\x18\x06 \x01(\rR\x04area\x121\n" +
+	"\boutlines\x18\a \x03(\v2\x15.sightline.v1.OutlineR\boutlines\x12\x19\n" +
+	"\barea_mm2\x18\b \x01(\x01R\aareaMm2\"\x1f\n" +
+	"\aOutline\x12\x14\n" +
+	"\x05steps\x18\x01 \x03(\x11R\x05steps\"z\n" +
 	"\x04View\x12\x16\n" +
 	"\x06camera\x18\x01 \x01(\tR\x06camera\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1a\n" +
@@ -1059,37 +1133,39 @@ func file_record_proto_rawDescGZIP() []byte {
 }
 
 var file_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_record_proto_goTypes = []any{
 	(Verdict)(0),        // 0: sightline.v1.Verdict
 	(*Box)(nil),         // 1: sightline.v1.Box
 	(*Evidence)(nil),    // 2: sightline.v1.Evidence
-	(*View)(nil),        // 3: sightline.v1.View
-	(*Measurement)(nil), // 4: sightline.v1.Measurement
-	(*Result)(nil),      // 5: sightline.v1.Result
-	(*Answer)(nil),      // 6: sightline.v1.Answer
-	(*Told)(nil),        // 7: sightline.v1.Told
-	(*Hole)(nil),        // 8: sightline.v1.Hole
-	(*Record)(nil),      // 9: sightline.v1.Record
+	(*Outline)(nil),     // 3: sightline.v1.Outline
+	(*View)(nil),        // 4: sightline.v1.View
+	(*Measurement)(nil), // 5: sightline.v1.Measurement
+	(*Result)(nil),      // 6: sightline.v1.Result
+	(*Answer)(nil),      // 7: sightline.v1.Answer
+	(*Told)(nil),        // 8: sightline.v1.Told
+	(*Hole)(nil),        // 9: sightline.v1.Hole
+	(*Record)(nil),      // 10: sightline.v1.Record
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: sightline.v1.Evidence.box:type_name -> sightline.v1.Box
-	0,  // 1: sightline.v1.Result.verdict:type_name -> sightline.v1.Verdict
-	1,  // 2: sightline.v1.Result.box:type_name -> sightline.v1.Box
-	2,  // 3: sightline.v1.Result.evidence:type_name -> sightline.v1.Evidence
-	4,  // 4: sightline.v1.Result.measurements:type_name -> sightline.v1.Measurement
-	6,  // 5: sightline.v1.Result.told:type_name -> sightline.v1.Answer
-	3,  // 6: sightline.v1.Result.views:type_name -> sightline.v1.View
-	0,  // 7: sightline.v1.Answer.verdict:type_name -> sightline.v1.Verdict
-	6,  // 8: sightline.v1.Told.answer:type_name -> sightline.v1.Answer
-	5,  // 9: sightline.v1.Record.result:type_name -> sightline.v1.Result
-	7,  // 10: sightline.v1.Record.told:type_name -> sightline.v1.Told
-	8,  // 11: sightline.v1.Record.hole:type_name -> sightline.v1.Hole
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	3,  // 1: sightline.v1.Evidence.outlines:type_name -> sightline.v1.Outline
+	0,  // 2: sightline.v1.Result.verdict:type_name -> sightline.v1.Verdict
+	1,  // 3: sightline.v1.Result.box:type_name -> sightline.v1.Box
+	2,  // 4: sightline.v1.Result.evidence:type_name -> sightline.v1.Evidence
+	5,  // 5: sightline.v1.Result.measurements:type_name -> sightline.v1.Measurement
+	7,  // 6: sightline.v1.Result.told:type_name -> sightline.v1.Answer
+	4,  // 7: sightline.v1.Result.views:type_name -> sightline.v1.View
+	0,  // 8: sightline.v1.Answer.verdict:type_name -> sightline.v1.Verdict
+	7,  // 9: sightline.v1.Told.answer:type_name -> sightline.v1.Answer
+	6,  // 10: sightline.v1.Record.result:type_name -> sightline.v1.Result
+	8,  // 11: sightline.v1.Record.told:type_name -> sightline.v1.Told
+	9,  // 12: sightline.v1.Record.hole:type_name -> sightline.v1.Hole
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -1097,7 +1173,7 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
-	file_record_proto_msgTypes[8].OneofWrappers = []any{
+	file_record_proto_msgTypes[9].OneofWrappers = []any{
 		(*Record_Result)(nil),
 		(*Record_Told)(nil),
 		(*Record_Hole)(nil),
@@ -1108,7 +1184,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

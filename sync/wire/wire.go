@@ -82,6 +82,7 @@ func NewResult(p *vision.Part, d *vision.Decision, decided time.Time) *Result {
 	for _, e := range p.Defects {
 		r.Evidence = append(r.Evidence, &Evidence{
 			Label: mend(e.Label), Score: e.Score, Frames: count(e.Frames), Box: NewBox(e.Box), View: uint32(viewIn(e.View, len(r.Views))),
+			Area: count(e.Area), Outlines: newOutlines(e.Outlines),
 		})
 	}
 	for _, m := range d.Measurements {
@@ -101,6 +102,7 @@ func (r *Result) Part() vision.Part {
 	for _, e := range r.GetEvidence() {
 		p.Defects = append(p.Defects, vision.Evidence{
 			Label: e.GetLabel(), Score: e.GetScore(), Frames: int(e.GetFrames()), Box: e.GetBox().Vision(), View: viewIn(int(e.GetView()), len(p.Views)),
+			Area: int(e.GetArea()), Outlines: visionOutlines(e.GetOutlines()),
 		})
 	}
 	return p

@@ -131,3 +131,26 @@ func TestPartThatStandsForHoursTakesNoMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestEvidenceKeepsTheShapesOfItsBestFrame: all regions of the frame that shows the
+// label best, none of another.
+func TestEvidenceKeepsTheShapesOfItsBestFrame(t *testing.T) {
+	cfg := Config{}.withDefaults()
+	region := func(score float32, side int) vision.Detection {
+		d := det("pit", score, 0, 0, float32(side), float32(side))
+		d.Mask = &vision.Mask{W: side, H: side, Runs: []uint32{0, uint32(side * side)}}
+		return d
+	}
+	var e evidence
+	for seq, frame := range [][]vision.Detection{
+		{region(0.6, 3)}, {region(0.9, 10), region(0.8, 2), region(0.2, 1)}, {region(0.7, 5), region(0.65, 5)},
+	} {
+		e.look(uint64(seq), 1)
+		for _, d := range frame {
+			e.add(uint64(seq), d, 1, &cfg)
+		}
+	}
+	if l := e.list(cfg); len(l) != 1 || l[0].Area != 105 || len(l[0].Outlines) != 3 || l[0].Box.W != 10 {
+		t.Errorf("evidence is %+v", l)
+	}
+}

@@ -39,6 +39,9 @@ type labelEvidence struct {
 	score  float32   // best
 	box    vision.Box
 
+	bestFrame uint64             // that it was best in
+	shapes    []vision.Detection // that frame's with this label, of a model that gives shapes
+
 	counts *counts  // of all scores, for Majority
 	recent []recent // of the newest N views, for KofN
 	seen   uint64   // for Best: Seq of the best view that showed it
@@ -69,8 +72,11 @@ func (e *evidence) add(seq uint64, d vision.Detection, view float32, cfg *Config
 		e.labels = append(e.labels, labelEvidence{label: d.Label})
 	}
 	l := &e.labels[i]
-	if l.frames > 0 && l.frame == seq {
-		return // detections come best first
+	if l.frames > 0 && l.frame == seq { // detections come best first
+		if l.bestFrame == seq {
+			l.shape(d)
+		}
+		return
 	}
 	l.frame = seq
 	l.frames++
@@ -79,11 +85,22 @@ func (e *evidence) add(seq uint64, d vision.Detection, view float32, cfg *Config
 	l.top = l.top[:min(len(l.top), max(cfg.Evidence, maxEvidence))]
 	l.keep(seq, e, d.Score, cfg.Combine)
 	if d.Score > l.score {
-		l.score, l.box = d.Score, d.Box
+		l.score, l.box, l.bestFrame, l.shapes = d.Score, d.Box, seq, nil
+		l.shape(d)
 	}
 	e.bestScore = max(e.bestScore, d.Score)
 	if v := d.Score * view; v > e.bestView {
 		e.best, e.bestView = seq, v
+	}
+}
+
+// maxShapes bounds the regions of one label that are told.
+const maxShapes = 64
+
+// shape keeps what was detected, if it is more than a box.
+func (l *labelEvidence) shape(d vision.Detection) {
+	if (d.Mask != nil || d.Oriented != nil) && len(l.shapes) < maxShapes {
+		l.shapes = append(l.shapes, d)
 	}
 }
 
@@ -171,7 +188,9 @@ func (e *evidence) list(cfg Config) []vision.Evidence {
 	out := make([]vision.Evidence, 0, len(e.labels))
 	for i := range e.labels {
 		l := &e.labels[i]
-		out = append(out, vision.Evidence{Label: l.label, Score: l.combined(e, cfg), Frames: l.frames, Box: l.box})
+		one := vision.Evidence{Label: l.label, Score: l.combined(e, cfg), Frames: l.frames, Box: l.box}
+		one.Show(l.shapes)
+		out = append(out, one)
 	}
 	slices.SortFunc(out, func(a, b vision.Evidence) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Label, b.Label))

@@ -153,11 +153,14 @@ class Live {
     const scale = this.stage.clientWidth / o.width * this.zoom;
     const narrow = this.stage.clientWidth < 500, rows = [];
     for (const p of o.parts) rows.push([p.suspect ? "suspect" : "open", p.box, short(p.id) + (narrow ? "" : ` · ${p.label} ${p.score.toFixed(2)}`)]);
-    for (const d of o.defects) rows.push(["defect", d.box, d.label + (narrow ? "" : ` ${d.score.toFixed(2)}`)]);
-    this.marks.replaceChildren(...rows.map(([kind, box, label]) => {
+    for (const d of o.defects) rows.push(["defect", d.box, d.label + (narrow ? "" : ` ${d.score.toFixed(2)}`), d.outlines]);
+    const point = ([x, y]) => `${(x * scale + this.x).toFixed(1)},${(y * scale + this.y).toFixed(1)}`;
+    this.marks.replaceChildren(...rows.map(([kind, box, label, outlines]) => {
       const [x, y, w, h] = [box[0] * scale + this.x, box[1] * scale + this.y, box[2] * scale, box[3] * scale];
       const g = svg("g", { class: kind });
-      g.append(svg("rect", { x, y, width: w, height: h }), svg("text", { x: Math.max(4, x + 3), y: kind === "defect" ? y + h + 15 : y < 20 ? y + 16 : y - 7 }, label));
+      if (outlines) g.append(...outlines.map((o) => svg("polygon", { points: o.map(point).join(" ") })));
+      else g.append(svg("rect", { x, y, width: w, height: h }));
+      g.append(svg("text", { x: Math.max(4, x + 3), y: kind === "defect" ? y + h + 15 : y < 20 ? y + 16 : y - 7 }, label));
       return g;
     }));
   }

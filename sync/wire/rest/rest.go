@@ -63,6 +63,8 @@ type Result struct {
 	Rule          Version        `json:"rule" doc:"what decided"`
 	Bundle        string         `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that model and rule came in, hex; absent for what wasn't signed"`
 	Picture       string         `json:"picture,omitempty" doc:"where its picture is, while the device has it"`
+	PictureBox    *Box           `json:"picture_box,omitempty" doc:"what that shows of the picture that the evidence is of: x, y, width, height in its pixels; absent where it is of another one"`
+	PictureCamera string         `json:"picture_camera,omitempty" doc:"whose picture it is, of several cameras"`
 }
 
 // Version names what took part in a verdict, exactly.
@@ -84,6 +86,10 @@ type Evidence struct {
 	Frames int     `json:"frames" doc:"pictures that showed it"`
 	Box    Box     `json:"box" doc:"x, y, width, height in pixels, in the picture where it scored best"`
 	Camera string  `json:"camera,omitempty" doc:"of the view that showed it, where there are several"`
+
+	AreaMM2  float64    `json:"area_mm2,omitempty" doc:"the same in mm², at a station that knows its scale"`
+	Area     int        `json:"area_px,omitempty" doc:"pixels of its regions in that picture; absent of a model that gives none"`
+	Outlines [][][2]int `json:"outlines,omitempty" doc:"around them: closed polygons of x, y in that picture's pixels"`
 }
 
 // PartView is what one of several cameras contributed to a part.
@@ -126,8 +132,8 @@ func FromWire(seq uint64, r *wire.Result) Result {
 	for _, v := range p.Views {
 		out.Views = append(out.Views, PartView{v.Camera, v.Seq, v.Captured, v.Width, v.Height})
 	}
-	for _, e := range p.Defects {
-		one := Evidence{Label: e.Label, Score: Finite(e.Score), Frames: e.Frames, Box: NewBox(e.Box)}
+	for n, e := range p.Defects {
+		one := Evidence{Label: e.Label, Score: Finite(e.Score), Frames: e.Frames, Box: NewBox(e.Box), Area: e.Area, Outlines: e.Outlines, AreaMM2: Finite(r.GetEvidence()[n].GetAreaMm2())}
 		if len(p.Views) > 0 {
 			one.Camera = p.Views[e.View].Camera
 		}

@@ -172,8 +172,9 @@ func areaAlong3(dst []float32, src []byte, t *taps[float32]) {
 	}
 }
 
+// levelShift leaves a float32 of less than 2²² without fractions, its value in the
+// lowest bits.
+const levelShift = 3 << 22
+
 // nearest rounds a mean of grey levels, halves to the even one.
-func nearest(v float32) byte {
-	const shift = 3 << 22 // here float32 has no fractions left
-	return byte(min(max(int32(math.Float32bits(v+shift)&0x7fffff)-1<<22, 0), 255))
-}
+func nearest(v float32) byte { return byte(math.Float32bits(v + levelShift)) }

@@ -1,48 +1,30 @@
 package infer
 
-import "slices"
-
 // resampleGray is resample for frames of one channel, in plain Go: each pixel is
 // mixed once for all planes.
-func (f *Filler) resampleGray(data []float32, pix []byte, stride int) {
-	g, size := &f.geo, f.in.Width*f.in.Height
-	f.line = slices.Grow(f.line[:0], g.at.w)[:g.at.w]
-	var have [2]int32
+func (f *Filler) resampleGray(data []float32) {
+	g := &f.geo
+	have := [2]int32{-1, -1} // the rows of the frame that rows hold
 	var rows [2][]int16
 	for k := range rows {
-		have[k], rows[k] = -1, f.rows[k*len(f.rows)/2:][:g.at.w]
+		rows[k] = f.rows[k*len(f.rows)/2:][:g.at.w]
 	}
 	row := func(y int32) []int16 {
 		k := y & 1 // the two rows of one output row are neighbours or the same
 		if have[k] != y {
-			g.horizontalGray(rows[k], pix[int(y)*stride:][:g.width])
+			g.horizontalGray(rows[k], f.src.row(int(y)))
 			have[k] = y
 		}
 		return rows[k]
 	}
 	for y := range g.at.h {
 		if g.whole == 1 {
-			g.pickGray(f.line, pix[int(g.ys.offset[2*y])*stride:][:g.width])
+			g.pickGray(f.line, f.src.row(int(g.ys.offset[2*y])))
 		} else {
 			up, down := row(g.ys.offset[2*y]), row(g.ys.offset[2*y+1])
 			mixGray(f.line, up, down, int32(g.ys.weight[2*y]), int32(g.ys.weight[2*y+1]))
 		}
-		at := (g.at.y+y)*f.in.Width + g.at.x
-		first, table := data[at:][:g.at.w], &f.lut[0]
-		for x, v := range f.line[:len(first)] {
-			first[x] = table[v]
-		}
-		for c := 1; c < f.in.Planes(); c++ {
-			out := data[c*size+at:][:g.at.w]
-			if f.alike {
-				copy(out, first)
-				continue
-			}
-			table := &f.lut[c]
-			for x, v := range f.line {
-				out[x] = table[v]
-			}
-		}
+		f.emitGray(data, y)
 	}
 }
 

@@ -33,6 +33,10 @@ func TestGrayFrameIsAColourlessOne(t *testing.T) {
 	for _, family := range Families() {
 		inputs[string(family)] = family.defaults().Input
 	}
+	for _, how := range []Interpolation{Linear, Area, Bilinear, Bicubic, Nearest} {
+		inputs["crop "+string(how)] = Input{Colour: RGB, Scale: 1.0 / 255, Mean: [3]float64{.485, .456, .406}, Resize: Crop, Interpolation: how, CropShare: 0.8}
+		inputs["letterbox "+string(how)] = Input{Colour: Gray, Scale: 1, Resize: Letterbox, Anchor: Centre, Pad: 114, Interpolation: how}
+	}
 	n := 0
 	for name, in := range inputs {
 		for _, size := range [][4]int{{640, 360, 64, 64}, {64, 64, 64, 64}, {192, 96, 64, 32}, {97, 31, 64, 96}, {1, 1, 32, 32}, {5, 300, 33, 65}} {

@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// feed is the memory of one input tensor; one of the slices is set, by element.
+// feed is the memory of one input tensor: one of the slices is set.
 type feed struct {
-	shape   []int64
-	element string
-	f32     []float32
-	raw     []byte
-	i64     []int64
+	shape []int64
+	f32   []float32 // a blob's own
+	i64   []int64
+	raw   []byte // packed
+	pack  Packing
 }
 
 // sizesInput is the second input of RT-DETR's and D-FINE's exports: the size to
@@ -28,7 +28,7 @@ func (i Info) feeds(in Input, blob []float32) ([]feed, error) {
 		case n == i.picture():
 			out = append(out, i.pictureFeed(in, blob))
 		case t.Name == sizesInput && t.Type == "int64":
-			out = append(out, feed{shape: []int64{1, 2}, element: "int64", i64: []int64{int64(in.Width), int64(in.Height)}})
+			out = append(out, feed{shape: []int64{1, 2}, i64: []int64{int64(in.Width), int64(in.Height)}})
 		default:
 			return nil, fmt.Errorf("the model has an input %v that isn't a picture", t)
 		}
@@ -39,23 +39,26 @@ func (i Info) feeds(in Input, blob []float32) ([]feed, error) {
 // pictureFeed is the picture's tensor. A model that was exported for several
 // pictures at a time gets one of them, and emptiness for the rest.
 func (i Info) pictureFeed(in Input, blob []float32) feed {
-	t := i.Inputs[i.picture()]
-	f := feed{shape: i.inputShape(in), element: t.Type}
-	n := 1
-	for _, d := range f.shape {
-		n *= int(d)
+	f := feed{shape: i.inputShape(in), pack: Packing{
+		Planes: in.Planes(), Height: in.Height, Width: in.Width, Element: Element(i.Inputs[i.picture()].Type), Layout: NCHW,
+	}}
+	if i.nhwc() {
+		f.pack.Layout = NHWC
 	}
-	switch {
-	case t.Type == "float32" && n == len(blob) && !i.nhwc():
+	if i.batch() == 1 && f.pack.Element == Float32 && f.pack.Layout == NCHW {
 		f.f32 = blob
-	case t.Type == "float32":
-		f.f32 = make([]float32, n)
-	case t.Type == "float16":
-		f.raw = make([]byte, 2*n)
-	default:
-		f.raw = make([]byte, n)
+	} else {
+		f.raw = make([]byte, i.batch()*f.pack.Bytes())
 	}
 	return f
+}
+
+// put packs the blob's picture into the tensor, unless it lies there already.
+func (f *feed) put(blob []float32) error {
+	if f.raw == nil {
+		return nil
+	}
+	return f.pack.Pack(f.raw[:f.pack.Bytes()], blob)
 }
 
 // inputShape is the picture's tensor with the sizes of in.
@@ -116,8 +119,8 @@ func one(outs []Output, batch int) []Output {
 	return outs
 }
 
-// half is the value of an IEEE 754 binary16.
-func half(b uint16) float32 {
+// halfFloat is the value of an IEEE 754 binary16.
+func halfFloat(b uint16) float32 {
 	sign, exp, frac := uint32(b>>15)<<31, uint32(b>>10)&31, uint32(b)&0x3ff
 	switch {
 	case exp == 31: // infinite, or no number
@@ -126,23 +129,4 @@ func half(b uint16) float32 {
 		return math.Float32frombits(sign | math.Float32bits(float32(frac)*0x1p-24))
 	}
 	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-}
-
-// put writes the blob's picture into the tensor, unless it lies there already.
-func (f *feed) put(blob []float32, planes int, nhwc bool) error {
-	switch {
-	case f.f32 == nil:
-		return fmt.Errorf("inputs of %s can't be filled", f.element)
-	case &f.f32[0] == &blob[0]:
-	case nhwc:
-		n := len(blob) / planes
-		for c := range planes {
-			for p, v := range blob[c*n : (c+1)*n] {
-				f.f32[p*planes+c] = v
-			}
-		}
-	default:
-		copy(f.f32, blob)
-	}
-	return nil
 }

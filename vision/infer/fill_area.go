@@ -19,7 +19,7 @@ type area struct {
 
 // newArea is nil where the picture gets larger in a direction: there OpenCV takes
 // two pixels a direction.
-func newArea(l layout, channels int) *area {
+func newArea(l placing, channels int) *area {
 	across, _ := l.across.scales()
 	down, _ := l.down.scales()
 	if !(across >= 1 && down >= 1) {

@@ -40,7 +40,7 @@ func (t *taps[W]) most() int {
 	return n
 }
 
-func newFilter(how Interpolation, l layout, channels int) *filter {
+func newFilter(how Interpolation, l placing, channels int) *filter {
 	curve, support := triangle, 1.0
 	if how == Bicubic {
 		curve, support = cubic, 2.0

@@ -2,8 +2,8 @@ package infer
 
 import "math"
 
-// layout tells where a frame lies when it is resized, and what of it is seen.
-type layout struct {
+// placing tells where a frame lies when it is resized, and what of it is seen.
+type placing struct {
 	across, down span
 	at           rect // of the part that is seen, in the tensor
 	place        Placement
@@ -21,14 +21,14 @@ func (s span) scales() (scale, inverse float64) {
 }
 
 // lay puts a frame of w×h to the tensor.
-func (in Input) lay(w, h int) layout {
+func (in Input) lay(w, h int) placing {
 	switch in.Resize {
 	case Letterbox:
 		return in.letterbox(w, h)
 	case Crop:
 		return in.crop(w, h)
 	}
-	return layout{span{w, in.Width, 0, in.Width}, span{h, in.Height, 0, in.Height}, rect{0, 0, in.Width, in.Height}, Placement{
+	return placing{span{w, in.Width, 0, in.Width}, span{h, in.Height, 0, in.Height}, rect{0, 0, in.Width, in.Height}, Placement{
 		GainX: float64(in.Width) / float64(w), GainY: float64(in.Height) / float64(h)}}
 }
 
@@ -40,7 +40,7 @@ func (in Input) place(w, h int) (rect, Placement) {
 
 // letterbox follows the arithmetic of the tools whose results we reproduce
 // (YOLOX's preproc, Ultralytics' LetterBox).
-func (in Input) letterbox(w, h int) layout {
+func (in Input) letterbox(w, h int) placing {
 	r := min(float64(in.Height)/float64(h), float64(in.Width)/float64(w))
 	at := rect{w: max(int(float64(w)*r), 1), h: max(int(float64(h)*r), 1)}
 	if in.Anchor == Centre {
@@ -48,7 +48,7 @@ func (in Input) letterbox(w, h int) layout {
 		at.x = max(int(math.RoundToEven(float64(in.Width-at.w)/2-0.1)), 0)
 		at.y = max(int(math.RoundToEven(float64(in.Height-at.h)/2-0.1)), 0)
 	}
-	return layout{span{w, at.w, 0, at.w}, span{h, at.h, 0, at.h}, at,
+	return placing{span{w, at.w, 0, at.w}, span{h, at.h, 0, at.h}, at,
 		Placement{GainX: r, GainY: r, PadX: float64(at.x), PadY: float64(at.y)}}
 }
 
@@ -58,7 +58,7 @@ func (in Input) letterbox(w, h int) layout {
 // Ultralytics' classify use them; for others, it is timm's way, which rounds both
 // sides. As a picture that covers is never smaller than the tensor, nothing is
 // padded. The sides' gains differ by what was rounded.
-func (in Input) crop(w, h int) layout {
+func (in Input) crop(w, h int) placing {
 	pw, ph := in.cropSize()
 	switch {
 	case pw != ph:
@@ -71,7 +71,7 @@ func (in Input) crop(w, h int) layout {
 	}
 	x := int(math.RoundToEven(float64(pw-in.Width) / 2))
 	y := int(math.RoundToEven(float64(ph-in.Height) / 2))
-	return layout{span{w, pw, x, in.Width}, span{h, ph, y, in.Height}, rect{0, 0, in.Width, in.Height}, Placement{
+	return placing{span{w, pw, x, in.Width}, span{h, ph, y, in.Height}, rect{0, 0, in.Width, in.Height}, Placement{
 		GainX: float64(pw) / float64(w), GainY: float64(ph) / float64(h), PadX: -float64(x), PadY: -float64(y)}}
 }
 

@@ -340,7 +340,7 @@ func (s *server) fill(j *job, r *inferRequest) *job {
 	} else {
 		frame := vision.Frame{Pix: pool.Slot(r.Slot)[r.Offset:], Width: r.Width, Height: r.Height, Stride: r.Stride, Format: r.Format}
 		if j.at, j.err = s.filler.Fill(j.blob, &frame); j.err == nil {
-			j.err = j.feed.put(j.blob.Data, s.load.Spec.Input.Planes(), s.info.nhwc())
+			j.err = j.feed.put(j.blob.Data)
 		}
 	}
 	j.reply.Fill = time.Since(start)

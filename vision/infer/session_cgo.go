@@ -183,17 +183,17 @@ func (s *session) newSlot(feeds []feed) (*slot, error) {
 // tensor lays a tensor of ONNX Runtime's over the feed's memory.
 func (f feed) tensor() (ort.Value, error) {
 	shape := ort.NewShape(f.shape...)
-	switch f.element {
-	case "float32":
+	switch {
+	case f.f32 != nil:
 		return ort.NewTensor(shape, f.f32)
-	case "float16":
-		return ort.NewCustomDataTensor(shape, f.raw, ort.TensorElementDataTypeFloat16)
-	case "uint8":
-		return ort.NewTensor(shape, f.raw)
-	case "int64":
+	case f.i64 != nil:
 		return ort.NewTensor(shape, f.i64)
+	case f.pack.Element == Float16:
+		return ort.NewCustomDataTensor(shape, f.raw, ort.TensorElementDataTypeFloat16)
+	case f.pack.Element == Uint8:
+		return ort.NewTensor(shape, f.raw)
 	}
-	return nil, fmt.Errorf("inputs of %s can't be filled", f.element)
+	return ort.NewCustomDataTensor(shape, f.raw, ort.TensorElementDataTypeFloat)
 }
 
 // fixOutputs gives the slot output tensors of its own, of the shapes that the
@@ -281,7 +281,7 @@ func (o *Output) take(v ort.Value) error {
 		raw := t.GetData()
 		o.Data, o.Shape = resize(o.Data, len(raw)/2), t.GetShape()
 		for i := range o.Data {
-			o.Data[i] = half(uint16(raw[2*i]) | uint16(raw[2*i+1])<<8)
+			o.Data[i] = halfFloat(uint16(raw[2*i]) | uint16(raw[2*i+1])<<8)
 		}
 	case *ort.Tensor[bool]:
 		o.Data, o.Shape = resize(o.Data, len(t.GetData())), t.GetShape()

@@ -42,6 +42,7 @@ var packages = map[string]rule{
 	"vision/scene/ipcam": {imports: []string{"vision", "vision/scene", "vision/picture"}},
 	"vision/models":      {imports: []string{"vision", "updater/bundle"}},
 	"vision/coco":        {imports: []string{"vision"}},
+	"vision/paint":       {imports: []string{"vision"}},
 	"vision/score":       {imports: []string{"vision", "vision/coco"}},
 
 	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "sync/wire/rest", "sync/journal", "board", "agent/*", "internal/*"}},

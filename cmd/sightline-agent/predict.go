@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -13,10 +11,9 @@ import (
 
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
-	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/coco"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/picture"
-	"github.com/sightline-edge/sightline/vision/shm"
 )
 
 // maxPredictions is how many detections a picture gets, the best first, as the
@@ -30,6 +27,7 @@ type predictOptions struct {
 	coco    string
 	format  string
 	out     string
+	draw    string
 	threads int
 }
 
@@ -44,9 +42,17 @@ with the family's own setting, and the best 100 stay: yolox 0.65 per class over 
 --conf, yolov8 0.7, fastestdet 0.45.
 
 With --coco the ids of pictures and categories come from that annotation file:
-pictures are matched by file name, categories by name.`,
+pictures are matched by file name, categories by name.
+
+A line of JSON has the picture's name and size, its detections (label, score, box
+as x, y, width, height in pixels; oriented with centre, sides and angle in radians
+and mask as COCO's compressed run lengths where the model gives them), and score
+where the model scores the whole picture.`,
 		Example: `  sightline-agent predict --model yolox_nano.onnx --labels coco --images pictures/
   sightline-agent predict --model best.onnx --images a.jpg b.png --conf 0.5
+
+  # what a segmentation model sees, drawn over copies of the pictures
+  sightline-agent predict --model pitting --images bsdata/images --draw seen/
 
   # ready for pycocotools
   sightline-agent predict --model yolox_nano.onnx --images val2017/ --coco instances_val2017.json \
@@ -62,6 +68,7 @@ pictures are matched by file name, categories by name.`,
 	f.StringVar(&o.coco, "coco", "", "COCO annotation file with the ids of pictures and categories")
 	f.StringVar(&o.format, "format", "json", "json: one object a line; coco: one array of COCO results")
 	f.StringVar(&o.out, "out", "", "write here instead of standard output")
+	f.StringVar(&o.draw, "draw", "", "folder for a copy of each picture with what was seen drawn over it")
 	f.IntVar(&o.threads, "threads", 1, "processor threads of the model")
 	return cmd
 }
@@ -93,14 +100,14 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	var ids *cocoIDs
+	var truth *coco.File
 	if o.coco != "" {
-		if ids, err = readCOCO(o.coco); err != nil {
+		if truth, err = coco.Read(o.coco); err != nil {
 			return err
 		}
-		o.model.unsaid = ids.labels()
+		o.model.unsaid = cocoLabels(truth)
 		all := len(files)
-		if files, err = ids.known(files); err != nil {
+		if files, err = annotated(truth, o.images, files); err != nil {
 			return err
 		}
 		if left := all - len(files); left > 0 {
@@ -124,7 +131,11 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 		}()
 		out = f
 	}
-	return o.predict(cmd, c, files, newPrinter(out, o.format, ids))
+	p, err := newPrinter(out, o, truth)
+	if err != nil {
+		return err
+	}
+	return o.predict(cmd, c, files, p)
 }
 
 func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, p *printer) error {
@@ -144,13 +155,13 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 	g.Go(func() error { return w.Run(ctx) })
 	g.Go(func() error {
 		defer stop()
-		return predictAll(ctx, w, files, func(path string, dets []vision.Detection, err error) error {
-			if err != nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: left out: %v\n", path, err)
+		return lookAt(ctx, w, files, false, func(l *looked) error {
+			if l.err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: left out: %v\n", l.path, l.err)
 				p.left++
 				return nil
 			}
-			return p.picture(path, dets)
+			return p.picture(l)
 		})
 	})
 	if err := g.Wait(); err != nil {
@@ -166,140 +177,4 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 		return fmt.Errorf("%d of %d pictures were left out", p.left, len(files))
 	}
 	return nil
-}
-
-// predictAll decodes the next picture while the model looks at the last one.
-func predictAll(ctx context.Context, w *infer.Worker, files []string, tell func(string, []vision.Detection, error) error) error {
-	slots := slotRing{worker: w}
-	defer slots.release()
-	next := slots.load(files[0])
-	for n, path := range files {
-		now := next
-		type answer struct {
-			r   infer.Result
-			err error
-		}
-		done := make(chan answer, 1)
-		go func() {
-			if now.err != nil {
-				done <- answer{err: now.err}
-				return
-			}
-			r, err := w.Infer(ctx, &now.frame, now.pool, now.slot)
-			done <- answer{r, err}
-		}()
-		if n+1 < len(files) {
-			next = slots.load(files[n+1])
-		}
-		a := <-done
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if now.err == nil && a.err != nil {
-			return fmt.Errorf("%s: %w", path, a.err)
-		}
-		if err := tell(path, a.r.Detections, a.err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// loaded is a decoded picture in shared memory.
-type loaded struct {
-	frame vision.Frame
-	pool  *shm.Pool
-	slot  int
-	err   error
-}
-
-// slotRing decodes pictures into slots in turn; two are in use at a time.
-type slotRing struct {
-	worker *infer.Worker
-	pools  [2]*shm.Pool
-	next   int
-	made   uint64
-}
-
-func (s *slotRing) load(path string) loaded {
-	n := s.next
-	s.next = 1 - s.next
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return loaded{err: err}
-	}
-	frame, err := picture.Decode(data, func(w, h int) ([]byte, error) { return s.room(n, 3*w*h) })
-	return loaded{frame: frame, pool: s.pools[n], err: err}
-}
-
-// room gives memory for a picture, in a larger pool where the last is too small.
-func (s *slotRing) room(n, size int) ([]byte, error) {
-	if p := s.pools[n]; p != nil && p.SlotSize >= size {
-		return p.Slot(0)[:size], nil
-	}
-	s.drop(n)
-	s.made++
-	p, err := shm.NewPool(s.made, 1, size)
-	if err != nil {
-		return nil, err
-	}
-	s.pools[n] = p
-	return p.Slot(0)[:size], nil
-}
-
-func (s *slotRing) drop(n int) {
-	if p := s.pools[n]; p != nil {
-		s.worker.Forget(p)
-		p.Release()
-		s.pools[n] = nil
-	}
-}
-
-func (s *slotRing) release() {
-	s.drop(0)
-	s.drop(1)
-}
-
-// picturePrediction is a line of predict's JSON.
-type picturePrediction struct {
-	Image      string      `json:"image"`
-	Detections []detection `json:"detections"`
-}
-
-type detection struct {
-	Label string     `json:"label"`
-	Score float32    `json:"score"`
-	Box   [4]float32 `json:"box"` // x, y, w, h in pixels
-}
-
-// printer writes predictions in one of the formats.
-type printer struct {
-	enc  *json.Encoder
-	coco bool
-	ids  *cocoIDs
-	all  []cocoResult
-	left int // pictures that got none
-}
-
-func newPrinter(w io.Writer, format string, ids *cocoIDs) *printer {
-	return &printer{enc: json.NewEncoder(w), coco: format == "coco", ids: ids, all: []cocoResult{}}
-}
-
-func (p *printer) picture(path string, dets []vision.Detection) error {
-	if p.coco {
-		p.all = append(p.all, p.ids.results(path, dets)...)
-		return nil
-	}
-	out := picturePrediction{Image: path, Detections: []detection{}}
-	for _, d := range dets {
-		out.Detections = append(out.Detections, detection{d.Label, d.Score, [4]float32{d.Box.X, d.Box.Y, d.Box.W, d.Box.H}})
-	}
-	return p.enc.Encode(out)
-}
-
-func (p *printer) close() error {
-	if !p.coco {
-		return nil
-	}
-	return p.enc.Encode(p.all)
 }

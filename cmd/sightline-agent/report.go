@@ -26,11 +26,11 @@ type partLine struct {
 	LastFrame  uint64     `json:"last_frame"`
 	Picture    string     `json:"picture,omitempty"` // file name, of a folder's picture
 
-	Evidence []evidenceLine `json:"evidence,omitempty"`
+	Regions []regionLine `json:"regions,omitempty"` // of models that give masks
 }
 
-// evidenceLine is what was seen of a defect.
-type evidenceLine struct {
+// regionLine is what was seen of a defect in the part's best frame.
+type regionLine struct {
 	Label    string     `json:"label"`
 	Score    float32    `json:"score"`
 	Box      [4]float32 `json:"box"` // x, y, w, h in pixels
@@ -106,8 +106,11 @@ func (r *report) part(i *agent.Inspection) {
 	}
 	seen := ""
 	for _, e := range p.Defects {
-		one := evidenceLine{Label: e.Label, Score: e.Score, Box: [4]float32{e.Box.X, e.Box.Y, e.Box.W, e.Box.H}, Area: e.Area, AreaMM2: i.AreaMM2(e), Outlines: e.Outlines}
-		line.Evidence = append(line.Evidence, one)
+		if e.Outlines == nil {
+			continue
+		}
+		one := regionLine{Label: e.Label, Score: e.Score, Box: [4]float32{e.Box.X, e.Box.Y, e.Box.W, e.Box.H}, Area: e.Area, AreaMM2: i.AreaMM2(e), Outlines: e.Outlines}
+		line.Regions = append(line.Regions, one)
 		seen += one.text()
 	}
 	if r.json {
@@ -128,7 +131,7 @@ func (r *report) part(i *agent.Inspection) {
 }
 
 // text is what people are told of a region: "  pitting 0.97, 1204 px²".
-func (e evidenceLine) text() string {
+func (e regionLine) text() string {
 	if e.Area == 0 {
 		return ""
 	}

@@ -137,7 +137,7 @@ func cmdWithin(ts *testscript.TestScript, _ bool, args []string) {
 
 // Fields of try's JSON Lines. Those that end in ? may be absent.
 var (
-	partFields    = []string{"kind", "id", "label", "verdict", "reason", "score", "box", "first_frame", "last_frame", "picture?"}
+	partFields    = []string{"kind", "id", "label", "verdict", "reason", "score", "box", "first_frame", "last_frame", "picture?", "regions?"}
 	summaryFields = []string{"kind", "frames_captured", "frames_inferred", "frames_dropped", "frames_failed?", "frames_unchanged?", "seconds", "fps",
 		"parts", "verdicts", "latency_ms", "model_ms", "cpu_seconds", "cut?"}
 	verdictFields  = []string{"PASS", "FAIL", "NONE"}

@@ -25,6 +25,7 @@ import numpy as np
 WIDTH, HEIGHT = 960, 384  # the network's input, the whole picture stretched
 MAP = 2  # input pixels a map pixel
 CROP_W, CROP_H = 448, 256  # what a step learns from, in input pixels
+SLOPE = -0.217  # of the ball track in the network's input, pixels down a pixel to the right
 FOLDS = 4
 
 # Chosen by `choose` on the kept-out folds: added to the map's logit; pixels whose mean logit is the score, its shift and gain.
@@ -102,56 +103,44 @@ def cut(picture, m):
     return warp(picture.pixels), warp(picture.mask) if picture.centres else np.zeros((CROP_H, CROP_W), np.uint8)
 
 
-def blob(rng, h, w):
-    """A random roundish mask, 0 to 255, some of it ragged."""
-    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    r = 0.36 * (1 + 0.25 * np.cumsum(rng.normal(0, 0.35, 24)).clip(-1.5, 1.2) * np.sin(angle / 2) ** 2)
-    p = np.stack([w / 2 + r * w * np.cos(angle), h / 2 + r * h * np.sin(angle)], 1)
-    out = np.zeros((h, w), np.uint8)
-    cv2.fillPoly(out, [np.round(p).astype(np.int32)], 255)
-    return out
+def graft(rng, sources, picture, m, pixels, mask):
+    """Lay into the crop what another series shows at about this place: a pit, or as a counter-example none.
 
-
-def graft(rng, bad, any_, flips, pixels, mask):
-    """Lay a pit of another picture into the crop, or a blob without a pit as its counter-example."""
-    pit = rng.random() < 0.6
-    source = bad[rng.integers(len(bad))] if pit else any_[rng.integers(len(any_))]
-    h, w = source.pixels.shape[:2]
-    centre = source.centres[rng.integers(len(source.centres))] if pit else rng.uniform([0, 0], [w, h])
-    other, other_mask = cut(source, placed(rng, source, centre, flips))
+    The series are photographed alike, so that a pit comes to lie where pits can be: along the ball track.
+    """
+    pit = rng.random() < 0.7
+    source = sources[rng.integers(len(sources))]
+    (h, w), (sh, sw) = picture.mask.shape, source.mask.shape
+    along = rng.normal(0, 60)
+    shift = np.array([along, SLOPE * along]) + rng.normal(0, 4, 2)
+    if not pit:  # the bare surface beside the pit
+        shift = shift + np.array([1, SLOPE]) * rng.choice([-1, 1]) * 150
+    to = np.diag([sw / w, sh / h])
+    m = np.hstack([to @ m[:, :2], (to @ m[:, 2] - shift * [sw / WIDTH, sh / HEIGHT])[:, None]])
+    centre = source.centres[rng.integers(len(source.centres))]
+    if not pit:
+        centre = centre + np.array([1, SLOPE]) * rng.uniform(-100, 100) * [sw / WIDTH, sh / HEIGHT]
+    x, y = np.linalg.solve(m[:, :2], centre - m[:, 2]).round().astype(int)
+    if not (12 <= x < CROP_W - 12 and 12 <= y < CROP_H - 12):
+        return
+    other, label = cut(source, m)
     if pit:
-        n, parts, stats, _ = cv2.connectedComponentsWithStats((other_mask > 127).astype(np.uint8))
-        if n < 2:
-            return
-        k = rng.integers(1, n)
-        x, y, bw, bh, area = stats[k]
-        if area < 12:
-            return
-        shape = (parts == k).astype(np.uint8) * 255
-        grow = int(rng.integers(3, 9))
+        shape = label
+    elif label.any():
+        return
     else:
-        if other_mask.any():
-            return
-        bw, bh = int(rng.integers(6, 90)), int(rng.integers(6, 50))
-        x, y, grow = int(rng.integers(12, CROP_W - bw - 12)), int(rng.integers(12, CROP_H - bh - 12)), int(rng.integers(3, 9))
-        shape = np.zeros_like(other_mask)
-        shape[y : y + bh, x : x + bw] = blob(rng, bh, bw)
-    x0, y0 = max(x - 12, 0), max(y - 12, 0)
-    x1, y1 = min(x + bw + 12, CROP_W), min(y + bh + 12, CROP_H)
-    shape, patch, label = shape[y0:y1, x0:x1], other[y0:y1, x0:x1], other_mask[y0:y1, x0:x1]
-    h, w = shape.shape
-    left, top = int(rng.integers(0, CROP_W - w + 1)), int(rng.integers(0, CROP_H - h + 1))
-    here = (slice(top, top + h), slice(left, left + w))
+        shape = np.zeros_like(label)
+        axes = (int(rng.integers(3, 45)), int(rng.integers(3, 25)))
+        cv2.ellipse(shape, (int(x), int(y)), axes, float(rng.uniform(0, 180)), 0, 360, 255, -1)
+    grow = int(rng.integers(2, 9))
     soft = cv2.dilate(shape, np.ones((2 * grow + 1, 2 * grow + 1), np.uint8))
     soft = cv2.GaussianBlur(soft, (0, 0), grow / 2)[..., None].astype(np.float32) / 255
-    ring = (soft[..., 0] > 0.05) & (label < 128)
-    below, patch = pixels[here].astype(np.float32), patch.astype(np.float32)
-    if pit and ring.any():  # as bright as its new surroundings
-        patch *= ((below[ring].mean(0) + 8) / (patch[ring].mean(0) + 8)).clip(0.4, 2.5)
-    pixels[here] = (below + soft * (patch - below)).clip(0, 255).astype(np.uint8)
-    keep = 1 - soft[..., 0]
-    own = shape if pit else 0
-    mask[here] = np.maximum(own, mask[here] * keep).astype(np.uint8)
+    ring = (soft[..., 0] > 0.05) & (shape < 128)
+    if not ring.any():
+        return
+    gain = (pixels[ring].mean(0) + 8) / (other[ring].mean(0) + 8)  # as bright as its new surroundings
+    pixels[:] = (pixels + soft * (other * gain.clip(0.4, 2.5).astype(np.float32) - pixels)).clip(0, 255)
+    mask[:] = np.maximum(label, mask * (1 - soft[..., 0]))
 
 
 def relight(rng, pixels):
@@ -189,8 +178,7 @@ class Sampler:
         self.bad = [p for p in pictures if p.centres]
         self.parts = [p for p in self.bad if is_part(p.place)]
         self.series = [p for p in self.bad if not is_part(p.place)]
-        self.all = self.good + self.bad
-
+        
     def crop(self, kind):
         rng = self.rng
         if kind == 2:
@@ -200,9 +188,10 @@ class Sampler:
             picture = own[rng.integers(len(own))]
         h, w = picture.pixels.shape[:2]
         centre = picture.centres[rng.integers(len(picture.centres))] if kind == 0 else rng.uniform([0, 0], [w, h])
-        pixels, mask = cut(picture, placed(rng, picture, centre, self.flips))
-        if rng.random() < self.grafts:
-            graft(rng, self.bad, self.all, self.flips, pixels, mask)
+        m = placed(rng, picture, centre, self.flips)
+        pixels, mask = cut(picture, m)
+        if not is_part(picture.place) and rng.random() < self.grafts:
+            graft(rng, self.series, picture, m, pixels, mask)
         return relight(rng, pixels)[..., ::-1], mask
 
     def batch(self, n):
@@ -623,6 +612,7 @@ def main():
         if what in ("cross", "train"):
             p.add_argument("--minutes", type=float, default=40, help="of one core's time")
             p.add_argument("--batch", type=int, default=16)
+            p.add_argument("--crop", type=int, nargs=2, default=[448, 256])
             p.add_argument("--rate", type=float, default=3e-3)
             p.add_argument("--grafts", type=float, default=0.5, help="share of crops with something laid in")
             p.add_argument("--flips", type=float, default=0.5, help="share of crops mirrored, in each direction")
@@ -630,6 +620,9 @@ def main():
         if what == "cross":
             p.add_argument("--fold", type=int, required=True)
     args = cli.parse_args()
+    if "crop" in args:
+        global CROP_W, CROP_H
+        CROP_W, CROP_H = args.crop
     {"cross": cross, "choose": choose, "train": train, "export": export, "eval": evaluate, "speed": speed}[args.what](args)
 
 

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"image/jpeg"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sightline-edge/sightline/vision"
+	"github.com/sightline-edge/sightline/vision/coco"
+	"github.com/sightline-edge/sightline/vision/paint"
+)
+
+// picturePrediction is a line of predict's JSON.
+type picturePrediction struct {
+	Image      string      `json:"image"`
+	Width      int         `json:"width"` // pixels
+	Height     int         `json:"height"`
+	Score      *float32    `json:"score,omitempty"` // of the whole picture, where the model gives one
+	Detections []detection `json:"detections"`
+}
+
+type detection struct {
+	Label    string      `json:"label"`
+	Score    float32     `json:"score"`
+	Box      [4]float32  `json:"box"`                // x, y, w, h in pixels
+	Oriented *[5]float32 `json:"oriented,omitempty"` // x, y of the centre, w, h, angle in radians
+	Area     int         `json:"area_px,omitempty"`  // of the mask
+	Mask     *coco.RLE   `json:"mask,omitempty"`     // COCO's compressed run lengths
+}
+
+// printer writes predictions in one of the formats.
+type printer struct {
+	enc   *json.Encoder
+	out   io.Writer
+	truth *coco.File // of the format coco, else nil
+	dir   string     // of drawn pictures
+	all   []coco.Result
+	left  int // pictures that got none
+}
+
+func newPrinter(w io.Writer, o *predictOptions, truth *coco.File) (*printer, error) {
+	p := &printer{enc: json.NewEncoder(w), out: w, dir: o.draw}
+	if o.format == "coco" {
+		p.truth = truth
+	}
+	if p.dir != "" {
+		if err := os.MkdirAll(p.dir, 0o755); err != nil {
+			return nil, fmt.Errorf("draw the predictions: %w", err)
+		}
+	}
+	return p, nil
+}
+
+func (p *printer) picture(l *looked) error {
+	if err := p.draw(l); err != nil {
+		return err
+	}
+	if p.truth != nil {
+		img, err := p.truth.Find(filepath.Dir(l.path), l.path)
+		if err != nil {
+			return err
+		}
+		results, _, err := p.truth.Results(img, l.result.Detections) // labels without a category can't be scored
+		p.all = append(p.all, results...)
+		return err
+	}
+	out := picturePrediction{Image: l.path, Width: l.frame.Width, Height: l.frame.Height, Score: l.result.Score, Detections: []detection{}}
+	for i := range l.result.Detections {
+		d, err := printed(&l.result.Detections[i], l.frame)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.path, err)
+		}
+		out.Detections = append(out.Detections, d)
+	}
+	return p.enc.Encode(out)
+}
+
+func printed(d *vision.Detection, f *vision.Frame) (detection, error) {
+	out := detection{Label: d.Label, Score: d.Score, Box: [4]float32{d.Box.X, d.Box.Y, d.Box.W, d.Box.H}}
+	if o := d.Oriented; o != nil {
+		out.Oriented = &[5]float32{o.X, o.Y, o.W, o.H, o.Angle}
+	}
+	if d.Mask != nil {
+		rle, err := coco.FromMask(d.Mask, f.Width, f.Height)
+		if err != nil {
+			return out, err
+		}
+		out.Area, out.Mask = rle.Area(), &rle
+	}
+	return out, nil
+}
+
+// drawnSide bounds a drawn picture, pixels.
+const drawnSide = 1920
+
+// draw writes a copy of the picture with what was seen.
+func (p *printer) draw(l *looked) (err error) {
+	if p.dir == "" {
+		return nil
+	}
+	c := paint.Frame(l.frame, drawnSide)
+	c.Detections(l.result.Detections)
+	if s := l.result.Score; s != nil {
+		c.Text(4, 14, paint.Ink, fmt.Sprintf("picture %.3f", *s), l.frame.Width)
+	}
+	name := strings.TrimSuffix(filepath.Base(l.path), filepath.Ext(l.path)) + ".jpg"
+	f, err := os.Create(filepath.Join(p.dir, name))
+	if err != nil {
+		return fmt.Errorf("draw the predictions: %w", err)
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	return jpeg.Encode(f, c.Image, &jpeg.Options{Quality: 90})
+}
+
+func (p *printer) close() error {
+	if p.truth == nil {
+		return nil
+	}
+	return coco.WriteResults(p.out, p.all)
+}

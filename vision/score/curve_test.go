@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -215,7 +216,27 @@ func TestSharesAsStatsmodelsHasThem(t *testing.T) {
 	if none := (Share{}); none.AtMost() != 1 || none.AtLeast() != 0 || !math.IsNaN(none.Rate()) {
 		t.Errorf("none of none: %v to %v", none.AtLeast(), none.AtMost())
 	}
+	for s, want := range map[Share]string{
+		{0, 3}: `{"k":0,"n":3,"rate":0,"low":0,"high":0.70759822`,
+		{0, 0}: `{"k":0,"n":0,"rate":null,"low":0,"high":1,"at_least":0,"at_most":1}`,
+	} {
+		b, err := json.Marshal(s)
+		var back Share
+		if err != nil || !strings.HasPrefix(string(b), want) || json.Unmarshal(b, &back) != nil || back != s {
+			t.Errorf("%s, %v, read back as %v, want %s…", b, err, back, want)
+		}
+	}
 	if needed(0.05) != fewBad || needed(0.01) != 299 || (Share{0, fewBad}).AtMost() > 0.05 || (Share{0, fewBad - 1}).AtMost() <= 0.05 {
 		t.Errorf("%d pictures for 5 %%, %d for 1 %%", needed(0.05), needed(0.01))
+	}
+}
+
+func BenchmarkShare(b *testing.B) {
+	for _, n := range []int{100, 10_000, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			for b.Loop() {
+				_, _ = Share{n / 50, n}.Interval()
+			}
+		})
 	}
 }

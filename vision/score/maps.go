@@ -46,7 +46,10 @@ type PixelScores struct {
 	AUROC float64 `json:"auroc"` // as Curve's, a pixel at a time
 	// AUPRO is the area under the mean overlap of regions (connected bad pixels,
 	// corners included, each of the same weight) over the share of good pixels
-	// that are called bad, up to FPR, divided by FPR (Bergmann et al., CVPR 2020).
+	// that are called bad, up to FPR, divided by FPR (Bergmann et al., CVPR 2020;
+	// every step of the curve, straight lines between). Anomalib's AUPRO draws every
+	// region's curve anew through as many points as the whole one has, and so may
+	// differ in the third digit, more where there are few different scores.
 	AUPRO       float64 `json:"aupro"`
 	FPR         float64 `json:"fpr"`               // up to which, 0.3 in the literature
 	AP          float64 `json:"average_precision"` // as Curve's

@@ -1,18 +1,38 @@
 package score
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
 )
 
-// Share is k of n pictures (or parts, pixels): a rate that knows how many it was
+// Share is K of N pictures (or parts, pixels): a rate that knows how many it was
 // counted on. Its bounds are those of Clopper and Pearson (1934): they hold at
 // any rate and any n. Wilson's interval, shorter on average, covers the truth
 // less often than it says just where it matters here, at no or few escapes.
 type Share struct {
 	K int `json:"k"`
 	N int `json:"n"`
+}
+
+// MarshalJSON writes the counts with the rate (null of none), the two-sided
+// interval, and the one-sided bounds; only the counts are read back.
+func (s Share) MarshalJSON() ([]byte, error) {
+	type counts Share
+	out := struct {
+		counts
+		Rate    *float64 `json:"rate"`
+		Low     float64  `json:"low"`
+		High    float64  `json:"high"`
+		AtLeast float64  `json:"at_least"`
+		AtMost  float64  `json:"at_most"`
+	}{counts: counts(s), AtLeast: s.AtLeast(), AtMost: s.AtMost()}
+	out.Low, out.High = s.Interval()
+	if rate := s.Rate(); !math.IsNaN(rate) {
+		out.Rate = &rate
+	}
+	return json.Marshal(out)
 }
 
 // Rate is k/n, NaN for none.

@@ -155,6 +155,30 @@ func TestChoiceWarnsOfFewPictures(t *testing.T) {
 	}
 }
 
+func TestEqualsAndLimits(t *testing.T) {
+	c, err := NewCurve([]float64{4, 3, 2, 1}, []bool{true, false, false, true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f1, threshold, err := c.F1(); err != nil || f1 != 4./6 || threshold != 1 {
+		t.Errorf("F1 %v at %v, %v, want the lowest threshold of two with 2/3", f1, threshold, err)
+	}
+	scores, bad := []float64{19.5, 25}, []bool{true, true}
+	for i := range 20 {
+		scores, bad = append(scores, float64(i+1)), append(bad, false)
+	}
+	if c, err = NewCurve(scores, bad); err != nil {
+		t.Fatal(err)
+	}
+	for rate, want := range map[float64]Point{
+		0.05: {19.25, Share{0, 2}, Share{1, 20}}, 0.049: {22.5, Share{1, 2}, Share{0, 20}}, 0: {22.5, Share{1, 2}, Share{0, 20}}, 1: {19.25, Share{0, 2}, Share{1, 20}},
+	} {
+		if ch, err := c.LeastEscapes(rate); err != nil || ch.Point != want {
+			t.Errorf("at %v: %+v, %v, want %+v", rate, ch.Point, err, want)
+		}
+	}
+}
+
 func TestCurvesRefuse(t *testing.T) {
 	for _, c := range []struct {
 		scores []float64

@@ -17,11 +17,11 @@ const small = `{
  "images": [
   {"id": 7, "file_name": "a/1.png", "width": 40, "height": 30, "state": "bad", "place": "left", "step": 3, "lit": true, "tags": ["x"], "note": null},
   {"id": 3, "file_name": "b/1.png", "width": 20, "height": 10, "state": "uncertain"},
-  {"id": 5, "file_name": "2.png", "width": 20, "height": 10}
+  {"id": 5, "file_name": "2.png", "width": 20.0, "height": 10}
  ],
  "categories": [{"id": 2, "name": "scratch", "supercategory": "fault"}, {"id": 1, "name": "dent"}],
  "annotations": [
-  {"id": 1, "image_id": 7, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 11.5, "iscrowd": 0},
+  {"id": 1, "image_id": 7, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 11.5, "iscrowd": 0, "segmentation": [[]]},
   {"id": 9, "image_id": 7, "category_id": 1, "segmentation": [[0, 0, 10, 0, 10, 10, 0, 10]], "iscrowd": false},
   {"id": 4, "image_id": 3, "category_id": 1, "bbox": [0, 0, 5, 5], "segmentation": {"size": [10, 20], "counts": [0, 5, 195]}, "iscrowd": 1, "ignore": 1},
   {"id": 5, "image_id": 5, "category_id": 1, "bbox": [0, 0, 2, 2], "segmentation": {"size": [10, 20], "counts": ":280Z5"}}
@@ -118,7 +118,7 @@ func TestDamagedFiles(t *testing.T) {
 		{`"width": 40, `, ``, "image 7: a picture of 0×30 pixels"},
 		{`"uncertain"`, `"ok"`, `image 3: state is "ok": good, bad or uncertain are known`},
 		{`"id": 5, "file_name"`, `"file_name"`, "image number 3 of the list: has no id"},
-		{`"id": 5, "file_name"`, `"id": "five", "file_name"`, "image number 3 of the list: json: cannot unmarshal string"},
+		{`"id": 5, "file_name"`, `"id": "five", "file_name"`, `image number 3 of the list: "five" isn't a whole number`},
 		{`"id": 1, "name"`, `"id": 2, "name"`, "category 2: another category has this id"},
 		{`"dent"`, `"scratch"`, `category 1: another category is called "scratch"`},
 		{`"id": 9, "image_id": 7`, `"id": 1, "image_id": 7`, "annotation 1: another annotation has this id"},
@@ -133,6 +133,8 @@ func TestDamagedFiles(t *testing.T) {
 		{`[1, 2, 3, 4]`, `[1, 2, NaN, 4]`, "NaN and Infinity aren't JSON, and no coordinate"},
 		{`[1, 2, 3, 4]`, `[1, 2, 1e999, 4]`, "annotation 1: json: cannot unmarshal number 1e999"},
 		{`"area": 11.5`, `"area": -1`, "annotation 1: area is -1 square pixels"},
+		{`"width": 40`, `"width": 40.5`, "image 7: 40.5 isn't a whole number"},
+		{`"width": 40`, `"width": 1e30`, "image 7: 1e30 isn't a whole number"},
 		{`"iscrowd": 0`, `"iscrowd": 2`, "annotation 1: 2 is neither 0 nor 1"},
 		{`[[0, 0, 10, 0, 10, 10, 0, 10]]`, `[[0, 0, 10, 0]]`, "annotation 9: segmentation: polygon 1 of 1: has 4 numbers: x and y of three points or more are needed"},
 		{`[[0, 0, 10, 0, 10, 10, 0, 10]]`, `[[0, 0, 10, 0, 10, 10, 0]]`, "has 7 numbers"},
@@ -241,6 +243,29 @@ func FuzzParse(f *testing.F) {
 			if r.Check() != nil || r.W != img.W || r.H != img.H {
 				t.Fatalf("annotation %d: mask %+v", a.ID, r)
 			}
+		}
+	})
+}
+
+func FuzzParseResults(f *testing.F) {
+	f.Add([]byte(`[{"image_id":7,"category_id":1,"bbox":[0.1,0.2,3,4],"score":0.1,"segmentation":{"size":[30,40],"counts":"o12l0OfQ1"}}]`))
+	f.Add([]byte(`[{"image_id":3,"category_id":2,"score":1,"segmentation":{"size":[10,20],"counts":[0,5,195]}}]`))
+	truth, err := Parse("small.json", []byte(small))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		results, err := ParseResults("fuzz.json", b, truth)
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := WriteResults(&out, results); err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseResults("again.json", out.Bytes(), truth)
+		if diff := cmp.Diff(results, again); err != nil || diff != "" {
+			t.Fatalf("%v (-want +got)\n%s", err, diff)
 		}
 	})
 }

@@ -17,7 +17,7 @@ func (f *File) Find(dir, file string) (*Image, error) {
 			return &f.Images[i], nil
 		}
 	}
-	if i, ok := f.byFile[filepath.ToSlash(file)]; ok {
+	if i, ok := f.byFile[filepath.ToSlash(filepath.Clean(file))]; ok {
 		return &f.Images[i], nil
 	}
 	base := filepath.Base(file)

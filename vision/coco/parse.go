@@ -20,14 +20,31 @@ type fileJSON struct {
 }
 
 type annotationJSON struct {
-	ID           *int64          `json:"id"`
-	Image        *int64          `json:"image_id"`
-	Category     *int64          `json:"category_id"`
+	ID           *whole          `json:"id"`
+	Image        *whole          `json:"image_id"`
+	Category     *whole          `json:"category_id"`
 	Box          []float64       `json:"bbox"`
 	Segmentation json.RawMessage `json:"segmentation"`
 	Area         *float64        `json:"area"`
 	Crowd        flag            `json:"iscrowd"`
 	Ignore       flag            `json:"ignore"`
+}
+
+// whole is a whole number; some exports write 640 as 640.0.
+type whole int64
+
+// UnmarshalJSON refuses fractions and what isn't a number.
+func (n *whole) UnmarshalJSON(b []byte) error {
+	if v, err := strconv.ParseInt(string(b), 10, 64); err == nil {
+		*n = whole(v)
+		return nil
+	}
+	v, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || v != math.Trunc(v) || math.Abs(v) > 1<<53 {
+		return fmt.Errorf("%.40s isn't a whole number", b)
+	}
+	*n = whole(v)
+	return nil
 }
 
 // flag is a truth value that files write as 0, 1, false, true or null.
@@ -104,10 +121,10 @@ func record(what string, at int, b []byte, err error) error {
 
 func (f *File) addImage(b []byte) error {
 	var r struct {
-		ID    *int64 `json:"id"`
+		ID    *whole `json:"id"`
 		Name  string `json:"file_name"`
-		W     int    `json:"width"`
-		H     int    `json:"height"`
+		W     whole  `json:"width"`
+		H     whole  `json:"height"`
 		State State  `json:"state"`
 	}
 	var fields map[string]json.RawMessage
@@ -125,23 +142,24 @@ func (f *File) addImage(b []byte) error {
 	case r.State != "" && r.State != Good && r.State != Bad && r.State != Uncertain:
 		return fmt.Errorf("state is %q: good, bad or uncertain are known", r.State)
 	}
-	if err := checkSize(r.W, r.H); err != nil {
+	w, h, id, name := int(r.W), int(r.H), int64(*r.ID), slashed(r.Name)
+	if err := checkSize(w, h); err != nil {
 		return err
 	}
-	if _, ok := f.images[*r.ID]; ok {
+	if _, ok := f.images[id]; ok {
 		return errors.New("another image has this id")
 	}
-	if _, ok := f.byFile[r.Name]; ok {
+	if _, ok := f.byFile[name]; ok {
 		return fmt.Errorf("another image has the file_name %q", r.Name)
 	}
 	at := len(f.Images)
-	f.images[*r.ID], f.byFile[r.Name] = at, at
-	base := path.Base(slashed(r.Name))
+	f.images[id], f.byFile[name] = at, at
+	base := path.Base(name)
 	if _, ok := f.byBase[base]; ok {
 		at = -1
 	}
 	f.byBase[base] = at
-	f.Images = append(f.Images, Image{ID: *r.ID, Name: r.Name, W: r.W, H: r.H, State: r.State, Fields: scalars(fields)})
+	f.Images = append(f.Images, Image{ID: id, Name: r.Name, W: w, H: h, State: r.State, Fields: scalars(fields)})
 	return nil
 }
 
@@ -177,7 +195,7 @@ func scalars(fields map[string]json.RawMessage) map[string]string {
 
 func (f *File) addCategory(b []byte) error {
 	var r struct {
-		ID    *int64 `json:"id"`
+		ID    *whole `json:"id"`
 		Name  string `json:"name"`
 		Super string `json:"supercategory"`
 	}
@@ -187,14 +205,15 @@ func (f *File) addCategory(b []byte) error {
 	if r.ID == nil || r.Name == "" {
 		return errors.New("needs an id and a name")
 	}
-	if _, ok := f.categories[*r.ID]; ok {
+	id := int64(*r.ID)
+	if _, ok := f.categories[id]; ok {
 		return errors.New("another category has this id")
 	}
 	if _, ok := f.byName[r.Name]; ok {
 		return fmt.Errorf("another category is called %q", r.Name)
 	}
-	f.categories[*r.ID], f.byName[r.Name] = len(f.Categories), len(f.Categories)
-	f.Categories = append(f.Categories, Category{*r.ID, r.Name, r.Super})
+	f.categories[id], f.byName[r.Name] = len(f.Categories), len(f.Categories)
+	f.Categories = append(f.Categories, Category{id, r.Name, r.Super})
 	return nil
 }
 
@@ -213,23 +232,23 @@ func (s ids) guard(add func(annotationJSON) error) func([]byte) error {
 		if r.ID == nil || r.Image == nil || r.Category == nil {
 			return errors.New("needs an id, an image_id and a category_id")
 		}
-		if s[*r.ID] {
+		if s[int64(*r.ID)] {
 			return errors.New("another annotation has this id")
 		}
-		s[*r.ID] = true
+		s[int64(*r.ID)] = true
 		return add(r)
 	}
 }
 
 func (f *File) addAnnotation(r annotationJSON) error {
-	img := f.Image(*r.Image)
+	a := Annotation{ID: int64(*r.ID), Image: int64(*r.Image), Category: int64(*r.Category), Crowd: bool(r.Crowd), Ignore: bool(r.Ignore)}
+	img := f.Image(a.Image)
 	if img == nil {
-		return fmt.Errorf("of image %d, which the file doesn't have", *r.Image)
+		return fmt.Errorf("of image %d, which the file doesn't have", a.Image)
 	}
-	if f.Category(*r.Category) == nil {
-		return fmt.Errorf("of category %d, which the file doesn't have", *r.Category)
+	if f.Category(a.Category) == nil {
+		return fmt.Errorf("of category %d, which the file doesn't have", a.Category)
 	}
-	a := Annotation{ID: *r.ID, Image: *r.Image, Category: *r.Category, Crowd: bool(r.Crowd), Ignore: bool(r.Ignore)}
 	if err := a.segmentation(r.Segmentation, img.W, img.H); err != nil {
 		return err
 	}

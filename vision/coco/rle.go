@@ -177,6 +177,23 @@ func FromMask(m *vision.Mask, w, h int) (RLE, error) {
 	return columns(part, tall, x0, y0, w, h), nil
 }
 
+// FromMasks is the union of masks in a w×h picture: what a model found there, of
+// whatever class.
+func FromMasks(masks []*vision.Mask, w, h int) (RLE, error) {
+	if err := checkSize(w, h); err != nil {
+		return RLE{}, err
+	}
+	all := Empty(w, h)
+	for _, m := range masks {
+		one, err := FromMask(m, w, h)
+		if err != nil {
+			return RLE{}, err
+		}
+		all = all.union(one)
+	}
+	return all, nil
+}
+
 // columns makes the runs of a part of a picture, given column by column.
 func columns(part []bool, tall, x0, y0, w, h int) RLE {
 	r := RLE{W: w, H: h}

@@ -219,6 +219,17 @@ func TestMaskOutsideOfThePicture(t *testing.T) {
 	}
 }
 
+func TestUnionOfMasks(t *testing.T) {
+	masks := []*vision.Mask{{X: 0, Y: 0, W: 2, H: 2, Runs: []uint32{0, 4}}, nil, {X: 1, Y: 1, W: 2, H: 2, Runs: []uint32{0, 4}}}
+	r, err := FromMasks(masks, 4, 3)
+	if diff := cmp.Diff(RLE{4, 3, []uint32{0, 2, 1, 3, 1, 2, 3}}, r); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	if _, err := r.Union(Empty(3, 4)); err == nil {
+		t.Error("masks of different pictures were joined")
+	}
+}
+
 func FuzzParseRLE(f *testing.F) {
 	for _, c := range masks(f).Bitmaps {
 		f.Add(c.Counts, uint16(c.W), uint16(c.H))

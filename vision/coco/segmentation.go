@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // segmentation reads the field of that name: a list of polygons, or run
-// lengths. An empty list and null are none.
+// lengths. Null, an empty list and a list of empty ones, as some exports of boxes
+// have it, are none.
 func (a *Annotation) segmentation(b json.RawMessage, w, h int) error {
 	switch {
 	case len(b) == 0 || string(b) == "null":
@@ -27,6 +29,9 @@ func (a *Annotation) segmentation(b json.RawMessage, w, h int) error {
 	}
 	if err := json.Unmarshal(b, &a.Polygons); err != nil {
 		return fmt.Errorf("segmentation: polygons are lists of numbers in a list: %w", err)
+	}
+	if !slices.ContainsFunc(a.Polygons, func(p []float64) bool { return len(p) > 0 }) {
+		a.Polygons = nil
 	}
 	for i, p := range a.Polygons {
 		if err := checkPolygon(p, w, h); err != nil {

@@ -3,6 +3,7 @@ package score
 import (
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -113,6 +114,23 @@ func TestIgnore(t *testing.T) {
 		s, err := Detections(truth, c.results, DetectionConfig{Ignore: c.ignore})
 		if err != nil || math.Abs(s.AP-c.want) > 1e-12 {
 			t.Errorf("%d results, ignore %v: AP %v, %v, want %v", len(c.results), c.ignore, s.AP, err, c.want)
+		}
+	}
+}
+
+// An area of exactly 32² is small and medium, one of 96² medium and large.
+func TestSizesIncludeTheirBounds(t *testing.T) {
+	for area, want := range map[float64][3]float64{
+		1023: {1, -1, -1}, 1024: {1, 1, -1}, 1025: {-1, 1, -1}, 9215: {-1, 1, -1}, 9216: {-1, 1, 1}, 9217: {-1, -1, 1},
+	} {
+		truth, err := coco.Parse("t", fmt.Appendf(nil, `{"images": [{"id": 1, "file_name": "1", "width": 200, "height": 200}], "categories": [{"id": 1, "name": "a"}],
+			"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 50, 50], "area": %v}]}`, area))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Detections(truth, []coco.Result{{Image: 1, Category: 1, Box: [4]float64{0, 0, 50, 50}, Score: 1}}, DetectionConfig{})
+		if got := [3]float64{s.APSmall, s.APMedium, s.APLarge}; err != nil || got != want {
+			t.Errorf("an area of %v: %v, %v, want %v", area, got, err, want)
 		}
 	}
 }

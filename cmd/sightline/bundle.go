@@ -214,9 +214,9 @@ func packFile(ctx context.Context, fsys fs.FS, out string, total int64, tell io.
 		return "", 0, fmt.Errorf("pack bundle: %w", err)
 	}
 	defer f.Close()
-	bar := newProgress(tell, "packing", total)
+	bar := cli.NewProgress(tell, "packing", total)
 	digest, err = bundle.Pack(watched{ctx, fsys, bar}, f)
-	bar.done()
+	bar.Done()
 	st, statErr := f.Stat()
 	if err = errors.Join(err, statErr); err != nil {
 		return "", 0, err

@@ -124,8 +124,8 @@ func (o *keysOptions) publish(ctx context.Context, path string) error {
 		if r, err = o.repository(); err != nil {
 			return nil, err
 		}
-		bar := newProgress(o.prompt.err, "sending", t.Length)
-		defer bar.done()
+		bar := cli.NewProgress(o.prompt.err, "sending", t.Length)
+		defer bar.Done()
 		return targets, r.putBundle(ctx, path, t, bar)
 	}
 	m := a.Manifest()

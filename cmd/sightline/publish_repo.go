@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/internal/whole"
 	"github.com/sightline-edge/sightline/updater/mirror"
 	"github.com/sightline-edge/sightline/updater/publish"
@@ -28,7 +29,7 @@ type repository interface {
 	name() string
 	onlineKeys(ctx context.Context, next bool) (publish.OnlineKeys, error)
 	putRoot(ctx context.Context, root []byte) error
-	putBundle(ctx context.Context, path string, t *trust.Target, bar *progress) error
+	putBundle(ctx context.Context, path string, t *trust.Target, bar *cli.Progress) error
 	putTargets(ctx context.Context, targets []byte) error
 }
 
@@ -90,7 +91,7 @@ func (f *fleetRepo) putTargets(ctx context.Context, targets []byte) error {
 	return f.send(ctx, http.MethodPost, "/v1/updates/metadata/targets", "application/json", strings.NewReader(string(targets)), int64(len(targets)))
 }
 
-func (f *fleetRepo) putBundle(ctx context.Context, path string, t *trust.Target, bar *progress) error {
+func (f *fleetRepo) putBundle(ctx context.Context, path string, t *trust.Target, bar *cli.Progress) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("send the bundle: %w", err)
@@ -99,10 +100,10 @@ func (f *fleetRepo) putBundle(ctx context.Context, path string, t *trust.Target,
 	return f.send(ctx, http.MethodPut, "/v1/updates/targets/"+hex.EncodeToString(t.SHA256[:]), "application/octet-stream", io.TeeReader(file, sent{bar}), t.Length)
 }
 
-type sent struct{ bar *progress }
+type sent struct{ bar *cli.Progress }
 
 func (c sent) Write(p []byte) (int, error) {
-	c.bar.add(len(p))
+	c.bar.Add(len(p))
 	return len(p), nil
 }
 
@@ -233,7 +234,7 @@ func metaVersion(data []byte, name string) (string, error) {
 	return strconv.FormatInt(m.Signed.Meta[name].Version, 10), nil
 }
 
-func (f *folderRepo) putBundle(_ context.Context, path string, t *trust.Target, bar *progress) (err error) {
+func (f *folderRepo) putBundle(_ context.Context, path string, t *trust.Target, bar *cli.Progress) (err error) {
 	from, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("copy the bundle: %w", err)

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/vision/coco"
+	"github.com/sightline-edge/sightline/vision/eval"
+	"github.com/sightline-edge/sightline/vision/infer"
+)
+
+// evalOptions are the flags of eval.
+type evalOptions struct {
+	model   modelOptions
+	coco    string
+	images  string
+	report  string
+	json    bool
+	target  float64
+	threads int
+}
+
+func newEval() *cobra.Command {
+	var o evalOptions
+	cmd := &cobra.Command{
+		Use:   "eval --model M --coco annotations.json --images DIR",
+		Short: "measure a model on annotated pictures",
+		Long: `eval runs a model on the pictures of a COCO annotation file and tells how right it
+is: average precision of boxes and masks by COCO's definition, overlap of pixels,
+AUROC of pictures and of pixels, AU-PRO, escapes and false rejects against the
+threshold with their 95 % intervals, tables by class and by slices of the
+pictures, and the worst of them. What doesn't apply to a model is left out.
+
+Pictures are found by their file_name under --images, else by its last element.
+A picture is bad by "state": "bad"; without a state, if it has an annotation;
+those with "state": "uncertain" are left out of pictures' scores.
+
+Average precision uses every detection from --conf 0.001 on, at most 100 a
+picture; what depends on one threshold uses the model's own.`,
+		Example: `  # how good is my export, and is it as good as in training?
+  sightline-agent eval --model best.onnx --coco annotations_val.json --images pictures/
+
+  # a page with plots and pictures to show to others, and figures for a program
+  sightline-agent eval --model pitting --coco bsdata/annotations_val.json --images bsdata \
+      --report pitting.html --json > pitting.json`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	modelFlags(cmd, &o.model)
+	f := cmd.Flags()
+	f.StringVar(&o.coco, "coco", "", "COCO annotation file: what is true")
+	f.StringVar(&o.images, "images", "", "folder of its pictures")
+	f.StringVar(&o.report, "report", "", "write one HTML file with plots and pictures here")
+	f.BoolVar(&o.json, "json", false, "print one JSON object instead of text")
+	f.Float64Var(&o.target, "false-rejects", 0.01, "share of good pictures that may be rejected, for which a threshold is suggested")
+	f.IntVar(&o.threads, "threads", 1, "processor threads of the model")
+	return cmd
+}
+
+func (o *evalOptions) check() error {
+	if err := firstOf(cli.Required("model", o.model.model, "pitting"), cli.Required("coco", o.coco, "annotations.json"), cli.Required("images", o.images, "pictures/")); err != nil {
+		return err
+	}
+	switch {
+	case o.model.conf < 0 || o.model.conf >= 1:
+		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
+	case o.model.nms < 0 || o.model.nms > 1:
+		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
+	case !(o.target >= 0 && o.target <= 1):
+		return cli.Usage("--false-rejects %v: must lie between 0 and 1", o.target)
+	case o.threads < 1 || o.threads > 64:
+		return cli.Usage("--threads %d: 1 to 64 are possible", o.threads)
+	}
+	return nil
+}
+
+// lowest is the confidence from which detections count for average precision, as
+// the reference evaluations have it.
+const lowest = 0.001
+
+func (o *evalOptions) run(cmd *cobra.Command) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	truth, err := coco.Read(o.coco)
+	if err != nil {
+		return err
+	}
+	o.model.unsaid = cocoLabels(truth)
+	c, err := choose(o.model)
+	if err != nil {
+		return err
+	}
+	own := c.spec.Confidence
+	if o.model.conf == 0 && c.spec.Family.Boxes() && !c.spec.Family.Maps() {
+		o.model.conf = lowest
+		if c, err = choose(o.model); err != nil {
+			return err
+		}
+	}
+	jobs, missing, err := pictured(truth, o.images)
+	if err != nil {
+		return err
+	}
+	e := evaluation{options: o, choice: c, cmd: cmd, jobs: jobs,
+		run: eval.New(truth, eval.Config{Spec: c.spec, Confidence: own, FalseRejects: o.target, Worst: 24})}
+	report, err := e.measure()
+	if err != nil {
+		return err
+	}
+	report.Missing = missing
+	if missing > 0 {
+		report.Notes = append(report.Notes, fmt.Sprintf("%d of the file's %d pictures aren't under %s and weren't measured", missing, len(truth.Images), o.images))
+	}
+	if err := e.tell(report); err != nil {
+		return err
+	}
+	if report.Unread > 0 {
+		return fmt.Errorf("%d of %d pictures can't be read and weren't measured", report.Unread, len(jobs))
+	}
+	return nil
+}
+
+// job is a picture that is to be measured.
+type job struct {
+	path  string
+	image *coco.Image
+}
+
+// pictured finds the pictures of an annotation file: by file_name under the folder,
+// else by the last element of it, wherever under the folder that lies.
+func pictured(truth *coco.File, dir string) (jobs []job, missing int, err error) {
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return nil, 0, fmt.Errorf("--images %s: is no folder", dir)
+	}
+	var base map[string][]string
+	for n := range truth.Images {
+		img := &truth.Images[n]
+		path, err := img.Locate(dir)
+		if err != nil {
+			return nil, 0, fmt.Errorf("read %s: %w", truth.Path, err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			if base == nil {
+				if base, err = basenames(dir); err != nil {
+					return nil, 0, err
+				}
+			}
+			found := base[filepath.Base(path)]
+			if len(found) > 1 {
+				return nil, 0, fmt.Errorf("%s: image %s is none of the files under %s, and %d there have its last element (%s, %s): give the folder that file_name starts from",
+					truth.Path, img.Name, dir, len(found), found[0], found[1])
+			}
+			if len(found) == 0 {
+				missing++
+				continue
+			}
+			path = found[0]
+		}
+		jobs = append(jobs, job{path, img})
+	}
+	if len(jobs) == 0 {
+		return nil, 0, fmt.Errorf("none of the %d pictures of %s is under %s: give --images the folder that its file_name (%s) starts from", len(truth.Images), truth.Path, dir, truth.Images[0].Name)
+	}
+	return jobs, missing, nil
+}
+
+func basenames(dir string) (map[string][]string, error) {
+	out := map[string][]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			out[d.Name()] = append(out[d.Name()], path)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for pictures: %w", err)
+	}
+	return out, nil
+}
+
+// evaluation is one run of eval.
+type evaluation struct {
+	options *evalOptions
+	choice  *choice
+	cmd     *cobra.Command
+	jobs    []job
+	run     *eval.Run
+	info    infer.Info
+	unread  int
+}
+
+// measure runs the model on all pictures.
+func (e *evaluation) measure() (*eval.Report, error) {
+	programs, err := findPrograms(config.Infer{})
+	if err != nil {
+		return nil, err
+	}
+	stderr := e.cmd.ErrOrStderr()
+	spec := e.choice.spec
+	spec.MaxDetections = maxPredictions
+	w := infer.New(infer.Config{
+		Executable: programs.self, Args: []string{"worker", "infer"}, Library: programs.runtime, Provider: programs.provider,
+		Model: infer.Model{Path: e.choice.path, Data: e.choice.data}, Spec: spec, Threads: e.options.threads, Log: logger(stderr, false),
+	})
+	ctx, stop := context.WithCancel(e.cmd.Context())
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.Run(ctx) })
+	g.Go(func() error {
+		defer stop()
+		return e.lookAll(ctx, w)
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if e.cmd.Context().Err() != nil {
+		return nil, errors.New("interrupted before the last picture: nothing was measured")
+	}
+	report, err := e.run.Report()
+	if err != nil {
+		return nil, err
+	}
+	report.Model, report.Digest, report.Unread = e.choice.about.Name, e.choice.about.Digest, e.unread
+	report.Runtime = fmt.Sprintf("ONNX Runtime %s, %s, %s", e.info.Runtime, e.info.Provider, e.info.Precision)
+	return report, nil
+}
+
+func (e *evaluation) lookAll(ctx context.Context, w *infer.Worker) error {
+	var err error
+	if e.info, err = w.Ready(ctx); err != nil {
+		return err
+	}
+	files := make([]string, len(e.jobs))
+	for n, j := range e.jobs {
+		files[n] = j.path
+	}
+	bar := cli.NewProgress(e.cmd.ErrOrStderr(), "looking at pictures", int64(len(files)))
+	defer bar.Done()
+	n := 0
+	return lookAt(ctx, w, files, e.choice.spec.Family.Maps(), func(l *looked) error {
+		j := e.jobs[n]
+		n++
+		bar.Add(1)
+		if l.err != nil {
+			fmt.Fprintf(e.cmd.ErrOrStderr(), "%s: left out: %v\n", l.path, l.err)
+			e.unread++
+			return nil
+		}
+		return e.run.Add(eval.Look{Image: j.image, Frame: l.frame, Detections: l.result.Detections, Score: l.result.Score, Map: l.scores})
+	})
+}
+
+// tell writes the page and prints the figures.
+func (e *evaluation) tell(r *eval.Report) error {
+	if e.options.report != "" {
+		f, err := os.Create(e.options.report)
+		if err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+		if err := errors.Join(r.WriteHTML(f), f.Close()); err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+	}
+	out := e.cmd.OutOrStdout()
+	if e.options.json {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	return errors.Join(r.WriteText(out), said(out, e.options.report))
+}
+
+func said(out io.Writer, page string) error {
+	if page == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "\nthe report is in %s\n", page)
+	return err
+}

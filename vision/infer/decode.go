@@ -21,6 +21,10 @@ type Decoder struct {
 	keys    []uint64 // score (inverted) and index of a candidate: ascending is best first
 	dropped int      // scores and boxes that are no numbers
 	seen    Seen
+	err     error     // of read
+	maps    mapReader // of families that give maps
+	scores  []float32 // of a classifier
+	protos  protoMasks
 
 	best []candidate // per place, for single-label decoding
 	kept []keptBox
@@ -70,8 +74,10 @@ func (d *Decoder) Decode(outs []Output, at Placement, w, h int) (Seen, error) {
 		return Seen{}, fmt.Errorf("decode the output: %w", err)
 	}
 	d.at, d.w, d.h = at, w, h
-	d.cands, d.keys, d.kept, d.dets, d.dropped, d.seen = d.cands[:0], d.keys[:0], d.kept[:0], d.dets[:0], 0, Seen{}
-	d.family.read(d, l, outs)
+	d.cands, d.keys, d.kept, d.dets, d.dropped, d.seen, d.err = d.cands[:0], d.keys[:0], d.kept[:0], d.dets[:0], 0, Seen{}, nil
+	if d.family.read(d, l, outs); d.err != nil {
+		return Seen{}, fmt.Errorf("decode the output: %w", d.err)
+	}
 	d.seen.Detections, d.seen.Dropped = d.dets, d.dropped
 	return d.seen, nil
 }

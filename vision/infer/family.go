@@ -22,6 +22,8 @@ type family struct {
 	name Family
 	spec Spec // its reference settings: input as its own tools feed it, thresholds as they set them
 
+	labels []string // the classes' names where neither the model nor anybody tells them
+
 	// layout finds the family's values among the outputs, whose sizes may be
 	// open (-1) while the model hasn't run. i is the model's description where
 	// it says what shapes don't; the zero Info of a run.
@@ -51,6 +53,7 @@ type Output struct {
 func families() []*family {
 	return []*family{
 		&yoloxFamily, &yolov8Family, &fastestDetFamily,
+		&yolov8SegFamily, &segmentationFamily, &anomalyFamily, &classificationFamily,
 	}
 }
 

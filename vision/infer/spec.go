@@ -154,7 +154,7 @@ func (i Info) Spec(o Options) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	if s.Labels, err = i.labels(o, classes); err != nil {
+	if s.Labels, err = i.labels(family, o, classes); err != nil {
 		return Spec{}, err
 	}
 	if o.Confidence != 0 {
@@ -166,7 +166,7 @@ func (i Info) Spec(o Options) (Spec, error) {
 	if o.MaxDetections != 0 {
 		s.MaxDetections = o.MaxDetections
 	}
-	if family == YOLOv8 {
+	if family == YOLOv8 || family == YOLOv8Seg {
 		s.MultiLabel = s.Confidence < valBelow
 	}
 	return s, s.check()
@@ -182,10 +182,13 @@ func (i Info) size(in *Input) {
 	}
 }
 
-func (i Info) labels(o Options, classes int) ([]Label, error) {
+func (i Info) labels(f Family, o Options, classes int) ([]Label, error) {
 	names, from := i.Labels, "the model's metadata names"
 	if o.Labels != nil {
 		names, from = o.Labels, "the given labels name"
+	}
+	if names == nil && len(f.known().labels) == classes {
+		names = f.known().labels
 	}
 	if names == nil {
 		for n := range classes {

@@ -31,7 +31,7 @@ func (o one) Now() api.Now { return api.Now{} }
 func (o one) Results(context.Context, api.Query) ([]api.Result, bool, error) {
 	return []api.Result{o.result}, false, nil
 }
-func (o one) Picture(string) ([]byte, bool) { return nil, true }
+func (o one) Picture(string) (api.PartPicture, bool) { return api.PartPicture{}, true }
 
 // TestObject: what P5's bare side sends is, byte for byte, what the device's
 // interface says of the same result.

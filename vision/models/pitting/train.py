@@ -24,7 +24,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 960, 384  # the network's input, the whole picture stretched
 MAP = 2  # input pixels a map pixel
-CROP_W, CROP_H = 448, 256  # what a step learns from, in input pixels
+CROP_W, CROP_H = 576, 320  # what a step learns from, in input pixels
 SLOPE = -0.217  # of the ball track in the network's input, pixels down a pixel to the right
 FOLDS = 4
 
@@ -184,7 +184,7 @@ class Sampler:
         if kind == 2:
             picture = self.good[rng.integers(len(self.good))]
         else:
-            own = self.parts if rng.random() < 0.25 and self.parts else self.series
+            own = self.parts if rng.random() < 0.3 and self.parts else self.series
             picture = own[rng.integers(len(own))]
         h, w = picture.pixels.shape[:2]
         centre = picture.centres[rng.integers(len(picture.centres))] if kind == 0 else rng.uniform([0, 0], [w, h])
@@ -197,7 +197,7 @@ class Sampler:
     def batch(self, n):
         x, y = np.empty((n, CROP_H, CROP_W, 3), np.float32), np.empty((n, 1, CROP_H // MAP, CROP_W // MAP), np.float32)
         for i in range(n):
-            x[i], mask = self.crop([0, 1, 0, 2][i % 4])
+            x[i], mask = self.crop(int(self.rng.choice(3, p=[0.5, 0.25, 0.25])))
             y[i, 0] = cv2.resize(mask, (CROP_W // MAP, CROP_H // MAP), interpolation=cv2.INTER_AREA)
         return x.transpose(0, 3, 1, 2), y / 255
 
@@ -611,11 +611,11 @@ def main():
             p.add_argument("--runs", type=int, default=300)
         if what in ("cross", "train"):
             p.add_argument("--minutes", type=float, default=40, help="of one core's time")
-            p.add_argument("--batch", type=int, default=16)
-            p.add_argument("--crop", type=int, nargs=2, default=[448, 256])
+            p.add_argument("--batch", type=int, default=10)
+            p.add_argument("--crop", type=int, nargs=2, default=[576, 320])
             p.add_argument("--rate", type=float, default=3e-3)
-            p.add_argument("--grafts", type=float, default=0.5, help="share of crops with something laid in")
-            p.add_argument("--flips", type=float, default=0.5, help="share of crops mirrored, in each direction")
+            p.add_argument("--grafts", type=float, default=0.35, help="share of crops with something laid in")
+            p.add_argument("--flips", type=float, default=0.0, help="share of crops mirrored, in each direction")
             p.add_argument("--seed", type=int, default=1)
         if what == "cross":
             p.add_argument("--fold", type=int, required=True)

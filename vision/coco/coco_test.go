@@ -2,6 +2,7 @@ package coco
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -268,4 +269,27 @@ func FuzzParseResults(f *testing.F) {
 			t.Fatalf("%v (-want +got)\n%s", err, diff)
 		}
 	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	root := os.Getenv("SIGHTLINE_REALDATA")
+	if root == "" {
+		b.Skip("left out: SIGHTLINE_REALDATA isn't set")
+	}
+	text, err := os.ReadFile(filepath.Join(root, "coco129/annotations.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		f, err := Parse("coco129", text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range f.Annotations {
+			if _, err := f.Mask(&f.Annotations[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }

@@ -2,6 +2,7 @@ package coco
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -194,6 +195,19 @@ func TestResultsThereAndBack(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("the file (-want +got)\n%s", diff)
+	}
+	b.Reset()
+	const masks = `[
+{"image_id":7,"category_id":1,"score":0.10000000149011612,"segmentation":{"size":[30,40],"counts":"o12l0OfQ1"}}]
+`
+	if err := WriteMasks(&b, out[:1]); err != nil || b.String() != masks {
+		t.Errorf("the masks are %s, %v, want %s", b.String(), err, masks)
+	}
+	if err := WriteMasks(&b, out); err == nil || !strings.Contains(err.Error(), "number 2: has no segmentation") {
+		t.Errorf("a box among the masks: %v", err)
+	}
+	if err := WriteResults(&b, []Result{{Score: math.NaN()}}); err == nil || !strings.Contains(err.Error(), "write COCO results: number 1: json: unsupported value: NaN") {
+		t.Errorf("a score that is NaN: %v", err)
 	}
 	b.Reset()
 	if err := WriteResults(&b, nil); err != nil || b.String() != "[]\n" {

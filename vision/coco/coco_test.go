@@ -2,6 +2,8 @@ package coco
 
 import (
 	"bytes"
+	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -195,6 +197,19 @@ func TestResultsThereAndBack(t *testing.T) {
 		t.Errorf("the file (-want +got)\n%s", diff)
 	}
 	b.Reset()
+	const masks = `[
+{"image_id":7,"category_id":1,"score":0.10000000149011612,"segmentation":{"size":[30,40],"counts":"o12l0OfQ1"}}]
+`
+	if err := WriteMasks(&b, out[:1]); err != nil || b.String() != masks {
+		t.Errorf("the masks are %s, %v, want %s", b.String(), err, masks)
+	}
+	if err := WriteMasks(&b, out); err == nil || !strings.Contains(err.Error(), "number 2: has no segmentation") {
+		t.Errorf("a box among the masks: %v", err)
+	}
+	if err := WriteResults(&b, []Result{{Score: math.NaN()}}); err == nil || !strings.Contains(err.Error(), "write COCO results: number 1: json: unsupported value: NaN") {
+		t.Errorf("a score that is NaN: %v", err)
+	}
+	b.Reset()
 	if err := WriteResults(&b, nil); err != nil || b.String() != "[]\n" {
 		t.Errorf("no results are %q, %v", b.String(), err)
 	}
@@ -268,4 +283,27 @@ func FuzzParseResults(f *testing.F) {
 			t.Fatalf("%v (-want +got)\n%s", err, diff)
 		}
 	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	root := os.Getenv("SIGHTLINE_REALDATA")
+	if root == "" {
+		b.Skip("left out: SIGHTLINE_REALDATA isn't set")
+	}
+	text, err := os.ReadFile(filepath.Join(root, "coco129/annotations.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		f, err := Parse("coco129", text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range f.Annotations {
+			if _, err := f.Mask(&f.Annotations[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }

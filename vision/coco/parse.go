@@ -165,7 +165,7 @@ func (f *File) addImage(b []byte) error {
 
 // checkSize says whether a picture can be this large.
 func checkSize(w, h int) error {
-	if w <= 0 || h <= 0 || w > MaxSide || h > MaxSide || w*h > MaxPixels {
+	if w <= 0 || h <= 0 || w > MaxSide || h > MaxSide || int64(w)*int64(h) > MaxPixels {
 		return fmt.Errorf("a picture of %d×%d pixels: sides are 1 to %d", w, h, MaxSide)
 	}
 	return nil

@@ -12,9 +12,8 @@ import (
 )
 
 // Result is one detection as pycocotools' loadRes reads it. Where a list has
-// both boxes and segmentations, loadRes takes an object's area from its box;
-// whoever wants AP by size of masks as score.Detections gives it must leave the
-// boxes out there.
+// both boxes and segmentations, loadRes takes an object's area from its box, and
+// AP by size of masks comes out differently than with WriteMasks' list.
 type Result struct {
 	Image        int64      `json:"image_id"`
 	Category     int64      `json:"category_id"`
@@ -74,25 +73,45 @@ func (r *Result) Check(f *File) error {
 
 // WriteResults writes a list for loadRes, one result a line.
 func WriteResults(to io.Writer, results []Result) error {
+	return write(to, len(results), func(i int) ([]byte, error) { return json.Marshal(&results[i]) })
+}
+
+// WriteMasks is WriteResults without the boxes, for COCOeval's "segm": there an
+// object's area is then its mask's. Every result must have one.
+func WriteMasks(to io.Writer, results []Result) error {
+	return write(to, len(results), func(i int) ([]byte, error) {
+		r := &results[i]
+		if r.Segmentation == nil {
+			return nil, errors.New("has no segmentation")
+		}
+		return json.Marshal(struct {
+			Image        int64   `json:"image_id"`
+			Category     int64   `json:"category_id"`
+			Score        float64 `json:"score"`
+			Segmentation *RLE    `json:"segmentation"`
+		}{r.Image, r.Category, r.Score, r.Segmentation})
+	})
+}
+
+// write writes a list of n; JSON refuses NaN.
+func write(to io.Writer, n int, one func(int) ([]byte, error)) error {
 	w := bufio.NewWriter(to)
-	_, err := w.WriteString("[")
-	for i := range results {
-		b, e := json.Marshal(&results[i]) // refuses NaN
-		if e != nil {
-			return fmt.Errorf("write COCO results: number %d: %w", i+1, e)
+	between := "[\n"
+	for i := range n {
+		b, err := one(i)
+		if err != nil {
+			return fmt.Errorf("write COCO results: number %d: %w", i+1, err)
 		}
-		between := ",\n"
-		if i == 0 {
-			between = "\n"
+		if _, err := fmt.Fprintf(w, "%s%s", between, b); err != nil {
+			return fmt.Errorf("write COCO results: %w", err)
 		}
-		_, e = fmt.Fprintf(w, "%s%s", between, b)
-		if err = e; err != nil {
-			break
-		}
+		between = ",\n"
 	}
-	if err == nil {
-		_, err = w.WriteString("]\n")
+	end := "]\n"
+	if n == 0 {
+		end = "[]\n"
 	}
+	_, err := w.WriteString(end)
 	if err = errors.Join(err, w.Flush()); err != nil {
 		return fmt.Errorf("write COCO results: %w", err)
 	}

@@ -158,7 +158,7 @@ func FromMask(m *vision.Mask, w, h int) (RLE, error) {
 	if m == nil || m.W <= 0 || m.H <= 0 {
 		return Empty(w, h), nil
 	}
-	if m.W > MaxSide || m.H > MaxSide || m.W*m.H > MaxPixels || m.X < -MaxSide || m.Y < -MaxSide || m.X > MaxSide || m.Y > MaxSide {
+	if m.W > MaxSide || m.H > MaxSide || int64(m.W)*int64(m.H) > MaxPixels || m.X < -MaxSide || m.Y < -MaxSide || m.X > MaxSide || m.Y > MaxSide {
 		return RLE{}, fmt.Errorf("a mask of %d×%d pixels at %d, %d: sides are 1 to %d", m.W, m.H, m.X, m.Y, MaxSide)
 	}
 	x0, x1, y0, y1 := max(m.X, 0), min(m.X+m.W, w), max(m.Y, 0), min(m.Y+m.H, h)

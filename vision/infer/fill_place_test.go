@@ -162,7 +162,7 @@ func TestFramesOfAllShapes(t *testing.T) {
 						t.Fatal(err)
 					}
 					runtime.ReadMemStats(&after)
-					if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+					if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
 						t.Errorf("%s %s of %d×%d takes %d bytes", resize, how, frame.Width, frame.Height, took)
 					}
 					for i, v := range blob.Data {

@@ -11,3 +11,16 @@ void sightline_fill(const uint8_t *pix, size_t stride,
     int w, int h, int safe, int whole, int16_t *rows,
     float *p0, float *p1, float *p2, size_t pitch,
     const float *t0, const float *t1, const float *t2, float hi, float lo);
+
+/* One row of w pixels of three channels, each a sum of the row src of so many
+ * bytes: from pixel first[x] on, by weights start[x] to start[x+1] of 22 bits. split
+ * has the same weights in pairs, pair[x] to pair[x+1] of them: the lower 15 bits of
+ * two, then their upper bits; a missing one is 0. */
+void sightline_along(uint8_t *dst, const uint8_t *src, int bytes, int w,
+    const int32_t *first, const int32_t *start, const int32_t *weight,
+    const int32_t *pair, const int16_t *split);
+
+/* One row of n bytes, mixed of rows of the ring from row first on, which lies in
+ * first % depth. */
+void sightline_blend(uint8_t *dst, const uint8_t *ring, int depth, int first,
+    const int32_t *weight, int taps, int n);

@@ -26,3 +26,17 @@ func (f *Filler) planeC(data []float32, c int) *C.float {
 }
 
 func (f *Filler) tableC(c int) *C.float { return (*C.float)(unsafe.Pointer(&f.table(c)[0])) }
+
+func (k *filter) along3(dst, src []byte) {
+	t := &k.across
+	C.sightline_along(
+		(*C.uint8_t)(unsafe.Pointer(&dst[0])), (*C.uint8_t)(unsafe.Pointer(&src[0])), C.int(len(src)), C.int(len(t.first)),
+		(*C.int32_t)(unsafe.Pointer(&t.first[0])), (*C.int32_t)(unsafe.Pointer(&t.start[0])), (*C.int32_t)(unsafe.Pointer(&t.weight[0])),
+		(*C.int32_t)(unsafe.Pointer(&k.pair[0])), (*C.int16_t)(unsafe.Pointer(&k.split[0])))
+}
+
+func (k *filter) blend(dst []byte, first int, weights []int32) {
+	C.sightline_blend(
+		(*C.uint8_t)(unsafe.Pointer(&dst[0])), (*C.uint8_t)(unsafe.Pointer(&k.ring[0])), C.int(k.depth), C.int(first),
+		(*C.int32_t)(unsafe.Pointer(&weights[0])), C.int(len(weights)), C.int(len(dst)))
+}

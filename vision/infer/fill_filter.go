@@ -7,8 +7,11 @@ import "math"
 // rows, rounded to 8 bits, then along the columns.
 type filter struct {
 	across, down taps[int32]
-	ring         [][]byte // rows of the frame, filtered along; row y lies in y % len(ring)
-	sum          []int32  // a row of the picture
+	pair         []int32 // of the position across: the first of its pairs of weights in split
+	split        []int16 // pairs of weights: the lower 15 bits of both, then their upper bits
+	ring         []byte  // depth rows of the frame, filtered along; row y lies in y % depth
+	depth        int
+	sum          []int32 // a row of the picture
 }
 
 // taps holds, for every output position, the first of the frame's pixels that make
@@ -46,13 +49,28 @@ func newFilter(how Interpolation, l placing, channels int) *filter {
 		curve, support = cubic, 2.0
 	}
 	f := &filter{across: filterTaps(l.across, curve, support), down: filterTaps(l.down, curve, support)}
-	n := l.at.w * channels
-	f.sum = make([]int32, n)
-	f.ring = make([][]byte, f.down.most())
-	for i := range f.ring {
-		f.ring[i] = make([]byte, n)
+	f.depth = f.down.most()
+	f.sum = make([]int32, l.at.w*channels)
+	f.ring = make([]byte, f.depth*len(f.sum))
+	f.pair = append(f.pair, 0)
+	for i := range l.at.w {
+		_, weights := f.across.at(i)
+		for ; len(weights) > 0; weights = weights[min(2, len(weights)):] {
+			a, b := weights[0], int32(0)
+			if len(weights) > 1 {
+				b = weights[1]
+			}
+			f.split = append(f.split, int16(a&0x7fff), int16(b&0x7fff), int16(a>>15), int16(b>>15))
+		}
+		f.pair = append(f.pair, int32(len(f.split)/4))
 	}
 	return f
+}
+
+// row is the ring's place for row y of the frame.
+func (k *filter) row(y int) []byte {
+	n := len(k.sum)
+	return k.ring[y%k.depth*n:][:n]
 }
 
 // weightBits is the precision of a filter's weights, as Pillow has it.
@@ -120,11 +138,10 @@ func (f *Filler) resampleFiltered(data []float32) {
 	for y := range f.geo.at.h {
 		first, weights := k.down.at(y)
 		for next = max(next, first); next < first+len(weights); next++ {
-			to, from := k.ring[next%len(k.ring)], f.src.row(next)
 			if channels == 1 {
-				along1(to, from, &k.across)
+				along1(k.row(next), f.src.row(next), &k.across)
 			} else {
-				along3(to, from, &k.across)
+				k.along3(k.row(next), f.src.row(next))
 			}
 		}
 		k.blend(f.line, first, weights)
@@ -146,8 +163,10 @@ func along1(dst, src []byte, t *taps[int32]) {
 	}
 }
 
-// along3 filters a row of three channels.
-func along3(dst, src []byte, t *taps[int32]) {
+// along3Go filters a row of three channels; along3 is a faster one with the same
+// result.
+func (k *filter) along3Go(dst, src []byte) {
+	t := &k.across
 	for i := range len(t.first) {
 		first, weights := t.at(i)
 		p := src[3*first:][:3*len(weights)]
@@ -164,8 +183,9 @@ func along3(dst, src []byte, t *taps[int32]) {
 	}
 }
 
-// blend mixes rows of the ring, from row first of the frame on.
-func (k *filter) blend(dst []byte, first int, weights []int32) {
+// blendGo mixes rows of the ring, from row first of the frame on; blend is a faster
+// one with the same result.
+func (k *filter) blendGo(dst []byte, first int, weights []int32) {
 	sum := k.sum[:len(dst)]
 	for i := range sum {
 		sum[i] = half
@@ -175,7 +195,7 @@ func (k *filter) blend(dst []byte, first int, weights []int32) {
 		var w [4]int32
 		n := min(len(weights), 4)
 		for j := range rows {
-			rows[j] = k.ring[(first+min(j, n-1))%len(k.ring)][:len(sum)]
+			rows[j] = k.row(first + min(j, n-1))[:len(sum)]
 		}
 		copy(w[:], weights[:n])
 		a, b, c, d := rows[0], rows[1], rows[2], rows[3]

@@ -25,6 +25,7 @@ func TestCropPlacement(t *testing.T) {
 		{224, 224, 224, 224, 1, "224x224 0,0"},
 		{10, 10, 224, 224, 1, "224x224 0,0"},
 		{1, 9, 32, 32, 0.5, "64x576 16,272"},
+		{640, 427, 32, 32, 1, "47x32 8,0"}, // 47.96 cut: the sides' gains differ by 2 %
 		{1920, 1080, 224, 160, 1, "284x160 30,0"},
 		{1080, 1920, 224, 160, 0.9, "248x441 12,140"},
 	} {
@@ -32,6 +33,12 @@ func TestCropPlacement(t *testing.T) {
 		l := in.lay(c.w, c.h)
 		if got := fmt.Sprintf("%dx%d %d,%d", l.across.dst, l.down.dst, l.across.from, l.down.from); got != c.want {
 			t.Errorf("%d×%d to %d×%d, share %v: %s, want %s", c.w, c.h, c.tw, c.th, c.share, got, c.want)
+		}
+		p := l.place
+		right, bottom := float64(c.w)*p.GainX+p.PadX, float64(c.h)*p.GainY+p.PadY
+		wantX, wantY := float64(l.across.dst-l.across.from), float64(l.down.dst-l.down.from)
+		if math.Abs(right-wantX) > 1e-9 || math.Abs(bottom-wantY) > 1e-9 {
+			t.Errorf("%d×%d to %d×%d: the frame's corner lies at %v,%v, want %v,%v", c.w, c.h, c.tw, c.th, right, bottom, wantX, wantY)
 		}
 	}
 }
@@ -148,7 +155,7 @@ func TestFramesOfAllShapes(t *testing.T) {
 		for _, resize := range []Resize{Letterbox, Stretch, Crop} {
 			for _, how := range []Interpolation{Linear, Area, Bilinear, Bicubic, Nearest} {
 				for _, colour := range []Colour{RGB, Gray} {
-					if frame == huge && !full && (resize != Crop || colour == RGB || how == Bilinear) {
+					if frame == huge && !full && (resize != Crop || colour == RGB || how == Bilinear || how == Area) {
 						continue // each of its pixels is looked at for half a second
 					}
 					f := NewFiller(Input{Width: 48, Height: 32, Colour: colour, Scale: 1.0 / 255, Resize: resize, Anchor: TopLeft, Interpolation: how})
@@ -162,7 +169,7 @@ func TestFramesOfAllShapes(t *testing.T) {
 						t.Fatal(err)
 					}
 					runtime.ReadMemStats(&after)
-					if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+					if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
 						t.Errorf("%s %s of %d×%d takes %d bytes", resize, how, frame.Width, frame.Height, took)
 					}
 					for i, v := range blob.Data {

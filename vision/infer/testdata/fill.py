@@ -55,10 +55,11 @@ SIZES = [(1920, 1080, 640, 640), (1910, 1075, 640, 640), (1920, 1080, 416, 416),
          (97, 31, 416, 416), (1, 1, 64, 64), (1, 300, 96, 96), (300, 1, 96, 96), (2, 3, 64, 32),
          (3, 2, 33, 65), (5, 7, 7, 5), (768, 576, 320, 224), (641, 481, 416, 288), (96, 96, 48, 48)]
 
-# Whole factors down, alike and not, broken ones, down one way and up the other.
+# Whole factors down, alike and not, broken ones, down one way and up the other, by
+# less than a thousandth of a pixel.
 MORE = [(96, 96, 32, 32), (128, 96, 32, 24), (96, 60, 48, 20), (90, 200, 30, 25), (640, 480, 128, 96),
         (1000, 37, 10, 40), (37, 1000, 40, 10), (64, 64, 63, 65), (2000, 1500, 112, 112), (1080, 1920, 33, 1),
-        (48, 31, 480, 310), (255, 254, 254, 253), (2, 2, 1, 1), (3, 5, 1, 1)]
+        (48, 31, 480, 310), (255, 254, 254, 253), (2, 2, 1, 1), (3, 5, 1, 1), (2001, 61, 2000, 60)]
 
 PILLOW = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC, "nearest": Image.NEAREST}
 OPENCV = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}

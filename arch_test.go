@@ -44,6 +44,7 @@ var packages = map[string]rule{
 	"vision/coco":        {imports: []string{"vision"}},
 	"vision/paint":       {imports: []string{"vision"}},
 	"vision/score":       {imports: []string{"vision", "vision/coco"}},
+	"vision/eval":        {imports: []string{"vision", "vision/coco", "vision/score", "vision/infer", "vision/paint"}},
 
 	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "sync/wire/rest", "sync/journal", "board", "agent/*", "internal/*"}},
 	"agent/config": {imports: []string{"vision"}},

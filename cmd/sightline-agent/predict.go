@@ -173,6 +173,9 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 	if err := p.close(); err != nil {
 		return err
 	}
+	if s := p.unscored(); s != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), s)
+	}
 	if p.left > 0 {
 		return fmt.Errorf("%d of %d pictures were left out", p.left, len(files))
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"image/jpeg"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sightline-edge/sightline/vision"
@@ -40,10 +42,12 @@ type printer struct {
 	dir   string     // of drawn pictures
 	all   []coco.Result
 	left  int // pictures that got none
+
+	unknown map[string]int // detections by label that the annotations have no category for
 }
 
 func newPrinter(w io.Writer, o *predictOptions, truth *coco.File) (*printer, error) {
-	p := &printer{enc: json.NewEncoder(w), out: w, dir: o.draw}
+	p := &printer{enc: json.NewEncoder(w), out: w, dir: o.draw, unknown: map[string]int{}}
 	if o.format == "coco" {
 		p.truth = truth
 	}
@@ -64,7 +68,13 @@ func (p *printer) picture(l *looked) error {
 		if err != nil {
 			return err
 		}
-		results, _, err := p.truth.Results(img, l.result.Detections) // labels without a category can't be scored
+		if img.W == 0 {
+			img.W, img.H = l.frame.Width, l.frame.Height
+		}
+		results, unknown, err := p.truth.Results(img, l.result.Detections)
+		for label, n := range unknown {
+			p.unknown[label] += n
+		}
 		p.all = append(p.all, results...)
 		return err
 	}
@@ -118,6 +128,22 @@ func (p *printer) draw(l *looked) (err error) {
 		}
 	}()
 	return jpeg.Encode(f, c.Image, &jpeg.Options{Quality: 90})
+}
+
+// unscored says which detections were left out of COCO's results; "" if none.
+func (p *printer) unscored() string {
+	labels := slices.Sorted(maps.Keys(p.unknown))
+	n := 0
+	for _, label := range labels {
+		n += p.unknown[label]
+	}
+	if n == 0 {
+		return ""
+	}
+	if len(labels) > 12 {
+		labels = append(labels[:12], "…")
+	}
+	return fmt.Sprintf("detections left out, since %s has no category of their label: %d (%s)", p.truth.Path, n, strings.Join(labels, ", "))
 }
 
 func (p *printer) close() error {

@@ -38,7 +38,7 @@ type File struct {
 type Image struct {
 	ID    int64
 	Name  string // file_name
-	W, H  int    // pixels
+	W, H  int    // pixels; 0 where the file doesn't say, of images without regions alone
 	State State  // of the whole picture, where the file says it
 	// Fields are the record's other strings, numbers and truth values as text,
 	// for tables by place, batch or camera.

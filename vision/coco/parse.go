@@ -143,8 +143,10 @@ func (f *File) addImage(b []byte) error {
 		return fmt.Errorf("state is %q: good, bad or uncertain are known", r.State)
 	}
 	w, h, id, name := int(r.W), int(r.H), int64(*r.ID), slashed(r.Name)
-	if err := checkSize(w, h); err != nil {
-		return err
+	if w != 0 || h != 0 { // else the file doesn't say, which is enough for ids and boxes
+		if err := checkSize(w, h); err != nil {
+			return err
+		}
 	}
 	if _, ok := f.images[id]; ok {
 		return errors.New("another image has this id")
@@ -249,10 +251,17 @@ func (f *File) addAnnotation(r annotationJSON) error {
 	if f.Category(a.Category) == nil {
 		return fmt.Errorf("of category %d, which the file doesn't have", a.Category)
 	}
-	if err := a.segmentation(r.Segmentation, img.W, img.H); err != nil {
+	w, h := img.W, img.H
+	if w == 0 {
+		w, h = MaxSide, MaxSide
+	}
+	if err := a.segmentation(r.Segmentation, w, h); err != nil {
 		return err
 	}
-	if err := f.size(&a, r, img); err != nil {
+	if img.W == 0 && a.HasMask() {
+		return fmt.Errorf("has a region, but image %d doesn't tell its width and height", img.ID)
+	}
+	if err := f.size(&a, r, w, h); err != nil {
 		return err
 	}
 	f.byImage[a.Image] = append(f.byImage[a.Image], len(f.Annotations))
@@ -261,7 +270,7 @@ func (f *File) addAnnotation(r annotationJSON) error {
 }
 
 // size sets the box and the area; what the record leaves out is the mask's.
-func (f *File) size(a *Annotation, r annotationJSON, img *Image) error {
+func (f *File) size(a *Annotation, r annotationJSON, w, h int) error {
 	var mask RLE
 	if a.HasMask() && (len(r.Box) == 0 || r.Area == nil) {
 		var err error
@@ -273,12 +282,12 @@ func (f *File) size(a *Annotation, r annotationJSON, img *Image) error {
 	case len(r.Box) == 4:
 		a.Box = [4]float64(r.Box)
 	case len(r.Box) == 0 && a.HasMask():
-		x, y, w, h := mask.Bounds()
-		a.Box = [4]float64{float64(x), float64(y), float64(w), float64(h)}
+		x, y, bw, bh := mask.Bounds()
+		a.Box = [4]float64{float64(x), float64(y), float64(bw), float64(bh)}
 	default:
 		return fmt.Errorf("bbox has %d numbers: x, y, width and height in pixels are needed", len(r.Box))
 	}
-	if err := checkBox(a.Box, img.W, img.H); err != nil {
+	if err := checkBox(a.Box, w, h); err != nil {
 		return err
 	}
 	switch {
@@ -301,7 +310,7 @@ func (f *File) size(a *Annotation, r annotationJSON, img *Image) error {
 const beyond = 0.1
 
 func checkBox(b [4]float64, w, h int) error {
-	if !(b[2] > 0) || !(b[3] > 0) {
+	if !(b[2] >= 0) || !(b[3] >= 0) { // COCO's own files have some of no size
 		return fmt.Errorf("bbox %s has no size", numbers(b[:]))
 	}
 	for i, side := range []float64{float64(w), float64(h)} {

@@ -95,6 +95,9 @@ func (r *Run) notef(format string, args ...any) {
 // Add takes what the model saw in one picture; nothing of it is kept but
 // figures, and the pixels of those that are shown.
 func (r *Run) Add(l Look) error {
+	if l.Image.W == 0 {
+		l.Image.W, l.Image.H = l.Frame.Width, l.Frame.Height
+	}
 	if l.Image.W != l.Frame.Width || l.Image.H != l.Frame.Height {
 		return fmt.Errorf("%s has %d×%d pixels, %s says %d×%d: the annotations are of another picture, or it is turned by its EXIF data",
 			l.Image.Name, l.Frame.Width, l.Frame.Height, r.truth.Path, l.Image.W, l.Image.H)

@@ -13,8 +13,8 @@ import (
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
-// inferCut runs a model on what the recipe wants to be seen of a frame. Boxes are in
-// the whole frame's pixels.
+// inferCut runs a model on what the recipe wants to be seen of a frame. What it sees
+// is in the whole frame's pixels.
 func (s *Station) inferCut(ctx context.Context, w *infer.Worker, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
 	v.use(w, f.Pool)
 	return inferROI(ctx, w, l.ROI, f)
@@ -26,12 +26,26 @@ func inferROI(ctx context.Context, w *infer.Worker, roi [4]int, f *capture.Frame
 	}
 	cut := f.Cut(roi[0], roi[1], roi[2], roi[3])
 	r, err := w.Infer(ctx, &cut, f.Pool, f.Slot)
-	x, y := float32(max(roi[0], 0)), float32(max(roi[1], 0))
-	for n := range r.Detections {
-		r.Detections[n].Box.X += x
-		r.Detections[n].Box.Y += y
-	}
+	shift(r.Detections, max(roi[0], 0), max(roi[1], 0))
 	return r, err
+}
+
+// shift moves what was seen in a cut to where it lies in the whole frame.
+func shift(dets []vision.Detection, x, y int) {
+	dx, dy := float32(x), float32(y)
+	for n := range dets {
+		d := &dets[n]
+		d.Box.X += dx
+		d.Box.Y += dy
+		if d.Oriented != nil {
+			d.Oriented.X += dx
+			d.Oriented.Y += dy
+		}
+		if d.Mask != nil {
+			d.Mask.X += x
+			d.Mask.Y += y
+		}
+	}
 }
 
 // use tells the worker when frames come in other memory, and the one before it that it

@@ -25,7 +25,7 @@ var classificationFamily = family{
 func layoutClassification(outs []Tensor, _ Input, i Info) (layout, error) {
 	var found []int
 	for n, t := range outs {
-		if shape := i.single(t.Shape); fits(shape, 1, -1) || fits(shape, 1, -1, 1, 1) {
+		if shape := i.alone(t.Shape); fits(shape, 1, -1) || fits(shape, 1, -1, 1, 1) {
 			found = append(found, n)
 		}
 	}

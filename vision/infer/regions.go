@@ -1,7 +1,7 @@
 package infer
 
 import (
-	"cmp"
+	"math"
 	"slices"
 
 	"github.com/sightline-edge/sightline/vision"
@@ -114,11 +114,18 @@ func (g *regions) join() []int32 {
 // found lists the regions of at least so many pixels whose peak is more than
 // above, the highest first, at most so many.
 func (g *regions) found(minArea int, above float32, most int) []int32 {
-	roots := slices.DeleteFunc(g.join(), func(n int32) bool {
-		return g.groups[n].area < minArea || !(g.groups[n].peak > above)
-	})
-	slices.SortStableFunc(roots, func(a, b int32) int { return cmp.Compare(g.groups[b].peak, g.groups[a].peak) })
-	return roots[:min(len(roots), most)]
+	var keys []uint64 // peak (inverted) and number: ascending is highest first
+	for _, n := range g.join() {
+		if o := &g.groups[n]; o.area >= minArea && o.peak > above {
+			keys = append(keys, uint64(^math.Float32bits(o.peak))<<32|uint64(n))
+		}
+	}
+	slices.Sort(keys)
+	roots := make([]int32, min(len(keys), most))
+	for k := range roots {
+		roots[k] = int32(uint32(keys[k]))
+	}
+	return roots
 }
 
 // masks makes the masks of regions, in their order.

@@ -64,7 +64,7 @@ func layoutMap(f Family, outs []Tensor, i Info, maps, scores []string) ([4]int, 
 	at := [4]int{-1, -1, -1, -1}
 	candidates := 0
 	for n, t := range outs {
-		shape := i.single(t.Shape)
+		shape := i.alone(t.Shape)
 		isMap := len(shape) == 4 && fits(shape, 1, -1, -1, -1) || len(shape) == 3 && fits(shape, 1, -1, -1)
 		isScore := fits(shape, 1, 1) || fits(shape, 1)
 		switch {
@@ -93,8 +93,8 @@ func channels(shape []int64) int64 {
 	return shape[1]
 }
 
-// single is an output's shape for one picture of a model whose batch is fixed.
-func (i Info) single(shape []int64) []int64 {
+// alone is an output's shape for one picture of a model whose batch is fixed.
+func (i Info) alone(shape []int64) []int64 {
 	if len(i.Inputs) == 0 || len(shape) == 0 || shape[0] != int64(i.batch()) {
 		return shape
 	}

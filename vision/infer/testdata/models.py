@@ -69,6 +69,16 @@ def rows():
           "license": "none", "args": "{'nms': True, 'half': False}", "end2end": "False"})
 
 
+def regions():
+    """A map that is each pixel's mean, the picture's score, and a map that isn't read."""
+    def value(name, *shape):
+        return h.make_tensor_value_info(name, T.FLOAT, shape)
+    nodes = [h.make_node("ReduceMean", ["images"], ["map"], axes=[1]),
+             h.make_node("ReduceMax", ["map"], ["score"], axes=[2, 3], keepdims=0),
+             h.make_node("Sub", ["map", "map"], ["aux"])]
+    save("regions", nodes, [picture()], [value("aux", 1, 1, 64, 64), value("score", 1, 1), value("map", 1, 1, 64, 64)], [])
+
+
 def slow():
     """The form of fastestdet after a loop that takes minutes."""
     body = h.make_graph(
@@ -87,5 +97,5 @@ def slow():
          [weight("w", np.zeros((7, 3, 1, 1))), weight("many", 1e8), weight("yes", True, np.bool_)])
 
 
-for make in (fastestdet, float16, unknown_operator, rows, slow):
+for make in (fastestdet, float16, unknown_operator, rows, regions, slow):
     make()

@@ -16,8 +16,7 @@ type Decoder struct {
 	at   Placement // of the frame that is decoded
 	w, h int       // its size in pixels
 
-	cands   []candidate
-	keys    []uint64 // score (inverted) and index of a candidate: ascending is best first
+	keys    []uint64 // of the candidates, see candidate.key
 	order   buckets  // of the keys
 	dropped int      // scores and boxes that are no numbers
 	seen    Seen
@@ -80,7 +79,7 @@ func (d *Decoder) Decode(outs []Output, at Placement, w, h int) (Seen, error) {
 		at = d.family.where(d.spec.Input, at, w, h)
 	}
 	d.at, d.w, d.h = at, w, h
-	d.cands, d.keys, d.kept, d.dets, d.dropped, d.seen = d.cands[:0], d.keys[:0], d.kept[:0], d.dets[:0], 0, Seen{}
+	d.keys, d.kept, d.dets, d.dropped, d.seen = d.keys[:0], d.kept[:0], d.dets[:0], 0, Seen{}
 	d.family.read(d, l, outs)
 	d.seen.Detections, d.seen.Dropped = d.dets, d.dropped
 	return d.seen, nil
@@ -130,9 +129,24 @@ func (d *Decoder) add(score float32, place, class int32) {
 		d.dropped++
 		return
 	}
-	score = min(score, 1)
-	d.keys = append(d.keys, uint64(^math.Float32bits(score))<<32|uint64(len(d.cands)))
-	d.cands = append(d.cands, candidate{score, place, class})
+	d.keys = append(d.keys, candidate{min(score, 1), place, class}.key(d.stride()))
+}
+
+// stride is the number of classes that a place of the output may have.
+func (d *Decoder) stride() uint64 { return uint64(len(d.spec.Labels) + d.family.spare) }
+
+// A key is one number for a candidate. Ascending is best first; where scores are
+// the same the place counts, then the class, as in the tools.
+const placeBits = 34 // 2³¹ values are read at most
+
+func (c candidate) key(stride uint64) uint64 {
+	less := uint64(math.Float32bits(1) - math.Float32bits(c.score))
+	return less<<placeBits | (uint64(c.place)*stride+uint64(c.class))&(1<<placeBits-1)
+}
+
+func candidateOf(key, stride uint64) candidate {
+	at := key & (1<<placeBits - 1)
+	return candidate{math.Float32frombits(math.Float32bits(1) - uint32(key>>placeBits)), int32(at / stride), int32(at % stride)}
 }
 
 // suppress keeps the best candidates whose boxes don't overlap a better one of
@@ -143,7 +157,7 @@ func (d *Decoder) suppress(box func(int32) corners, nms bool) {
 	}
 	d.order.sort(d.keys)
 	for range min(len(d.keys), maxCandidates) {
-		c := d.cands[uint32(d.order.next())]
+		c := candidateOf(d.order.next(), d.stride())
 		b := box(c.place)
 		if !b.finite() {
 			d.dropped++

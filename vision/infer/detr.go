@@ -179,7 +179,7 @@ func readDETR(d *Decoder, l layout, outs []Output) {
 	// among them isn't told.
 	d.limit(0, int(labels.Shape[1]))
 	d.keys = slices.DeleteFunc(d.keys, func(key uint64) bool {
-		return int(d.cands[uint32(key)].class) >= len(d.spec.Labels)
+		return int(candidateOf(key, d.stride()).class) >= len(d.spec.Labels)
 	})
 	d.finish(d.shares(boxes.Data, 4), false)
 }

@@ -69,7 +69,7 @@ func (d *Decoder) finishTurned(box func(place int32) vision.OrientedBox, nms boo
 	d.order.sort(d.keys)
 	kept := 0
 	for range min(len(d.keys), maxCandidates) {
-		c := d.cands[uint32(d.order.next())]
+		c := candidateOf(d.order.next(), d.stride())
 		b := box(c.place)
 		if !isTurned(b) {
 			d.dropped++

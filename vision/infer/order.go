@@ -1,9 +1,6 @@
 package infer
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // buckets gives keys in ascending order, one after the other. Most decoders end
 // long before the last one, so they are only parted by the first bits of their
@@ -18,18 +15,14 @@ type buckets struct {
 // Keys are parted by their score's bits but the last so many. A score is at
 // most 1.
 const (
-	bucketBits  = 18
-	bucketCount = 0x3f800000>>bucketBits + 1
+	bucketShift = placeBits + 18
+	bucketCount = 0x3f800000>>18 + 1
 )
 
 // fewKeys are sorted as they are.
 const fewKeys = 512
 
-func bucketOf(key uint64) int {
-	return int(math.Float32bits(1)>>bucketBits) - int(^uint32(key>>32)>>bucketBits)
-}
-
-// sort takes keys of scores from 0 to 1, the score's inverted bits above an index.
+// sort takes the keys of candidates.
 func (b *buckets) sort(keys []uint64) {
 	b.at, b.bucket = 0, 0
 	b.keys = append(b.keys[:0], keys...)
@@ -40,14 +33,14 @@ func (b *buckets) sort(keys []uint64) {
 	}
 	clear(b.ends[:])
 	for _, k := range keys {
-		b.ends[bucketOf(k)]++
+		b.ends[k>>bucketShift]++
 	}
 	sum := int32(0)
 	for i, n := range b.ends {
 		b.ends[i], sum = sum, sum+n
 	}
 	for _, k := range keys {
-		i := bucketOf(k)
+		i := k >> bucketShift
 		b.keys[b.ends[i]] = k
 		b.ends[i]++
 	}

@@ -135,10 +135,13 @@ func (d *Decoder) objectScores(classes []float32, obj float32, place int32, mult
 func (d *Decoder) end2end(out []float32) {
 	for p := range len(out) / 7 {
 		class, score := out[7*p+5], out[7*p+6]
-		if score <= d.spec.Confidence || out[7*p] != 0 {
-			continue // another picture of the batch
+		switch picture := out[7*p]; {
+		case score <= d.spec.Confidence:
+		case picture == 0:
+			d.addClass(score, p, class)
+		case !(picture > 0 && picture < maxBatch):
+			d.dropped++ // else it is of another picture of the batch
 		}
-		d.addClass(score, p, class)
 	}
 	d.finish(func(place int32) corners {
 		r := out[7*int(place):]

@@ -16,9 +16,9 @@ type Decoder struct {
 	at   Placement // of the frame that is decoded
 	w, h int       // its size in pixels
 
-	keys    []uint64 // of the candidates, see candidate.key
-	order   buckets  // of the keys
-	dropped int      // scores and boxes that are no numbers
+	keys    []uint64  // of the candidates, see candidate.key
+	order   ascending // goes through the keys
+	dropped int       // scores and boxes that are no numbers
 	seen    Seen
 
 	best []uint64 // per place, for single-label decoding
@@ -155,7 +155,7 @@ func (d *Decoder) suppress(box func(int32) corners, nms bool) {
 	for i := range d.head {
 		d.head[i] = -1
 	}
-	d.order.sort(d.keys)
+	d.order.start(d.keys)
 	for range min(len(d.keys), maxCandidates) {
 		c := candidateOf(d.order.next(), d.stride())
 		b := box(c.place)

@@ -66,7 +66,7 @@ func (d *Decoder) finishTurned(box func(place int32) vision.OrientedBox, nms boo
 	for i := range d.head {
 		d.head[i] = -1
 	}
-	d.order.sort(d.keys)
+	d.order.start(d.keys)
 	kept := 0
 	for range min(len(d.keys), maxCandidates) {
 		c := candidateOf(d.order.next(), d.stride())

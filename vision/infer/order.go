@@ -2,57 +2,61 @@ package infer
 
 import "slices"
 
-// buckets gives keys in ascending order, one after the other. Most decoders end
-// long before the last one, so they are only parted by the first bits of their
-// scores, and a part is sorted when its turn comes.
-type buckets struct {
+// ascending gives keys from the smallest on, one after the other. Most decoders
+// end long before the last one, so keys are parted as quicksort does it, but only
+// where the next one lies.
+type ascending struct {
 	keys   []uint64
-	ends   [bucketCount + 1]int32
-	bucket int // that keys[at] lies in
-	at     int
+	at     int    // of the next one
+	sorted int    // keys[at:sorted] are in order
+	ends   []int  // keys[:e] are less than keys[e:], the largest e first
+	dice   uint32 // chooses what keys are parted by, so that no order of them is slow
 }
 
-// Keys are parted by their score's bits but the last so many. A score is at
-// most 1.
-const (
-	bucketShift = placeBits + 18
-	bucketCount = 0x3f800000>>18 + 1
-)
-
 // fewKeys are sorted as they are.
-const fewKeys = 512
+const fewKeys = 48
 
-// sort takes the keys of candidates.
-func (b *buckets) sort(keys []uint64) {
-	b.at, b.bucket = 0, 0
-	b.keys = append(b.keys[:0], keys...)
-	if len(keys) <= fewKeys {
-		slices.Sort(b.keys)
-		b.bucket, b.ends[bucketCount] = bucketCount, int32(len(keys))
-		return
-	}
-	clear(b.ends[:])
-	for _, k := range keys {
-		b.ends[k>>bucketShift]++
-	}
-	sum := int32(0)
-	for i, n := range b.ends {
-		b.ends[i], sum = sum, sum+n
-	}
-	for _, k := range keys {
-		i := k >> bucketShift
-		b.keys[b.ends[i]] = k
-		b.ends[i]++
-	}
-	slices.Sort(b.keys[:b.ends[0]])
+// start takes the keys, which it puts into another order; they must differ.
+func (a *ascending) start(keys []uint64) {
+	*a = ascending{keys: keys, ends: append(a.ends[:0], len(keys)), dice: a.dice | 1}
 }
 
 // next is the next key; it must not be called more often than there are keys.
-func (b *buckets) next() uint64 {
-	for b.at == int(b.ends[b.bucket]) {
-		b.bucket++
-		slices.Sort(b.keys[b.at:b.ends[b.bucket]])
+func (a *ascending) next() uint64 {
+	for a.at == a.sorted {
+		end := a.ends[len(a.ends)-1]
+		if end-a.at <= fewKeys {
+			slices.Sort(a.keys[a.at:end])
+			a.sorted, a.ends = end, a.ends[:len(a.ends)-1]
+			continue
+		}
+		a.ends = append(a.ends, a.at+a.part(a.keys[a.at:end]))
 	}
-	b.at++
-	return b.keys[b.at-1]
+	a.at++
+	return a.keys[a.at-1]
+}
+
+// part puts the smaller keys first and says how many they are: at least one, and
+// not all.
+func (a *ascending) part(keys []uint64) int {
+	a.dice ^= a.dice << 13
+	a.dice ^= a.dice >> 17
+	a.dice ^= a.dice << 5
+	n := len(keys)
+	p := int(a.dice % uint32(n))
+	pivot := max(min(keys[p], keys[n/2]), min(max(keys[p], keys[n/2]), keys[n-1])) // the middle one
+	i, j := 0, n-1
+	for {
+		for keys[i] < pivot {
+			i++
+		}
+		for keys[j] > pivot {
+			j--
+		}
+		if i >= j {
+			return max(i, 1)
+		}
+		keys[i], keys[j] = keys[j], keys[i]
+		i, j = i+1, j-1
+	}
 }

@@ -186,18 +186,30 @@ func (d *Decoder) bestOf(scores []float32, n int) {
 		for p := range best {
 			best[p] = least
 		}
-		for c := range classes {
-			row, low := scores[c*n+from:], uint64(math.MaxUint32-1-c)
-			row = row[:len(best)]
-			for p, s := range row {
-				best[p] = max(best[p], uint64(math.Float32bits(s))<<32|low)
-			}
+		row := func(c int) []float32 { // the last class stands for those that four lack
+			return scores[min(c, classes-1)*n+from:][:len(best)]
+		}
+		for c := 0; c < classes; c += 4 {
+			better(best, row(c), row(c+1), row(c+2), row(c+3), uint64(math.MaxUint32-1-c))
 		}
 	}
 	for p, b := range d.best {
 		if b != least {
 			d.addBest(scores, n, p, b)
 		}
+	}
+}
+
+// better puts four classes in the place of bests that are less. Rows are as long
+// as best.
+func better(best []uint64, r0, r1, r2, r3 []float32, class uint64) {
+	r0, r1, r2, r3 = r0[:len(best)], r1[:len(best)], r2[:len(best)], r3[:len(best)]
+	for p, b := range best {
+		k0 := uint64(math.Float32bits(r0[p]))<<32 | class
+		k1 := uint64(math.Float32bits(r1[p]))<<32 | (class - 1)
+		k2 := uint64(math.Float32bits(r2[p]))<<32 | (class - 2)
+		k3 := uint64(math.Float32bits(r3[p]))<<32 | (class - 3)
+		best[p] = max(b, max(max(k0, k1), max(k2, k3)))
 	}
 }
 

@@ -3,7 +3,6 @@ package infer
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/sightline-edge/sightline/vision"
 )
@@ -17,19 +16,24 @@ type Decoder struct {
 	at   Placement // of the frame that is decoded
 	w, h int       // its size in pixels
 
-	cands   []candidate
-	keys    []uint64 // score (inverted) and index of a candidate: ascending is best first
-	dropped int      // scores and boxes that are no numbers
+	keys    []uint64  // of the candidates, see candidate.key
+	order   ascending // goes through the keys
+	dropped int       // scores and boxes that are no numbers
 	seen    Seen
 	err     error     // of read
 	maps    mapReader // of families that give maps
 	scores  []float32 // of a classifier
 	protos  protoMasks
 
-	best []candidate // per place, for single-label decoding
+	best []uint64 // per place, for single-label decoding
 	kept []keptBox
 	head []int32 // per class: its newest kept box, -1 without
 	dets []vision.Detection
+
+	slack   float32   // square pixels that the tool adds to a union against division by 0
+	values  []float32 // room of families that compute scores
+	anchors []corners // of families that need them, once
+	obb     rotated
 }
 
 // Seen is what a model sees in one frame.
@@ -50,6 +54,8 @@ type candidate struct {
 // keptBox is a box that survived, in the tensor's pixels.
 type keptBox struct {
 	corners
+	apart corners // moved apart from other classes
+	size  float32 // its area
 	score float32
 	place int32
 	class int32
@@ -73,8 +79,11 @@ func (d *Decoder) Decode(outs []Output, at Placement, w, h int) (Seen, error) {
 	if err != nil {
 		return Seen{}, fmt.Errorf("decode the output: %w", err)
 	}
+	if d.family.where != nil {
+		at = d.family.where(d.spec.Input, at, w, h)
+	}
 	d.at, d.w, d.h = at, w, h
-	d.cands, d.keys, d.kept, d.dets, d.dropped, d.seen, d.err = d.cands[:0], d.keys[:0], d.kept[:0], d.dets[:0], 0, Seen{}, nil
+	d.keys, d.kept, d.dets, d.dropped, d.seen, d.err = d.keys[:0], d.kept[:0], d.dets[:0], 0, Seen{}, nil
 	if d.family.read(d, l, outs); d.err != nil {
 		return Seen{}, fmt.Errorf("decode the output: %w", d.err)
 	}
@@ -105,7 +114,7 @@ func (d *Decoder) check(outs []Output) (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	if l.classes != 0 && l.classes != len(d.spec.Labels) {
+	if n := len(d.spec.Labels); l.classes != 0 && l.classes != n && l.classes != n+d.family.spare {
 		return layout{}, fmt.Errorf("it has %d classes, there are %d labels", l.classes, len(d.spec.Labels))
 	}
 	return l, nil
@@ -126,30 +135,46 @@ func (d *Decoder) add(score float32, place, class int32) {
 		d.dropped++
 		return
 	}
-	score = min(score, 1)
-	d.keys = append(d.keys, uint64(^math.Float32bits(score))<<32|uint64(len(d.cands)))
-	d.cands = append(d.cands, candidate{score, place, class})
+	d.keys = append(d.keys, candidate{min(score, 1), place, class}.key(d.stride()))
+}
+
+// stride is the number of classes that a place of the output may have.
+func (d *Decoder) stride() uint64 { return uint64(len(d.spec.Labels) + d.family.spare) }
+
+// A key is one number for a candidate. Ascending is best first; where scores are
+// the same the place counts, then the class, as in the tools.
+const placeBits = 34 // 2³¹ values are read at most
+
+func (c candidate) key(stride uint64) uint64 {
+	less := uint64(math.Float32bits(1) - math.Float32bits(c.score))
+	return less<<placeBits | (uint64(c.place)*stride+uint64(c.class))&(1<<placeBits-1)
+}
+
+func candidateOf(key, stride uint64) candidate {
+	at := key & (1<<placeBits - 1)
+	return candidate{math.Float32frombits(math.Float32bits(1) - uint32(key>>placeBits)), int32(at / stride), int32(at % stride)}
 }
 
 // suppress keeps the best candidates whose boxes don't overlap a better one of
 // their class.
 func (d *Decoder) suppress(box func(int32) corners, nms bool) {
-	slices.Sort(d.keys)
-	d.keys = d.keys[:min(len(d.keys), maxCandidates)]
 	for i := range d.head {
 		d.head[i] = -1
 	}
-	for _, key := range d.keys {
-		c := d.cands[uint32(key)]
+	d.order.start(d.keys)
+	for range min(len(d.keys), maxCandidates) {
+		c := candidateOf(d.order.next(), d.stride())
 		b := box(c.place)
 		if !b.finite() {
 			d.dropped++
 			continue
 		}
-		if nms && d.covered(b, c.class) {
+		apart := b.moved(float32(c.class) * d.family.classStep)
+		k := keptBox{corners: b, apart: apart, size: apart.area(), score: c.score, place: c.place, class: c.class, next: d.head[c.class]}
+		if nms && d.covered(&k) {
 			continue
 		}
-		d.kept = append(d.kept, keptBox{corners: b, score: c.score, place: c.place, class: c.class, next: d.head[c.class]})
+		d.kept = append(d.kept, k)
 		d.head[c.class] = int32(len(d.kept) - 1)
 		if len(d.kept) == d.spec.MaxDetections {
 			return
@@ -157,16 +182,16 @@ func (d *Decoder) suppress(box func(int32) corners, nms bool) {
 	}
 }
 
-func (d *Decoder) covered(b corners, class int32) bool {
-	area := b.area()
-	for i := d.head[class]; i >= 0; i = d.kept[i].next {
+func (d *Decoder) covered(b *keptBox) bool {
+	for i := b.next; i >= 0; {
 		k := &d.kept[i]
-		w := min(b.x1, k.x1) - max(b.x0, k.x0)
-		h := min(b.y1, k.y1) - max(b.y0, k.y0)
+		i = k.next
+		w := min(b.apart.x1, k.apart.x1) - max(b.apart.x0, k.apart.x0)
+		h := min(b.apart.y1, k.apart.y1) - max(b.apart.y0, k.apart.y0)
 		if w <= 0 || h <= 0 {
 			continue
 		}
-		if inter := w * h; inter/(area+k.area()-inter) > d.spec.NMS {
+		if inter := w * h; inter/(b.size+k.size-inter+d.slack) > d.spec.NMS {
 			return true
 		}
 	}
@@ -191,6 +216,11 @@ func (d *Decoder) inFrame(c corners) vision.Box {
 	x1 := min(max((float64(c.x1)-at.PadX)/at.GainX, 0), w)
 	y1 := min(max((float64(c.y1)-at.PadY)/at.GainY, 0), h)
 	return vision.Box{X: float32(x0), Y: float32(y0), W: float32(x1 - x0), H: float32(y1 - y0)}
+}
+
+// moved is the box so many pixels to the right and down, rounded as float32 is.
+func (b corners) moved(by float32) corners {
+	return corners{b.x0 + by, b.y0 + by, b.x1 + by, b.y1 + by}
 }
 
 func (b corners) area() float32 { return (b.x1 - b.x0) * (b.y1 - b.y0) }

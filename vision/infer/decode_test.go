@@ -136,17 +136,27 @@ func TestRowsWithNMSInside(t *testing.T) {
 }
 
 func TestValuesThatAreNoNumbersAreCounted(t *testing.T) {
-	for _, family := range []Family{YOLOX, YOLOv8, FastestDet} { // others' outputs have tests of their own
-		for name, bad := range map[string]float32{"NaN": float32(math.NaN()), "Inf": float32(math.Inf(1)), "huge": 3e38, "minus": float32(math.Inf(-1))} {
+	for name, bad := range map[string]float32{"NaN": float32(math.NaN()), "-NaN": math.Float32frombits(0xffc00000),
+		"Inf": float32(math.Inf(1)), "huge": 3e38, "minus": float32(math.Inf(-1))} {
+		check := func(d *Decoder, outs []Output) {
+			for _, o := range outs {
+				for i := range o.Data {
+					o.Data[i] = bad
+				}
+			}
+			seen, err := d.Decode(outs, Placement{GainX: 1, GainY: 1}, 64, 64)
+			none := name == "minus" || name == "huge" && d.family.name == SSD300 // no class is above the others
+			if err != nil || len(seen.Detections) != 0 || (seen.Dropped == 0 && !none) {
+				t.Errorf("%s, %s: %d detections, %d dropped, %v", d.spec.Family, name, len(seen.Detections), seen.Dropped, err)
+			}
+		}
+		for _, family := range []Family{YOLOX, YOLOv8, FastestDet} { // the masks' families have tests of their own
 			g := decodeGolden{Family: family, Classes: 2, Tensor: [2]int{64, 64}, Confidence: 0.25, NMS: 0.5, Seed: 5}
 			out, shape := g.output()
-			for i := range out {
-				out[i] = bad
-			}
-			dets, dropped, err := decodeOne(NewDecoder(g.spec()), out, shape, Placement{GainX: 1, GainY: 1}, 64, 64)
-			if err != nil || len(dets) != 0 || (dropped == 0 && name != "minus") {
-				t.Errorf("%s, %s: %d detections, %d dropped, %v", family, name, len(dets), dropped, err)
-			}
+			check(NewDecoder(g.spec()), []Output{{Shape: shape, Data: out}})
+		}
+		for _, g := range familyGoldens(t) {
+			check(NewDecoder(g.spec()), g.outputs())
 		}
 	}
 }
@@ -176,25 +186,48 @@ func TestShapesThatDontFit(t *testing.T) {
 	}
 }
 
+// fuzzCase is a small output of any family.
+func fuzzCase(goldens []familyGolden, family, classes uint8, seed uint64) (Spec, []Output) {
+	if n := int(family) % (3 + len(goldens)); n >= 3 {
+		g := goldens[n-3]
+		g.Seed, g.Multi = uint32(seed), seed%2 == 0
+		spec := g.spec()
+		spec.Confidence = 0.01
+		return spec, g.outputs()
+	}
+	g := decodeGolden{Family: Families()[int(family)%(3+len(goldens))], Classes: int(classes)%90 + 1, Tensor: [2]int{64, 96},
+		Confidence: 0.01, NMS: 0.5, Seed: uint32(seed), Multi: seed%2 == 0}
+	out, shape := g.output()
+	return g.spec(), []Output{{Name: "output0", Shape: shape, Data: out}}
+}
+
+// FuzzDecode puts strange values into outputs of every family and form.
 func FuzzDecode(f *testing.F) {
+	var goldens []familyGolden
+	for _, g := range familyGoldens(f) {
+		if g.Tensor[0] < 320 {
+			goldens = append(goldens, g)
+		}
+	}
 	f.Add(uint8(0), uint8(2), uint64(1), []byte{0, 0, 0xc0, 0x7f})
 	f.Add(uint8(1), uint8(1), uint64(2), []byte{})
-	f.Add(uint8(2), uint8(90), uint64(3), []byte{0xff, 0xff, 0x7f, 0x7f, 0, 0, 0x80, 0xff})
+	for n := range 3 + len(goldens) {
+		f.Add(uint8(n), uint8(90), uint64(n), []byte{0xff, 0xff, 0x7f, 0x7f, 0, 0, 0x80, 0xff, 0, 0, 0xc0, 0xff, 0, 0, 0x80, 0xbf, 0, 0, 0x80, 0x3f})
+	}
 	f.Fuzz(func(t *testing.T, family, classes uint8, seed uint64, strange []byte) {
-		g := decodeGolden{Family: Families()[int(family)%3], Classes: int(classes)%90 + 1, Tensor: [2]int{64, 96},
-			Confidence: 0.01, NMS: 0.5, Seed: uint32(seed), Multi: seed%2 == 0}
-		out, shape := g.output()
+		spec, outs := fuzzCase(goldens, family, classes, seed)
 		r := rand.New(rand.NewPCG(seed, 0))
 		for ; len(strange) >= 4; strange = strange[4:] {
 			v := math.Float32frombits(binary.LittleEndian.Uint32(strange))
 			for range 20 {
-				out[r.IntN(len(out))] = v
+				o := outs[r.IntN(len(outs))].Data
+				o[r.IntN(len(o))] = v
 			}
 		}
-		spec := g.spec()
-		dets, dropped, err := decodeOne(NewDecoder(spec), out, shape, Placement{GainX: 0.5, GainY: 0.25, PadX: 3}, 100, 50)
-		if err != nil || dropped < 0 || len(dets) > spec.MaxDetections {
-			t.Fatalf("%d detections, %d dropped, %v", len(dets), dropped, err)
+		seen, err := NewDecoder(spec).Decode(outs, Placement{GainX: 0.5, GainY: 0.25, PadX: 3}, 100, 50)
+		dets := seen.Detections
+		if err != nil || seen.Dropped < 0 || len(dets) > spec.MaxDetections {
+			t.Fatalf("%d detections, %d dropped, %v", len(dets), seen.Dropped, err)
 		}
 		for i, d := range dets {
 			b := d.Box
@@ -203,6 +236,9 @@ func FuzzDecode(f *testing.F) {
 			}
 			if i > 0 && d.Score > dets[i-1].Score {
 				t.Fatalf("detection %d scores more than the one before it", i)
+			}
+			if o := d.Oriented; o != nil && (o.X-o.X != 0 || o.Y-o.Y != 0 || o.W-o.W != 0 || o.H-o.H != 0 || o.Angle-o.Angle != 0) {
+				t.Fatalf("detection %d is turned as %+v", i, *o)
 			}
 		}
 	})
@@ -241,7 +277,7 @@ func BenchmarkDecode(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(len(d.cands)), "candidates")
+			b.ReportMetric(float64(len(d.keys)), "candidates")
 		})
 	}
 }

@@ -30,6 +30,14 @@ type family struct {
 	layout func(outs []Tensor, in Input, i Info) (layout, error)
 	// read adds what the outputs show to the decoder. Their shapes were laid out.
 	read func(d *Decoder, l layout, outs []Output)
+
+	multiLabelBelow float32 // confidence under which every class of a place counts, as in the tool's val; 0: spec says it
+	classStep       float32 // pixels by which the tool keeps classes apart in NMS, in float32; 0: it compares each class alone
+	spare           int     // classes at the model's end that labels needn't name (a background's)
+	background      bool    // labels may start with a name for the background, which is no class
+
+	// where says where the tool thinks that a frame of w×h lies in the tensor; nil: where it lies.
+	where func(in Input, at Placement, w, h int) Placement
 }
 
 // layout says where a family's values lie among a model's outputs.
@@ -53,6 +61,7 @@ type Output struct {
 func families() []*family {
 	return []*family{
 		&yoloxFamily, &yolov8Family, &fastestDetFamily,
+		&yolov5Family, &yolov7Family, &yolov8OBBFamily, &rtdetrFamily, &detrFamily, &rfdetrFamily, &detectionsFamily, &ssdFamily, &ssd300Family, &retinaNetFamily,
 		&yolov8SegFamily, &segmentationFamily, &anomalyFamily, &classificationFamily,
 	}
 }

@@ -176,7 +176,7 @@ func TestPlacement(t *testing.T) {
 func TestUsualScalesTakeTheFastPath(t *testing.T) {
 	for _, family := range Families() {
 		in := family.defaults().Input
-		if f := NewFiller(in); f.hi == 0 && in.Std == ([3]float64{}) {
+		if f := NewFiller(in); f.hi == 0 && in.Std == [3]float64{} && in.Mean == [3]float64{} {
 			t.Errorf("%s: values come from the table", family)
 		}
 	}

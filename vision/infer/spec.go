@@ -129,9 +129,9 @@ type Options struct {
 	MaxDetections int
 }
 
-// valBelow is the confidence under which yolov8 counts every class of a place,
-// as Ultralytics' val does (its default is 0.001); at 0.25 its predict counts
-// only the best.
+// valBelow is the confidence under which Ultralytics' families count every class
+// of a place, as their val does (its default is 0.001); at 0.25 their predict
+// counts only the best.
 const valBelow = 0.05
 
 // Spec joins the family's defaults, the model's description and the caller's
@@ -154,7 +154,7 @@ func (i Info) Spec(o Options) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	if s.Labels, err = i.labels(family, o, classes); err != nil {
+	if s.Labels, err = i.labels(o, family.known(), classes); err != nil {
 		return Spec{}, err
 	}
 	if o.Confidence != 0 {
@@ -166,8 +166,8 @@ func (i Info) Spec(o Options) (Spec, error) {
 	if o.MaxDetections != 0 {
 		s.MaxDetections = o.MaxDetections
 	}
-	if family == YOLOv8 || family == YOLOv8Seg {
-		s.MultiLabel = s.Confidence < valBelow
+	if below := family.known().multiLabelBelow; below > 0 {
+		s.MultiLabel = s.Confidence < below
 	}
 	return s, s.check()
 }
@@ -182,20 +182,23 @@ func (i Info) size(in *Input) {
 	}
 }
 
-func (i Info) labels(f Family, o Options, classes int) ([]Label, error) {
+func (i Info) labels(o Options, f *family, classes int) ([]Label, error) {
 	names, from := i.Labels, "the model's metadata names"
 	if o.Labels != nil {
 		names, from = o.Labels, "the given labels name"
 	}
-	if names == nil && len(f.known().labels) == classes {
-		names = f.known().labels
+	if names == nil && len(f.labels) == classes {
+		names = f.labels
 	}
 	if names == nil {
 		for n := range classes {
 			names = append(names, fmt.Sprintf("class%d", n))
 		}
 	}
-	if classes > 0 && len(names) != classes {
+	if f.background && len(names) == classes+1 && isBackground(names[0]) {
+		names = names[1:]
+	}
+	if classes > 0 && len(names) != classes && len(names) != classes-f.spare {
 		return nil, fmt.Errorf("%s %d classes, the model has %d: pass a label file with one name a line in the model's order (--labels FILE, or --labels coco for COCO's 80)", from, len(names), classes)
 	}
 	if len(names) == 0 {
@@ -214,6 +217,11 @@ func (i Info) labels(f Family, o Options, classes int) ([]Label, error) {
 		}
 	}
 	return labels, nil
+}
+
+// isBackground tells the name that tools give to what is no class.
+func isBackground(name string) bool {
+	return slices.Contains([]string{"__background__", "background", "BACKGROUND"}, name)
 }
 
 // listed joins names for an error, the first twelve of many.

@@ -3,6 +3,7 @@ package infer
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // yoloxFamily reads Megvii's YOLOX as its tools/export_onnx.py writes it.
@@ -82,6 +83,25 @@ var yolov8Family = family{
 		Input: Input{Width: 640, Height: 640, Colour: RGB, Scale: 1.0 / 255, Resize: Letterbox, Anchor: Centre, Pad: 114}},
 	layout: layoutYOLOv8,
 	read:   readYOLOv8,
+
+	multiLabelBelow: valBelow,
+	classStep:       ultralyticsStep,
+	where:           roundedGains,
+}
+
+// ultralyticsStep is Ultralytics' max_wh, in pixels of the tensor.
+const ultralyticsStep = 7680
+
+// roundedGains are Ultralytics' since 8.4: a letterboxed frame's sides are
+// rounded each for itself, so their gains differ a little.
+func roundedGains(in Input, at Placement, w, h int) Placement {
+	if in.Resize != Letterbox || in.Anchor != Centre {
+		return at
+	}
+	r := min(float64(in.Height)/float64(h), float64(in.Width)/float64(w))
+	at.GainX = max(math.RoundToEven(float64(w)*r), 1) / float64(w)
+	at.GainY = max(math.RoundToEven(float64(h)*r), 1) / float64(h)
+	return at
 }
 
 // The forms of yolov8.
@@ -150,30 +170,68 @@ func centredPlanes(out []float32, n int) func(int32) corners {
 	}
 }
 
-// bestOf adds each place's best class.
+// blockOf is how many places bestOf looks at together: their best fit into the
+// processor's nearest memory.
+const blockOf = 1024
+
+// bestOf adds each place's best class. A best is a score's bits above its class,
+// counted down, so that the larger number is the better score or the earlier
+// class, and no branch depends on the values: they can't be foreseen.
 func (d *Decoder) bestOf(scores []float32, n int) {
-	if len(d.best) != n {
-		d.best = make([]candidate, n)
-	}
-	for p := range d.best {
-		d.best[p] = candidate{score: d.spec.Confidence, class: -1}
-	}
-	for c := range len(scores) / n {
-		for p, s := range scores[c*n : (c+1)*n] {
-			if s <= d.best[p].score {
-				continue
-			}
-			if !(s <= 1.001) {
-				d.dropped++
-				continue
-			}
-			d.best[p].score, d.best[p].class = s, int32(c)
+	d.best = slices.Grow(d.best[:0], n)[:n]
+	classes := len(scores) / max(n, 1)
+	least := uint64(math.Float32bits(d.spec.Confidence))<<32 | math.MaxUint32
+	for from := 0; from < n; from += blockOf {
+		best := d.best[from:min(from+blockOf, n)]
+		for p := range best {
+			best[p] = least
+		}
+		row := func(c int) []float32 { // the last class stands for those that four lack
+			return scores[min(c, classes-1)*n+from:][:len(best)]
+		}
+		for c := 0; c < classes; c += 4 {
+			better(best, row(c), row(c+1), row(c+2), row(c+3), uint64(math.MaxUint32-1-c))
 		}
 	}
 	for p, b := range d.best {
-		if b.class >= 0 {
-			d.add(b.score, int32(p), b.class)
+		if b != least {
+			d.addBest(scores, n, p, b)
 		}
+	}
+}
+
+// better puts four classes in the place of bests that are less. Rows are as long
+// as best.
+func better(best []uint64, r0, r1, r2, r3 []float32, class uint64) {
+	r0, r1, r2, r3 = r0[:len(best)], r1[:len(best)], r2[:len(best)], r3[:len(best)]
+	for p, b := range best {
+		k0 := uint64(math.Float32bits(r0[p]))<<32 | class
+		k1 := uint64(math.Float32bits(r1[p]))<<32 | (class - 1)
+		k2 := uint64(math.Float32bits(r2[p]))<<32 | (class - 2)
+		k3 := uint64(math.Float32bits(r3[p]))<<32 | (class - 3)
+		best[p] = max(b, max(max(k0, k1), max(k2, k3)))
+	}
+}
+
+// addBest adds the best class of a place. What is no number has larger bits than
+// all scores, and so have numbers less than 0: a place with one is looked at again.
+func (d *Decoder) addBest(scores []float32, n, p int, best uint64) {
+	if s := math.Float32frombits(uint32(best >> 32)); s > 0 && s <= 1.001 {
+		d.add(s, int32(p), int32(math.MaxUint32-1-uint32(best)))
+		return
+	}
+	top := candidate{score: d.spec.Confidence, class: -1}
+	for c := range len(scores) / n {
+		switch s := scores[c*n+p]; {
+		case s <= top.score:
+		case !(s <= 1.001):
+			d.dropped++
+		default:
+			top.score, top.class = s, int32(c)
+		}
+	}
+	if top.class >= 0 {
+		d.add(top.score, int32(p), top.class)
 	}
 }
 

@@ -17,6 +17,9 @@ var yolov8SegFamily = family{
 	spec:   yolov8Family.spec,
 	layout: layoutYOLOv8Seg,
 	read:   readYOLOv8Seg,
+
+	multiLabelBelow: valBelow,
+	classStep:       yolov8Family.classStep,
 }
 
 // Where yolov8-seg has its tensors.

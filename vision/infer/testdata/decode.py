@@ -3,7 +3,7 @@
 The outputs are computed alike in decode_test.go from a seed. The decoders are
 written after the published post-processing: YOLOX demo_postprocess and NMS per
 class over every class; Ultralytics non_max_suppression (predict: best class,
-val: every class) and scale_boxes; FastestDet's handle_preds.
+val: every class) and scale_boxes (8.4, which rounds each side); FastestDet's handle_preds.
 
 pip install numpy==2.4.6
 python decode.py > decode.json
@@ -82,8 +82,9 @@ def yolov8(nc, tw, th, fw, fh, conf, thr, seed, multi):
     b, s = b[p], scores[p, c]
     keep = per_class(b, s, c, thr, 300)
     r = min(tw / fw, th / fh)
-    pad = [round((tw - round(fw * r)) / 2 - 0.1), round((th - round(fh * r)) / 2 - 0.1)]
-    return (b[keep] - np.array(pad * 2)) / r, s[keep], c[keep]
+    w, h = round(fw * r), round(fh * r)
+    pad = [round((tw - w) / 2 - 0.1), round((th - h) / 2 - 0.1)]
+    return (b[keep] - np.array(pad * 2)) / np.array([w / fw, h / fh] * 2), s[keep], c[keep]
 
 
 def fastestdet(nc, tw, th, fw, fh, conf, thr, seed):

@@ -329,7 +329,7 @@ def learn(torch, args, pictures, minutes, keep):
             for a, b in zip(mean.state_dict().values(), net.state_dict().values()):
                 a.copy_(stay * a + (1 - stay) * b if a.is_floating_point() else b)
         shown = shown * 0.98 + float(loss.detach()) * 0.02
-        spent += (time.monotonic() - began) / 60
+        spent += min(time.monotonic() - began, 5) / 60  # a machine that stood still does not use up the time
         if step % 100 == 0:
             print(f"{spent:.1f} min, step {step}, loss {shown / (1 - 0.98**min(step, 999)):.3f}", flush=True)
         if spent - saved_at > 2 or spent >= minutes:
@@ -394,6 +394,7 @@ def auroc(scores, bad):
     return float(((up[:, None] > down).mean() + (up[:, None] >= down).mean()) / 2)
 
 
+SHIFTS = np.arange(-2, 2.01, 0.25)
 POOLINGS = {
     "highest": lambda m: m.max(),
     "top 4": lambda m: np.sort(m, None)[-4:].mean(),
@@ -409,31 +410,44 @@ POOLINGS = {
 }
 
 
-def choose(args):
-    """Figures over the kept-out folds that are there: poolings by AUROC, shifts of the logit by IoU."""
-    rows, shifts = [], np.arange(-2, 2.01, 0.25)
-    for file in sorted(pathlib.Path(args.work).glob("fold*.npz")):
+def kept_out(work):
+    """Place, state, pooled logits and (intersection, union) by shift of each kept-out picture."""
+    for file in sorted(pathlib.Path(work).glob("fold*.npz")):
         d = np.load(file, allow_pickle=True)
         for m, place, state, size, bits in zip(d["maps"], d["places"], d["states"], d["sizes"], d["masks"]):
             m, size = m.astype(np.float32), tuple(size)
             mask = np.unpackbits(bits.astype(np.uint8))[: size[0] * size[1]].reshape(size) > 0
             over = []
-            for s in shifts:
-                if m.max() + s < 0:
-                    over.append([0, mask.sum()])
-                    continue
-                hit = full(m, s, size) > 0.5
+            for s in SHIFTS:
+                hit = full(m, s, size) > 0.5 if m.max() + s > 0 else np.zeros(size, bool)
                 over.append([(hit & mask).sum(), (hit | mask).sum()])
-            rows.append((str(place), str(state), {k: float(f(m)) for k, f in POOLINGS.items()}, np.array(over, float)))
+            yield str(place), str(state), {k: float(f(m)) for k, f in POOLINGS.items()}, np.array(over, float)
+
+
+def border(scores, bad):
+    """The score that parts bad from good best, both kinds weighing the same, in the middle of its gap."""
+    scores, bad = np.asarray(scores), np.asarray(bad, bool)
+    at = np.unique(scores)
+    at = (at[1:] + at[:-1]) / 2
+    right = np.array([(scores[bad] >= a).mean() + (scores[~bad] < a).mean() for a in at])
+    return float(at[right == right.max()].mean()), float(right.max() / 2)
+
+
+def choose(args):
+    """Figures over the kept-out folds that are there: poolings by AUROC, shifts of the logit by IoU."""
+    rows = list(kept_out(args.work))
     known = [r for r in rows if r[1] != "uncertain"]
+    bad = [r[1] == "bad" for r in known]
     places = sorted({r[0] for r in rows if not is_part(r[0])})
     print(f"{len(rows)} pictures, {len(known)} of them certain; places {' '.join(places)} and single parts")
     for name in POOLINGS:
         each = [auroc([r[2][name] for r in known if r[0] == p], [r[1] == "bad" for r in known if r[0] == p])
                 for p in places]
-        print(f"  {name:12} AUROC {auroc([r[2][name] for r in known], [r[1] == 'bad' for r in known]):.4f}, by place",
+        pooled = [r[2][name] for r in known]
+        limit, right = border(pooled, bad)
+        print(f"  {name:12} AUROC {auroc(pooled, bad):.4f}, border {limit:+.2f} right {right:.3f}, by place",
               *(f"{a:.3f}" for a in each))
-    for i, s in enumerate(shifts):
+    for i, s in enumerate(SHIFTS):
         each = [sum(r[3][i] for r in rows if (p == "parts" and is_part(r[0])) or r[0] == p) for p in places + ["parts"]]
         total = sum(each)
         print(f"  shift {s:+.2f} IoU {total[0] / total[1]:.4f}, by place and parts",

@@ -160,8 +160,11 @@ func (i *Info) metadata(meta map[string]string) error {
 	return nil
 }
 
-// maxClasses bounds the classes of a model.
-const maxClasses = 10000
+// Bounds of a model's classes and of the names that they have, in bytes.
+const (
+	maxClasses   = 10000
+	maxClassName = 256
+)
 
 // classNames reads {0: 'person', …} or ['person', …].
 func classNames(l literal) ([]string, error) {
@@ -175,9 +178,12 @@ func classNames(l literal) ([]string, error) {
 		if l.dict {
 			k, err := strconv.Atoi(l.keys[n].text)
 			if err != nil || k < 0 || k >= len(names) || seen[k] {
-				return nil, fmt.Errorf("class number %q doesn't fit 0 to %d, each once", l.keys[n].text, len(names)-1)
+				return nil, fmt.Errorf("class number %.40q doesn't fit 0 to %d, each once", l.keys[n].text, len(names)-1)
 			}
 			at = k
+		}
+		if len(item.text) > maxClassName {
+			return nil, fmt.Errorf("the name of class %d has %d bytes, at most %d are read", at, len(item.text), maxClassName)
 		}
 		names[at], seen[at] = item.text, true
 	}

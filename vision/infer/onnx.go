@@ -16,15 +16,15 @@ type Tensor struct {
 }
 
 func (t Tensor) String() string {
-	if t.Shape != nil && len(t.Shape) == 0 {
-		return t.Name + " " + t.Type + ", one value"
-	}
 	return fmt.Sprintf("%s %s %s", t.Name, t.Type, shapeText(t.Shape))
 }
 
 func shapeText(shape []int64) string {
 	if shape == nil {
 		return "of unknown shape"
+	}
+	if len(shape) == 0 {
+		return "of one value"
 	}
 	var parts []string
 	for _, d := range shape {

@@ -103,12 +103,10 @@ func Inline(model []byte, open func(name string) ([]byte, error)) ([]byte, error
 	return bytes.Join(parts, nil), nil
 }
 
-// inliner holds the files that were read, and how many bytes of weights were
-// taken from them.
+// inliner holds the files that were read.
 type inliner struct {
 	open  func(name string) ([]byte, error)
 	files map[string][]byte
-	taken int64
 }
 
 func total(parts [][]byte) (n int) {
@@ -283,9 +281,6 @@ func (x *inliner) read(t outside) ([]byte, error) {
 	}
 	if want, known := t.bytes(); known && want != t.length {
 		return nil, fmt.Errorf("%s %s takes %d bytes, %s holds %d of it: the file is cut, or of another model", elementType(t.kind), shapeText(t.dims), want, t.file, t.length)
-	}
-	if x.taken += t.length; x.taken > MaxModel {
-		return nil, fmt.Errorf("with it the weights have more than the %d bytes that are possible", MaxModel)
 	}
 	return data[t.offset : t.offset+t.length], nil
 }

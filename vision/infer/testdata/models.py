@@ -152,8 +152,8 @@ def one_value():
 
 
 def new_opset():
-    nodes = [h.make_node("Identity", ["images"], ["out"])]
-    graph = h.make_graph(nodes, "new_opset", [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 3, 64, 64])])
+    nodes, weights = blocks([], "images")
+    graph = h.make_graph(nodes, "new_opset", [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 7, 4, 4])], weights)
     onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 99)], ir_version=8), "new_opset.onnx")
 
 

@@ -19,8 +19,8 @@ type Override struct {
 	CropShare     float64
 }
 
-// on lays the override over an input.
-func (o Override) on(in Input) Input {
+// On lays the override over an input.
+func (o Override) On(in Input) Input {
 	in.Colour = cmp.Or(o.Colour, in.Colour)
 	in.Scale = cmp.Or(o.Scale, in.Scale)
 	in.Resize = cmp.Or(o.Resize, in.Resize)
@@ -135,7 +135,7 @@ func (i Info) unfed(f Family, in Input) error {
 	fmt.Fprintf(&b, "the model is of family %s, but how its pictures are scaled and cut no file tells, and a wrong guess gives wrong scores. "+
 		"Whoever trained it knows: pass --preset NAME, or write the line under model: in manifest.yaml (sightline bundle init does)", f)
 	for _, p := range presetsOf(f) {
-		fed := p.Input.on(in)
+		fed := p.Input.On(in)
 		if in.Colour == Gray {
 			fed.Colour = Gray
 		}

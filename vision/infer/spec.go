@@ -216,11 +216,11 @@ func (i Info) feeding(s *Spec, o Options, classes int) error {
 		return err
 	}
 	family := s.Input
-	s.Input = p.Input.on(s.Input)
+	s.Input = p.Input.On(s.Input)
 	if levels {
-		s.Input = Override{Scale: 1, Mean: zero, Std: one3}.on(s.Input)
+		s.Input = Override{Scale: 1, Mean: zero, Std: one3}.On(s.Input)
 	}
-	if s.Input = o.Input.on(s.Input); planes == 1 && o.Input.Colour == "" {
+	if s.Input = o.Input.On(s.Input); planes == 1 && o.Input.Colour == "" {
 		s.Input.Colour = Gray
 	}
 	switch in := s.Input; {

@@ -43,9 +43,9 @@ func readings() []reading {
 		{"ssd", "vgg-ssd", "scores and boxes of 8732 priors, as pytorch-ssd's VGG has them at 300×300", func(i *Info) bool { return i.priors(8732) }},
 		{"ssd", "", "outputs named scores and boxes, a row for each prior, as pytorch-ssd has them", func(i *Info) bool { return i.priors(-1) }},
 		{"segmentation", "", "outputs named out and aux, as torchvision's segmentation models have them",
-			func(i *Info) bool { return len(i.Outputs) == 2 && i.has("out", "aux") && i.dense() }},
+			func(i *Info) bool { return len(i.Outputs) == 2 && i.has("out", "aux") && i.dense(true) }},
 		{"segmentation", "", "an output named out with a plane for each class, as torchvision's segmentation models have it",
-			func(i *Info) bool { return len(i.Outputs) == 1 && i.has("out") && i.dense() }},
+			func(i *Info) bool { return len(i.Outputs) == 1 && i.has("out") && i.dense(false) }},
 		{FastestDet, "", "the shape of its output, a grid of H/16×W/16 that is put together of parts", func(i *Info) bool {
 			return i.grid(func(s []int64) bool {
 				return len(s) == 4 && s[1] > 5 && s[2] == int64(i.Height/16) && s[3] == int64(i.Width/16) && i.ends[0] == "Concat"
@@ -122,7 +122,7 @@ func (i Info) contradicts(f Family) error {
 		return i.unknownFamily()
 	case i.Task != "" && i.Labels != nil && f != i.Family:
 		return fmt.Errorf("the model's metadata say that its task is %q, which is family %s, not %s", i.Task, i.Family, f)
-	case f == YOLOX && len(i.ends) == 1 && i.decoded() && i.exp:
+	case f == YOLOX && len(i.ends) == 1 && i.gridRows(1) && i.decoded() && i.exp:
 		return fmt.Errorf("the boxes of this YOLOX are decoded by the graph already: export it without --decode_in_inference")
 	}
 	return nil
@@ -146,11 +146,14 @@ func (i *Info) has(names ...string) bool {
 	return true
 }
 
-// dense tells whether the first output has a value for each pixel of the input.
-func (i *Info) dense() bool {
+// dense tells whether the first output has a value for each pixel of the input;
+// sizes that the model leaves open count for equal if open is true.
+func (i *Info) dense(open bool) bool {
 	s := i.Outputs[0].Shape
 	h, w, _ := i.planes()
-	same := func(d int64, side int) bool { return d < 0 || side == 0 || d == int64(side) }
+	same := func(d int64, side int) bool {
+		return side > 0 && d == int64(side) || open && (d < 0 || side == 0)
+	}
 	return len(s) == 4 && same(s[2], h) && same(s[3], w)
 }
 

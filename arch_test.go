@@ -82,15 +82,16 @@ var packages = map[string]rule{
 	"internal/web":    {leaf: "internal packages are leaves"},
 	"internal/whole":  {leaf: "internal packages are leaves"},
 
-	"cmd/sightline-agent":   {imports: []string{"*"}, program: true},
-	"cmd/sightline-capture": {imports: []string{"*"}, program: true},
-	"cmd/sightline-fleet":   {imports: []string{"*"}, program: true},
-	"cmd/sightline":         {imports: []string{"*"}, program: true},
-	"cmd/sightline-bench":   {imports: []string{"*"}, program: true},
-	"cmd/internal/cli":      {},
-	"cmd/internal/cable":    {},
-	"cmd/internal/mutant":   {imports: []string{"vision", "vision/models", "vision/picture", "vision/scene", "updater/bundle"}},
-	"cmd/e2e":               {imports: []string{"*"}},
+	"cmd/sightline-agent":    {imports: []string{"*"}, program: true},
+	"cmd/sightline-capture":  {imports: []string{"*"}, program: true},
+	"cmd/sightline-fleet":    {imports: []string{"*"}, program: true},
+	"cmd/sightline":          {imports: []string{"*"}, program: true},
+	"cmd/sightline-bench":    {imports: []string{"*"}, program: true},
+	"cmd/internal/cli":       {},
+	"cmd/internal/cable":     {},
+	"cmd/internal/modelfile": {imports: []string{"vision/infer", "updater/bundle"}},
+	"cmd/internal/mutant":    {imports: []string{"vision", "vision/models", "vision/picture", "vision/scene", "updater/bundle"}},
+	"cmd/e2e":                {imports: []string{"*"}},
 }
 
 // Modules that are C inside, and the packages that may import them. gocv also

@@ -268,6 +268,7 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 
 // newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.
 func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
+	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	return infer.New(infer.Config{
 		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime, Provider: a.programs.provider,
 		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Log: a.log,

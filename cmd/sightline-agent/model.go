@@ -2,17 +2,18 @@ package main
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/cmd/internal/modelfile"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
@@ -20,21 +21,22 @@ import (
 	"github.com/sightline-edge/sightline/vision/rules"
 )
 
-// maxModelFile bounds what is read as a model, in bytes.
-const maxModelFile = 2 << 30
-
 // modelOptions is what a person says about a model; zero fields leave it to
 // the model.
 type modelOptions struct {
 	model  string // file, bundle's folder, or shipped name
 	family string
-	labels string                 // coco, or a file with one name a line
+	preset string                 // how pictures are fed to it
+	size   string                 // of its input, as 640x480
+	labels string                 // coco, coco91, or a file with one name a line
 	unsaid string                 // labels of a model that doesn't tell its own, as labels
 	roles  map[string]vision.Role // overrides the manifest's
 	rule   string
 	count  string // the one label that is a part
 	conf   float32
 	nms    float32
+
+	activation string // what makes scores of its values
 }
 
 // choice is a model that is ready to be run, with its rule.
@@ -44,6 +46,9 @@ type choice struct {
 	data  []byte
 	spec  infer.Spec
 	rule  rules.Spec // zero without one
+	plain bool       // it has no manifest
+	why   string     // what tells its family
+	terms string     // licence that its metadata tell, "" without
 }
 
 // choose reads the model and makes one thing of what it, its manifest and the
@@ -121,36 +126,25 @@ func openBundle(arg string) (fs.FS, error) {
 		arg, strings.Join(models.Names(), ", "))
 }
 
-func (c *choice) fromFile(path string) error {
-	st, err := os.Stat(path)
-	if err != nil {
+func (c *choice) fromFile(path string) (err error) {
+	if c.data, err = modelfile.Read(path); err != nil {
 		return err
 	}
-	if st.Size() > maxModelFile {
-		return fmt.Errorf("it has %d bytes, at most %d are read", st.Size(), maxModelFile)
-	}
-	if c.data, err = os.ReadFile(path); err != nil {
-		return err
-	}
-	sum := sha256.Sum256(c.data)
-	c.about = agent.Model{Name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), Digest: hex.EncodeToString(sum[:])}
+	c.about = agent.Model{Name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), Digest: modelfile.Digest(c.data)}
 	return nil
 }
 
+// fromBundle gives the model the digest of what is run, weights that lay in a
+// second file included: by it a model is known.
 func (c *choice) fromBundle(dir fs.FS) (*bundle.Manifest, error) {
 	m, err := bundle.Read(dir)
 	if err != nil {
 		return nil, err
 	}
-	if c.data, err = fs.ReadFile(dir, m.Model.File); err != nil {
+	if c.data, err = modelfile.ReadBundle(dir, m.Model); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(c.data)
-	digest := hex.EncodeToString(sum[:])
-	if digest != m.Model.SHA256 {
-		return nil, fmt.Errorf("%s has sha256 %.8s…, the manifest says %.8s…: the bundle is damaged or was changed", m.Model.File, digest, m.Model.SHA256)
-	}
-	c.about = agent.Model{Name: m.Name, Version: m.Version, Digest: digest}
+	c.about = agent.Model{Name: m.Name, Version: m.Version, Digest: modelfile.Digest(c.data)}
 	return m, nil
 }
 
@@ -160,14 +154,9 @@ func (c *choice) describe(o modelOptions, m *bundle.Manifest) error {
 	if err != nil {
 		return err
 	}
-	opts := infer.Options{Family: o.family, Confidence: o.conf, NMS: o.nms}
-	if m != nil {
-		opts.Family = cmp.Or(o.family, m.Model.Family)
-		opts.Confidence = cmp.Or(o.conf, m.Model.Confidence)
-		opts.NMS = cmp.Or(o.nms, m.Model.NMS)
-		for _, l := range m.Model.Labels {
-			opts.Labels = append(opts.Labels, l.Name)
-		}
+	opts, err := o.options(m)
+	if err != nil {
+		return err
 	}
 	labels := o.labels
 	if labels == "" && opts.Labels == nil && info.Labels == nil {
@@ -181,38 +170,58 @@ func (c *choice) describe(o modelOptions, m *bundle.Manifest) error {
 	if c.spec, err = info.Spec(opts); err != nil {
 		return err
 	}
-	if m != nil {
-		applyInput(&c.spec.Input, m.Model.Input)
+	c.about.Family, c.terms, c.plain = string(c.spec.Family), info.License, m == nil
+	switch {
+	case o.family != "":
+		c.why = "as you say"
+	case m != nil:
+		c.why = "the bundle's manifest"
+	default:
+		c.why = info.Why
 	}
-	c.about.Family = string(c.spec.Family)
 	return nil
 }
 
-// applyInput lets the manifest's pre-processing override the family's.
-func applyInput(in *infer.Input, m bundle.Input) {
-	in.Colour = cmp.Or(infer.Colour(m.Colour), in.Colour)
-	in.Resize = cmp.Or(infer.Resize(m.Resize), in.Resize)
-	in.Anchor = cmp.Or(infer.Anchor(m.Anchor), in.Anchor)
-	if m.Scale != 0 {
-		in.Scale = float64(m.Scale)
-		if m.Scale == float32(1.0/255) {
-			in.Scale = 1.0 / 255 // as the tools compute it
-		}
+// options are what the manifest says, if there is one, and the person over it.
+func (o modelOptions) options(m *bundle.Manifest) (opts infer.Options, err error) {
+	if m != nil {
+		opts = modelfile.Options(m.Model)
 	}
-	spread(&in.Mean, m.Mean)
-	spread(&in.Std, m.Std)
-	if m.Pad != nil {
-		in.Pad = *m.Pad
+	if o.preset != "" {
+		opts.Preset, opts.Input, opts.Activation = o.preset, infer.Override{}, ""
 	}
+	w, h, err := modelfile.Size(o.size)
+	if err != nil {
+		return opts, fmt.Errorf("size %w", err)
+	}
+	opts.Width, opts.Height = cmp.Or(w, opts.Width), cmp.Or(h, opts.Height)
+	opts.Family = cmp.Or(o.family, opts.Family)
+	opts.Confidence = cmp.Or(o.conf, opts.Confidence)
+	opts.NMS = cmp.Or(o.nms, opts.NMS)
+	opts.Activation = cmp.Or(infer.Activation(o.activation), opts.Activation)
+	return opts, nil
 }
 
-// spread sets three channels from one number or three.
-func spread(to *[3]float64, from []float32) {
-	for i := range to {
-		if len(from) > 0 {
-			to[i] = float64(from[min(i, len(from)-1)])
-		}
+// tell says how a plain model is read, which only its file and the person told.
+func (c *choice) tell(w io.Writer) {
+	if !c.plain {
+		return
 	}
+	text := fmt.Sprintf("%s: family %s: %s", c.path, c.spec.Family, c.why)
+	if c.terms != "" {
+		text += "; licence: " + c.terms
+	}
+	fmt.Fprintln(w, printable(text))
+}
+
+// printable has no control characters, which could make a terminal do things.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 func (c *choice) chooseRule(o modelOptions, m *bundle.Manifest) error {

@@ -118,6 +118,7 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	c.tell(cmd.ErrOrStderr())
 	out := cmd.OutOrStdout()
 	if o.out != "" {
 		f, ferr := os.Create(o.out)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -85,12 +87,24 @@ label the only part. Without a rule the verdict is NONE (no_rule).`,
 	return cmd
 }
 
+// families names those that there are, for help texts.
+func families() string {
+	var names []string
+	for _, f := range infer.Families() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
 // modelFlags are those that every command with a model has.
 func modelFlags(cmd *cobra.Command, o *modelOptions) {
 	f := cmd.Flags()
 	f.StringVar(&o.model, "model", "", "ONNX file, bundle folder, or the name of a shipped model (drawn-parts)")
-	f.StringVar(&o.family, "family", "", "how a plain model's output is read: yolox, yolov8 (8, 9, 11, 26) or fastestdet; guessed where it is certain")
-	f.StringVar(&o.labels, "labels", "", "coco, or a file with one label a line in the model's order")
+	f.StringVar(&o.family, "family", "", "how a plain model's output is read, where its file doesn't make it certain: "+families())
+	f.StringVar(&o.preset, "preset", "", "how pictures are fed to a model whose file doesn't tell: the refusal lists what there is, as torchvision or timm")
+	f.StringVar(&o.size, "size", "", "WIDTHxHEIGHT of the input of a model that takes any, as 640x640; default its metadata's")
+	f.StringVar(&o.activation, "activation", "", "what makes scores of a model's values, where its last operator doesn't tell: none, sigmoid or softmax")
+	f.StringVar(&o.labels, "labels", "", "coco, coco91, or a file with one label a line in the model's order")
 	f.Float32Var(&o.conf, "conf", 0, "predict: lowest score; try: score that starts a part, weaker ones only keep it; 0: the model's own, 0.5")
 	f.Float32Var(&o.nms, "nms", 0, "IoU above which the weaker of two boxes goes; 0: the family's own")
 }
@@ -128,6 +142,7 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	c.tell(cmd.ErrOrStderr())
 	programs, err := findPrograms(config.Infer{})
 	if err != nil {
 		return err

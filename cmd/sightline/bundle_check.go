@@ -15,9 +15,6 @@ import (
 	"github.com/sightline-edge/sightline/vision/rules"
 )
 
-// maxModelFile bounds what is read as a model, in bytes, as on a device.
-const maxModelFile = 2 << 30
-
 // checkFiles looks at names and kinds, all of them, and then at the whole.
 func (l *lint) checkFiles() {
 	err := fs.WalkDir(l.fsys, ".", func(p string, d fs.DirEntry, err error) error {
@@ -86,82 +83,6 @@ func (l *lint) has(key, file string) bool {
 	return true
 }
 
-func (l *lint) checkModel() {
-	m := &l.manifest.Model
-	if !l.has("model.file", m.File) {
-		return
-	}
-	if size := l.files[m.File]; size > maxModelFile {
-		l.error("model.file", "", "%s has %d bytes, a device reads at most %d", m.File, size, maxModelFile)
-		return
-	}
-	data, err := fs.ReadFile(l.fsys, m.File)
-	if err != nil {
-		l.error("model.file", "", "%v", err)
-		return
-	}
-	if sum := fileSum(data); sum != m.SHA256 {
-		l.error("model.sha256", "if this is the right file, write sha256: "+sum, "%s has the SHA-256 %.8s…, the manifest says %.8s…", m.File, sum, m.SHA256)
-	}
-	info, err := infer.Describe(data)
-	if err != nil {
-		l.error("model.file", "", "%s: %v", m.File, err)
-		return
-	}
-	l.info = &info
-	switch {
-	case info.Family == "":
-		l.warn("model.family", "look at boxes before you publish: sightline-agent predict --model DIR --images PICTURES",
-			"the file doesn't tell its family: %s is your word for it", m.Family)
-	case string(info.Family) != strings.ToLower(m.Family):
-		l.error("model.family", "write family: "+string(info.Family), "it says %s, but the file is of family %s", m.Family, info.Family)
-	}
-	if info.License != "" && info.License != l.manifest.Licence {
-		l.warn("licence", "ask whoever trained it which one holds", "the manifest says %q, the model's metadata %q", l.manifest.Licence, info.License)
-	}
-}
-
-// checkLabels compares the manifest's labels with the model's classes.
-func (l *lint) checkLabels() {
-	m := &l.manifest.Model
-	names, parts := []string{}, 0
-	for _, label := range m.Labels {
-		names = append(names, label.Name)
-		if label.Role == "part" {
-			parts++
-		}
-	}
-	switch {
-	case len(names) == 0:
-		l.error("model.labels", "name the model's classes in its order, each with its role: part, defect or ignored", "there are none, so nothing that the model finds would count")
-	case parts == 0:
-		l.error("model.labels", "give the part's label the role part", "none has the role part, so nothing would be inspected")
-	}
-	if l.info == nil {
-		return
-	}
-	spec, err := l.info.Spec(infer.Options{Family: m.Family, Confidence: m.Confidence, NMS: m.NMS})
-	switch {
-	case err != nil && l.info.Labels == nil && len(names) > 0:
-		_, err = l.info.Spec(infer.Options{Family: m.Family, Confidence: m.Confidence, NMS: m.NMS, Labels: names}) // a shape that tells no classes
-		if err != nil {
-			l.error("model", "", "%v", err)
-		}
-		return
-	case err != nil:
-		l.error("model", "", "%v", err)
-		return
-	case len(names) > 0 && len(names) != len(spec.Labels):
-		l.error("model.labels", "name all of them in the model's order", "%d are named, the model has %s", len(names), several(len(spec.Labels), "class"))
-		return
-	}
-	for i, name := range names {
-		if l.info.Labels != nil && name != l.info.Labels[i] {
-			l.warn("model.labels", "correct it, unless you renamed it on purpose", "class %d is %q here and %q in the model's metadata", i, name, l.info.Labels[i])
-		}
-	}
-}
-
 func (l *lint) checkRule(ctx context.Context) {
 	r := l.manifest.Rule
 	if r.Spec() == "" {
@@ -228,8 +149,10 @@ func (l *lint) checkPapers() {
 	m := l.manifest
 	if m.Licence == "" {
 		l.warn("licence", "write the SPDX identifier of the weights' licence, as licence: Apache-2.0", "there is none: nobody can tell what may be done with the model")
-	} else if strings.Contains(strings.ToUpper(m.Licence), "AGPL") {
-		l.warn("licence", "ask whoever answers for licences before it goes to a plant", "%s also asks those who offer the model over a network for their sources", m.Licence)
+	}
+	if why := agpl(m.Licence, l.terms()); why != "" {
+		what, do, _ := strings.Cut(why, ": ")
+		l.warn("licence", do, "%s", what)
 	}
 	if m.Card == "" {
 		l.warn("card", "write MODEL_CARD.md (data, figures, limits), and card: MODEL_CARD.md here", "there is no model card: nobody can tell what the model was made for")

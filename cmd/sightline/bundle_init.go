@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/cmd/internal/modelfile"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/rules"
@@ -29,7 +30,9 @@ const (
 
 // initOptions are the flags of bundle init.
 type initOptions struct {
-	model, name, version, family, labels, rule, licence string
+	model, name, version, labels, rule, licence string
+
+	family, preset, size, activation string
 }
 
 func newBundleInit() *cobra.Command {
@@ -39,8 +42,9 @@ func newBundleInit() *cobra.Command {
 		Short: "begin a bundle's folder around an exported model",
 		Long: `init copies an ONNX model into a folder and writes manifest.yaml and a template of
 the model card beside it. What it can, it takes from the file; it says what that
-was, and what you must look over. A family that the file leaves open is asked
-for, never guessed: a wrong one gives wrong boxes.
+was, and what you must look over. What the file leaves open (its family, how
+pictures are fed to it, its size) is asked for, never guessed: a wrong one gives
+wrong boxes. Weights that lie in a second file are put into the model.
 
 The labels that the rule names get the role defect, all others the role part.`,
 		Example: `  sightline bundle init caps --model best.onnx
@@ -59,7 +63,10 @@ The labels that the rule names get the role defect, all others the role part.`,
 	f.StringVar(&o.name, "name", "", "what stations will follow; default the folder's name")
 	f.StringVar(&o.version, "version", "1.0.0", "of the bundle")
 	f.StringVar(&o.family, "family", "", "how the model is read, if the file doesn't tell: "+families())
-	f.StringVar(&o.labels, "labels", "", "class names: a file with one a line, or coco; default the file's own")
+	f.StringVar(&o.preset, "preset", "", "how pictures are fed to a model whose file doesn't tell: the refusal lists what there is, as torchvision or timm")
+	f.StringVar(&o.size, "size", "", "WIDTHxHEIGHT of the input of a model that takes any, as 640x640; default its metadata's")
+	f.StringVar(&o.activation, "activation", "", "what makes scores of a model's values, where its last operator doesn't tell: none, sigmoid or softmax")
+	f.StringVar(&o.labels, "labels", "", "class names: a file with one a line, coco or coco91; default the file's own")
 	f.StringVar(&o.rule, "rule", "", "rule, as 'threshold:scratch>0.5', or a .wasm file, which is copied")
 	f.StringVar(&o.licence, "licence", "", "SPDX identifier of the weights' licence; default the file's own")
 	return cmd
@@ -114,21 +121,18 @@ func (o *initOptions) run(w io.Writer, dir string) error {
 }
 
 func (o *initOptions) draft(dir string) (*draft, error) {
-	st, err := os.Stat(o.model)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() || st.Size() > maxModelFile {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", o.model, maxModelFile)
-	}
 	d := &draft{}
-	if d.data, err = os.ReadFile(o.model); err != nil {
-		return nil, err
+	var err error
+	if d.data, err = modelfile.Read(o.model); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.model, err)
 	}
 	if d.info, err = infer.Describe(d.data); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.model, err)
 	}
-	opts := infer.Options{Family: o.family}
+	opts := infer.Options{Family: o.family, Preset: o.preset, Activation: infer.Activation(o.activation)}
+	if opts.Width, opts.Height, err = modelfile.Size(o.size); err != nil {
+		return nil, cli.Usage("--size %v", err)
+	}
 	if o.labels != "" {
 		if opts.Labels, err = infer.ReadLabels(o.labels); err != nil {
 			return nil, err
@@ -149,19 +153,33 @@ func (o *initOptions) draft(dir string) (*draft, error) {
 	return d, o.draftRule(d)
 }
 
+// whyFamily tells where the family comes from.
+func (o *initOptions) whyFamily(d *draft) string {
+	if o.family != "" {
+		return "--family"
+	}
+	return d.info.Why
+}
+
+// whyInput tells where the pre-processing comes from.
+func (o *initOptions) whyInput(d *draft) string {
+	why := "as the family's own tools feed it"
+	if o.preset != "" {
+		why = "--preset " + o.preset
+	} else if d.info.Preset != "" && d.info.Family == d.spec.Family {
+		why = "as " + d.info.Preset + " feeds it"
+	}
+	if slices.ContainsFunc(d.info.Inputs, func(t infer.Tensor) bool { return t.Type == "uint8" }) {
+		why = "levels as uint8 takes them, else " + why
+	}
+	return why
+}
+
 // sayFamily tells where the family and the pre-processing come from.
 func (o *initOptions) sayFamily(d *draft) {
-	from := "by --family"
-	switch {
-	case o.family != "":
-	case d.info.Task != "":
-		from = "by the file's metadata"
-	default:
-		from = "by the shapes of its tensors"
-	}
-	d.said = append(d.said, fmt.Sprintf("family %s, %s: input %s, output %s", d.spec.Family, from, shapes(d.info.Inputs), shapes(d.info.Outputs)))
+	d.said = append(d.said, fmt.Sprintf("family %s, by %s: input %s, output %s", d.spec.Family, o.whyFamily(d), shapes(d.info.Inputs), shapes(d.info.Outputs)))
 	in := d.spec.Input
-	d.said = append(d.said, fmt.Sprintf("input %d×%d %s, each level × %.6g, %s: as the family's own tools feed it", in.Width, in.Height, in.Colour, in.Scale, in.Resize))
+	d.said = append(d.said, fmt.Sprintf("input %d×%d, %s: %s", in.Width, in.Height, in.Line(), o.whyInput(d)))
 	d.open = append(d.open, "model.input, if the model was trained with another mean, scale or colour order: no file tells")
 }
 
@@ -185,6 +203,20 @@ func (o *initOptions) sayLabels(d *draft) {
 	} else if d.info.License != "" {
 		d.said = append(d.said, "licence of the file's metadata: "+d.info.License)
 	}
+	if why := agpl(o.licence, d.info.License); why != "" {
+		d.open = append(d.open, "licence: "+why)
+	}
+}
+
+// agpl says what an AGPL licence means to a factory, "" if neither of the texts
+// names one.
+func agpl(licences ...string) string {
+	for _, l := range licences {
+		if strings.Contains(strings.ToUpper(l), "AGPL") {
+			return licenceOf(l) + " obliges whoever ships the model, or lets others use it over a network, to offer the sources of what it is part of: ask your lawyer, or its maker for another licence"
+		}
+	}
+	return ""
 }
 
 // licenceOf is the SPDX identifier in what tools write, as "AGPL-3.0 License
@@ -248,7 +280,7 @@ func (o *initOptions) manifest(d *draft) []byte {
 	line("model:")
 	line("  file: %s", modelFile)
 	line("  sha256: %q", fileSum(d.data))
-	line("  family: %s", d.spec.Family)
+	line("  family: %s # %s", d.spec.Family, clean(o.whyFamily(d)))
 	line("  labels: # in the order of the model's classes; role: part, defect or ignored")
 	defects := d.rule.Labels()
 	for _, l := range d.spec.Labels {
@@ -258,9 +290,7 @@ func (o *initOptions) manifest(d *draft) []byte {
 		}
 		line("    - {name: %s, role: %s}", strconv.Quote(l.Name), role)
 	}
-	line("  input: {%s}", inputText(d.spec.Input))
-	line("  confidence: %v", d.spec.Confidence)
-	line("  nms: %v", d.spec.NMS)
+	o.settings(d, line)
 	switch {
 	case d.rule.Module == rules.Threshold:
 		line("rule: {standard: %s, when: %s}", rules.Threshold, strconv.Quote(d.rule.Params))
@@ -275,12 +305,24 @@ func (o *initOptions) manifest(d *draft) []byte {
 	return []byte(b.String())
 }
 
-func inputText(in infer.Input) string {
-	text := fmt.Sprintf("colour: %s, scale: %v, resize: %s", in.Colour, in.Scale, in.Resize)
-	if in.Resize == infer.Letterbox {
-		text += fmt.Sprintf(", anchor: %s, pad: %d", in.Anchor, in.Pad)
+// settings writes how the model is read, all of it: nothing is left to the
+// defaults of whatever program reads it.
+func (o *initOptions) settings(d *draft, line func(format string, args ...any)) {
+	s := d.spec
+	line("  size: [%d, %d] # width and height of the input", s.Input.Width, s.Input.Height)
+	line("  input: {%s} # %s", s.Input.Line(), clean(o.whyInput(d)))
+	if s.Activation != "" {
+		line("  activation: %s # what still makes scores of the model's values", s.Activation)
 	}
-	return text
+	line("  confidence: %v", s.Confidence)
+	line("  nms: %v", s.NMS)
+	line("  max_detections: %d", s.MaxDetections)
+	if s.Pixel != 0 {
+		line("  pixel: %v # pixels that score at least this belong to a region", s.Pixel)
+	}
+	if s.MinArea != 0 {
+		line("  min_area: %d # regions of fewer pixels of the picture don't count", s.MinArea)
+	}
 }
 
 // write makes the files, the manifest last: a folder with one is whole.

@@ -136,8 +136,10 @@ func (l *lint) write(w io.Writer, name string) error {
 	var b strings.Builder
 	for _, f := range l.found {
 		fmt.Fprintf(&b, "%-8s %s: %s\n", f.Level, clean(f.Where), clean(f.What))
-		if f.Do != "" {
-			fmt.Fprintf(&b, "         → %s\n", clean(f.Do))
+		for n, line := range strings.Split(f.Do, "\n") {
+			if f.Do != "" {
+				fmt.Fprintf(&b, "         %s %s\n", map[bool]string{true: "→", false: " "}[n == 0], clean(line))
+			}
 		}
 	}
 	switch wrong, odd := l.count(levelError), l.count(levelWarning); {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/sightline-edge/sightline/cmd/internal/modelfile"
 	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/vision/infer"
@@ -63,11 +65,14 @@ type shownFile struct {
 // shownModel is what the model's file tells of itself.
 type shownModel struct {
 	Family   string        `json:"family"` // "" where the file leaves it open
+	Why      string        `json:"why"`    // what shows the family, or why it can't be told
 	Inputs   []shownTensor `json:"inputs"`
 	Outputs  []shownTensor `json:"outputs"`
 	Labels   []string      `json:"labels"`
 	Licence  string        `json:"licence"`
 	Producer string        `json:"producer"`
+	Opset    int64         `json:"opset"` // version of ONNX's operators
+	Fed      string        `json:"fed"`   // the pre-processing, as a manifest has it; "" if the manifest can't be followed
 }
 
 type shownTensor struct {
@@ -119,6 +124,9 @@ func showBundle(path string) (*shown, error) {
 // describe reads the model; one that can't be read is still shown.
 func (s *shown) describe(fsys fs.FS) {
 	data, err := fs.ReadFile(fsys, s.manifest.Model.File)
+	if err == nil {
+		data, err = modelfile.Whole(fsys, s.manifest.Model.File, data)
+	}
 	var info infer.Info
 	if err == nil {
 		info, err = infer.Describe(data)
@@ -134,7 +142,10 @@ func (s *shown) describe(fsys fs.FS) {
 		}
 		return all
 	}
-	s.Model = &shownModel{string(info.Family), tensors(info.Inputs), tensors(info.Outputs), info.Labels, info.License, info.Producer}
+	s.Model = &shownModel{string(info.Family), info.Why, tensors(info.Inputs), tensors(info.Outputs), info.Labels, info.License, info.Producer, info.Opset, ""}
+	if spec, err := info.Spec(modelfile.Options(s.manifest.Model)); err == nil { // lint tells what is wrong
+		s.Model.Fed = spec.Input.Line()
+	}
 }
 
 func (s *shown) golden(fsys fs.FS) error {
@@ -166,12 +177,21 @@ func (s *shown) write(w io.Writer) error {
 	}
 	line("target", "%s", s.Target)
 	line("licence", "%s", orDash(m.Licence))
+	if s.Model != nil && s.Model.Licence != "" {
+		line("", "the model's metadata: %s", s.Model.Licence)
+	}
 	line("model", "%s, family %s, sha256 %s", m.Model.File, m.Model.Family, m.Model.SHA256)
 	if s.Model == nil {
 		line("", "%v", s.why)
 	} else {
+		if s.Model.Why != "" {
+			line("", "%s: %s", cmp.Or(s.Model.Family, "no family"), s.Model.Why)
+		}
 		for _, t := range s.Model.Inputs {
 			line("input", "%v", infer.Tensor(t))
+		}
+		if s.Model.Fed != "" {
+			line("", "fed: %s", s.Model.Fed)
 		}
 		for _, t := range s.Model.Outputs {
 			line("output", "%v", infer.Tensor(t))

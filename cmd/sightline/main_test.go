@@ -23,6 +23,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GOCOVERDIR", os.Getenv("GOCOVERDIR"))
 			drawn, err := filepath.Abs("../../vision/models/drawn-parts")
 			e.Setenv("DRAWN", drawn) // the shipped model's folder
+			e.Setenv("MODELS", filepath.Join(drawn, "../../infer/testdata"))
 			return err
 		},
 	})

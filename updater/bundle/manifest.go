@@ -45,15 +45,21 @@ type Manifest struct {
 	Golden   string `yaml:"golden,omitempty"` // GoldenFile, or empty without golden vectors
 }
 
-// Model names the network's file and how it is read.
+// Model names the network's file and how it is read. Zero settings take the
+// family's default.
 type Model struct {
-	File       string  `yaml:"file"`
-	SHA256     string  `yaml:"sha256"` // lower case hex
-	Family     string  `yaml:"family"`
-	Labels     []Label `yaml:"labels"` // in the order of the model's classes
-	Input      Input   `yaml:"input,omitempty"`
-	Confidence float32 `yaml:"confidence,omitempty"` // 0: the family's default
-	NMS        float32 `yaml:"nms,omitempty"`        // IoU; 0: the family's default
+	File          string  `yaml:"file"`
+	SHA256        string  `yaml:"sha256"` // lower case hex
+	Family        string  `yaml:"family"`
+	Labels        []Label `yaml:"labels"`         // in the order of the model's classes
+	Size          []int   `yaml:"size,omitempty"` // of the input: width and height in pixels
+	Input         Input   `yaml:"input,omitempty"`
+	Activation    string  `yaml:"activation,omitempty"` // none, sigmoid or softmax
+	Confidence    float32 `yaml:"confidence,omitempty"`
+	NMS           float32 `yaml:"nms,omitempty"` // IoU
+	MaxDetections int     `yaml:"max_detections,omitempty"`
+	Pixel         float32 `yaml:"pixel,omitempty"`    // pixels of a map that score at least this count
+	MinArea       int     `yaml:"min_area,omitempty"` // regions of fewer pixels of the picture don't
 }
 
 // Label is a class of the model with its role: part, defect or ignored.
@@ -65,13 +71,15 @@ type Label struct {
 // Input is the pre-processing: how a picture becomes the input tensor. Empty
 // fields take the family's defaults.
 type Input struct {
-	Colour string    `yaml:"colour,omitempty"` // rgb, bgr or gray
-	Scale  float32   `yaml:"scale,omitempty"`  // multiplies each level
-	Mean   []float32 `yaml:"mean,omitempty"`   // subtracted after scaling, per channel
-	Std    []float32 `yaml:"std,omitempty"`    // divides after that, per channel
-	Resize string    `yaml:"resize,omitempty"` // letterbox or stretch
-	Anchor string    `yaml:"anchor,omitempty"` // of a letterbox: centre or top-left
-	Pad    *uint8    `yaml:"pad,omitempty"`    // grey level of a letterbox's border
+	Colour        string    `yaml:"colour,omitempty"`        // rgb, bgr or gray
+	Scale         float64   `yaml:"scale,omitempty"`         // multiplies each level
+	Mean          []float64 `yaml:"mean,omitempty"`          // subtracted after scaling, per channel
+	Std           []float64 `yaml:"std,omitempty"`           // divides after that, per channel
+	Resize        string    `yaml:"resize,omitempty"`        // letterbox, stretch or crop
+	Interpolation string    `yaml:"interpolation,omitempty"` // linear, area, bilinear, bicubic or nearest
+	Anchor        string    `yaml:"anchor,omitempty"`        // of a letterbox: centre or top-left
+	Pad           *uint8    `yaml:"pad,omitempty"`           // grey level of a letterbox's border
+	Crop          float64   `yaml:"crop,omitempty"`          // of crop: the tensor's shorter side ÷ the resized picture's
 }
 
 // Rule is a standard rule with its condition, or a module of the bundle's own.
@@ -178,12 +186,7 @@ func (m *Manifest) check() []error {
 			fault("model.labels[%d]: role %q is none of part, defect, ignored", i, l.Role)
 		}
 	}
-	if c := m.Model.Confidence; c < 0 || c > 1 {
-		fault("model.confidence: %v is outside 0 to 1", c)
-	}
-	if n := m.Model.NMS; n < 0 || n > 1 {
-		fault("model.nms: %v is outside 0 to 1", n)
-	}
+	faults = append(faults, m.Model.checkSettings()...)
 	faults = append(faults, m.Model.Input.check()...)
 	faults = append(faults, m.Rule.check()...)
 	if m.Card != "" {
@@ -233,32 +236,6 @@ func (m *Manifest) compare(files map[string]File) []error {
 	}
 	if f, ok := files[m.Model.File]; ok && hex.EncodeToString(f.SHA256[:]) != m.Model.SHA256 {
 		faults = append(faults, fmt.Errorf("%s: model.sha256: %s has the SHA-256 %.4x…, the manifest says %.8s…", ManifestFile, m.Model.File, f.SHA256, m.Model.SHA256))
-	}
-	return faults
-}
-
-func (in Input) check() []error {
-	var faults []error
-	oneOf := func(key, v string, want ...string) {
-		for _, w := range want {
-			if v == w || v == "" {
-				return
-			}
-		}
-		faults = append(faults, fmt.Errorf("model.input.%s: %q is none of %s", key, v, strings.Join(want, ", ")))
-	}
-	oneOf("colour", in.Colour, "rgb", "bgr", "gray")
-	oneOf("resize", in.Resize, "letterbox", "stretch")
-	oneOf("anchor", in.Anchor, "centre", "top-left")
-	for key, v := range map[string][]float32{"mean": in.Mean, "std": in.Std} {
-		if n := len(v); n != 0 && n != 1 && n != 3 {
-			faults = append(faults, fmt.Errorf("model.input.%s: has %d numbers, want one for each channel", key, n))
-		}
-	}
-	for _, s := range in.Std {
-		if s == 0 {
-			faults = append(faults, errors.New("model.input.std: 0 can't divide"))
-		}
 	}
 	return faults
 }

@@ -10,8 +10,11 @@ import (
 // Info is what a model file tells about itself.
 type Info struct {
 	Family  Family // "" where the file doesn't make it certain
+	Why     string // what shows the family; without one, why it can't be told or read
+	Preset  string // how its tool feeds it pictures, where the file shows that the family's own way isn't it
 	Inputs  []Tensor
 	Outputs []Tensor
+	Last    []string // the operator that computed each output, moves of its values passed over; "" where that is open
 	Labels  []string // class names of the metadata, nil without
 	Width   int      // input size in pixels, 0 where the model leaves it open
 	Height  int
@@ -19,6 +22,7 @@ type Info struct {
 	Task     string // Ultralytics' task: detect, segment, …; "" without metadata
 	Producer string // tool that wrote the file
 	License  string // as the metadata has it
+	Opset    int64  // version of ONNX's operators
 	NMS      bool   // the graph suppresses overlaps itself: output rows are detections
 	Digest   string // SHA-256 in hex; set by Worker.Ready, as are those below
 
@@ -28,10 +32,14 @@ type Info struct {
 	Library   string   // path of its file
 	Driver    string   // of the accelerator; "" without one
 	Passed    []string // providers that were passed over, each with why
+
+	ends []string // the operator that gives each output
+	exp  bool     // an exponential is computed somewhere
 }
 
-// errExternal is told for models whose weights lie in a second file.
-var errExternal = errors.New("export the model with its weights inside")
+// errExternal is told for models whose weights lie in a second file, where
+// nothing but the model is at hand: Inline makes one of both.
+var errExternal = errors.New("put that file beside the model, or export the model with its weights inside")
 
 // Describe reads a model's inputs, outputs and metadata without running it.
 // It fails for what is no ONNX model and for inputs that no family reads; a
@@ -44,15 +52,22 @@ func Describe(model []byte) (Info, error) {
 	if m.external != "" {
 		return Info{}, fmt.Errorf("read the model: its weights lie in a second file, %q: %w", m.external, errExternal)
 	}
-	i := Info{Inputs: m.inputs, Outputs: m.outputs, Producer: m.producer, Task: m.meta["task"], License: m.meta["license"]}
+	if err := m.checkDomains(); err != nil {
+		return Info{}, fmt.Errorf("read the model: %w", err)
+	}
+	i := Info{Inputs: m.inputs, Outputs: m.outputs, Producer: m.producer, Task: m.meta["task"], License: m.meta["license"], Opset: m.opset, exp: m.ops["Exp"]}
+	for _, t := range m.outputs {
+		end, computed := m.origin(t.Name)
+		i.ends, i.Last = append(i.ends, end), append(i.Last, computed)
+	}
 	if err := i.checkInput(); err != nil {
 		return i, fmt.Errorf("read the model: %w", err)
 	}
 	i.Height, i.Width, _ = i.planes()
-	if err := i.ultralytics(m.meta); err != nil {
+	if err := i.metadata(m.meta); err != nil {
 		return i, fmt.Errorf("read the model's metadata: %w", err)
 	}
-	i.guess()
+	i.guess(m.meta)
 	return i, nil
 }
 
@@ -67,7 +82,10 @@ func fixed(d int64) int {
 // checkInput refuses what can't be filled from a picture.
 func (i Info) checkInput() error {
 	if len(i.Inputs) == 0 {
-		return errors.New("it has no input")
+		return errors.New("it has no input: no picture can be given to it")
+	}
+	if len(i.Outputs) == 0 {
+		return errors.New("it has no output: nothing can be read from it")
 	}
 	t := i.Inputs[i.picture()]
 	if !slices.Contains([]string{"float32", "float16", "uint8"}, t.Type) {
@@ -112,11 +130,11 @@ func (i Info) planes() (h, w, c int) {
 	return fixed(s[1]), fixed(s[2]), fixed(s[0])
 }
 
-// ultralytics reads the metadata that Ultralytics' exports carry; values are
-// Python's str() of the objects.
-func (i *Info) ultralytics(meta map[string]string) error {
+// metadata reads what Ultralytics' exports carry (version 5 too, which tells no
+// task); values are Python's str() of the objects.
+func (i *Info) metadata(meta map[string]string) error {
 	names, ok := meta["names"]
-	if !ok || i.Task == "" {
+	if _, stride := meta["stride"]; !ok || i.Task == "" && !stride {
 		return nil
 	}
 	l, err := parseLiteral(names)
@@ -128,7 +146,7 @@ func (i *Info) ultralytics(meta map[string]string) error {
 	}
 	if i.Width == 0 || i.Height == 0 {
 		if size, err := parseLiteral(meta["imgsz"]); err == nil && len(size.items) == 2 {
-			h, _ := strconv.ParseInt(size.items[0].text, 10, 32) // 0 on error: the family's size
+			h, _ := strconv.ParseInt(size.items[0].text, 10, 32) // 0 on error: the size stays open
 			w, _ := strconv.ParseInt(size.items[1].text, 10, 32)
 			i.Width, i.Height = fixed(w), fixed(h)
 		}
@@ -142,8 +160,11 @@ func (i *Info) ultralytics(meta map[string]string) error {
 	return nil
 }
 
-// maxClasses bounds the classes of a model.
-const maxClasses = 10000
+// Bounds of a model's classes and of the names that they have, in bytes.
+const (
+	maxClasses   = 10000
+	maxClassName = 256
+)
 
 // classNames reads {0: 'person', …} or ['person', …].
 func classNames(l literal) ([]string, error) {
@@ -157,49 +178,23 @@ func classNames(l literal) ([]string, error) {
 		if l.dict {
 			k, err := strconv.Atoi(l.keys[n].text)
 			if err != nil || k < 0 || k >= len(names) || seen[k] {
-				return nil, fmt.Errorf("class number %q doesn't fit 0 to %d, each once", l.keys[n].text, len(names)-1)
+				return nil, fmt.Errorf("class number %.40q doesn't fit 0 to %d, each once", l.keys[n].text, len(names)-1)
 			}
 			at = k
+		}
+		if len(item.text) > maxClassName {
+			return nil, fmt.Errorf("the name of class %d has %d bytes, at most %d are read", at, len(item.text), maxClassName)
 		}
 		names[at], seen[at] = item.text, true
 	}
 	return names, nil
 }
 
-// guess sets Family where metadata or shapes leave no doubt.
-func (i *Info) guess() {
-	if i.Task != "" && i.Labels != nil {
-		if i.Task == "detect" {
-			i.Family = YOLOv8
-		}
-		return
-	}
-	if len(i.Outputs) != 1 || i.Width == 0 || i.Height == 0 {
-		return
-	}
-	shape, cells := i.Outputs[0].Shape, int64(gridCells(i.Width, i.Height))
-	switch {
-	case len(shape) == 4 && shape[1] > 5 && shape[2] == int64(i.Height/16) && shape[3] == int64(i.Width/16):
-		i.Family = FastestDet
-	case len(shape) == 3 && shape[1] == cells && shape[2] > 5:
-		i.Family = YOLOX
-	case len(shape) == 3 && shape[2] == cells && shape[1] > 4:
-		i.Family = YOLOv8
-	}
-}
-
-func (i Info) unknownFamily() error {
-	if i.Task != "" {
-		return fmt.Errorf("the model's task is %q: only detection models can be run (families %s)", i.Task, familyNames())
-	}
-	return fmt.Errorf("the model doesn't tell its family (input %v, outputs %v): pass one of %s (--family F)", i.Inputs, i.Outputs, familyNames())
-}
-
 // classes checks the declared outputs against the family and counts the
 // classes, 0 where the model leaves it open.
 func (i Info) classes(f Family, in Input) (int, error) {
-	if i.Task != "" && i.Task != "detect" && i.Labels != nil {
-		return 0, i.unknownFamily()
+	if err := i.contradicts(f); err != nil {
+		return 0, err
 	}
 	wanted, classes, err := i.wanted(f, in)
 	if err != nil {
@@ -222,7 +217,7 @@ func (i Info) wanted(f Family, in Input) (outs []Tensor, classes int, err error)
 	if len(i.Outputs) == 1 && i.Outputs[0].Shape == nil {
 		return i.Outputs, 0, nil // the first run shows it
 	}
-	l, err := f.known().layout(i.Outputs, in, i)
+	l, err := f.known().layout(i.single(), in, i)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -232,4 +227,19 @@ func (i Info) wanted(f Family, in Input) (outs []Tensor, classes int, err error)
 		}
 	}
 	return outs, l.classes, nil
+}
+
+// single are the outputs for one picture, of models that take several at a time.
+func (i Info) single() []Tensor {
+	n := int64(i.batch())
+	if n == 1 {
+		return i.Outputs
+	}
+	outs := slices.Clone(i.Outputs)
+	for k, t := range outs {
+		if len(t.Shape) > 0 && t.Shape[0] == n {
+			outs[k].Shape = append([]int64{1}, t.Shape[1:]...)
+		}
+	}
+	return outs
 }

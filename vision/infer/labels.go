@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -19,15 +20,29 @@ const coco = "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffi
 	"hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard," +
 	"cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
 
-// ReadLabels gives COCO's names for "coco", else the lines of a file: one name
+// COCO91 gives the names of COCO's numbers, 0 to 90, as detectors have them that
+// keep its numbers (torchvision, RF-DETR): 0 is the background, and those that COCO
+// left out are called unused12 and so on.
+func COCO91() []string {
+	names := append([]string{"background"}, COCO()...)
+	for _, n := range [...]int{12, 26, 29, 30, 45, 66, 68, 69, 71, 83} {
+		names = slices.Insert(names, n, fmt.Sprintf("unused%d", n))
+	}
+	return names
+}
+
+// ReadLabels gives COCO's names for "coco" and "coco91", else the lines of a file: one name
 // a line in the model's order, blank lines at the end left out.
 func ReadLabels(nameOrPath string) ([]string, error) {
 	if nameOrPath == "coco" {
 		return COCO(), nil
 	}
+	if nameOrPath == "coco91" {
+		return COCO91(), nil
+	}
 	f, err := os.Open(nameOrPath)
 	if err != nil {
-		return nil, fmt.Errorf("read labels: %w (pass a file with one name a line, or coco)", err)
+		return nil, fmt.Errorf("read labels: %w (pass a file with one name a line, coco or coco91)", err)
 	}
 	defer f.Close()
 	var names []string

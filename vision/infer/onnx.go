@@ -23,6 +23,9 @@ func shapeText(shape []int64) string {
 	if shape == nil {
 		return "of unknown shape"
 	}
+	if len(shape) == 0 {
+		return "of one value"
+	}
 	var parts []string
 	for _, d := range shape {
 		if d < 0 {
@@ -37,13 +40,22 @@ func shapeText(shape []int64) string {
 // onnxModel is what we read of a ModelProto (onnx.proto3, IR version 3 and up).
 type onnxModel struct {
 	ir       int64
+	opset    int64 // of ONNX's own operators
 	producer string
 	meta     map[string]string
 	inputs   []Tensor
 	outputs  []Tensor
-	nodes    int
 	external string // file that holds weights beside the model
+
+	nodes   int
+	makers  map[string]maker  // by the name of what they make
+	ops     map[string]bool   // the operators that occur
+	foreign map[string]string // domains that aren't the runtime's, each with an operator of it
+	own     map[string]bool   // domains of the model's own functions
 }
+
+// maker is the operator that makes a tensor, and what it is made of.
+type maker struct{ op, from string }
 
 // Limits of what a model may declare; more than any real model has.
 const (
@@ -51,13 +63,14 @@ const (
 	maxMeta     = 256
 	maxMetaText = 1 << 20
 	maxDims     = 16
+	maxNodes    = 1 << 20 // and as many tensors between them
 )
 
 var errNoONNX = errors.New("this is no ONNX model")
 
 // parseONNX reads the description out of a model's bytes without touching the weights.
 func parseONNX(b []byte) (*onnxModel, error) {
-	m := &onnxModel{meta: map[string]string{}}
+	m := &onnxModel{meta: map[string]string{}, makers: map[string]maker{}, ops: map[string]bool{}, foreign: map[string]string{}, own: map[string]bool{}}
 	graphs := 0
 	err := fields(b, func(num protowire.Number, v value) error {
 		switch num {
@@ -68,18 +81,27 @@ func parseONNX(b []byte) (*onnxModel, error) {
 		case 7:
 			graphs++
 			return m.graph(v.b)
+		case 8:
+			return m.opsets(v.b)
 		case 14:
 			return m.metaEntry(v.b)
+		case 25:
+			return m.function(v.b)
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case graphs != 1 || m.ir < 1 || m.nodes == 0:
+	case graphs != 1 || m.ir < 1:
 		return nil, errNoONNX
+	case m.nodes == 0 && len(m.inputs) == 0 && len(m.outputs) == 0:
+		return nil, fmt.Errorf("%w: its graph is empty", errNoONNX)
+	case m.nodes == 0:
+		return nil, errors.New("its graph computes nothing: it has no operator")
 	}
-	return m, nil
+	m.external, err = external(b)
+	return m, err
 }
 
 // value is one protobuf field: n for numbers, b for bytes and messages.
@@ -140,13 +162,10 @@ func (m *onnxModel) graph(b []byte) error {
 	err := fields(b, func(num protowire.Number, v value) error {
 		switch num {
 		case 1:
-			m.nodes++
+			return m.node(v.b)
 		case 5:
-			name, external, err := initializer(v.b)
+			name, err := initializer(v.b)
 			weights[name] = true
-			if external != "" {
-				m.external = external
-			}
 			return err
 		case 11, 12:
 			t, err := valueInfo(v.b)
@@ -172,30 +191,15 @@ func (m *onnxModel) graph(b []byte) error {
 	return err
 }
 
-// initializer gives a weight's name and the file that it lies in, if it isn't
-// in the model itself.
-func initializer(b []byte) (name, external string, err error) {
-	outside := false
+// initializer gives a weight's name.
+func initializer(b []byte) (name string, err error) {
 	err = fields(b, func(num protowire.Number, v value) error {
-		switch num {
-		case 8:
+		if num == 8 {
 			name = string(v.b)
-		case 13:
-			return fields(v.b, func(num protowire.Number, w value) error {
-				if num == 2 && external == "" {
-					external = string(w.b)
-				}
-				return nil
-			})
-		case 14:
-			outside = v.n == 1
 		}
 		return nil
 	})
-	if !outside {
-		external = ""
-	}
-	return name, external, err
+	return name, err
 }
 
 func valueInfo(b []byte) (Tensor, error) {
@@ -251,7 +255,8 @@ func dimension(b []byte) (int64, error) {
 // elementType names TensorProto.DataType.
 func elementType(n uint64) string {
 	names := [...]string{"undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64",
-		"string", "bool", "float16", "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16"}
+		"string", "bool", "float16", "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16",
+		"float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4", "int4", "float4e2m1", "float8e8m0"}
 	if n < uint64(len(names)) {
 		return names[n]
 	}

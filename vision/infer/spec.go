@@ -6,6 +6,7 @@
 package infer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -122,11 +123,17 @@ const MaxDetections = 4000
 // model's metadata and the family's defaults.
 type Options struct {
 	Family        string
+	Preset        string // name of a Preset of the family
+	Input         Override
+	Width, Height int                    // of the input, for models that leave it open
 	Labels        []string               // class names in the model's order
 	Roles         map[string]vision.Role // labels not named are parts
 	Confidence    float32
 	NMS           float32
 	MaxDetections int
+	Activation    Activation
+	Pixel         float32
+	MinArea       int
 }
 
 // valBelow is the confidence under which Ultralytics' families count every class
@@ -148,38 +155,84 @@ func (i Info) Spec(o Options) (Spec, error) {
 	if family == "" {
 		return Spec{}, i.unknownFamily()
 	}
+	if family.known() == nil {
+		return Spec{}, fmt.Errorf("the model is of family %q (%s), which this program can't run: known are %s", family, i.Why, familyNames())
+	}
+	if err := i.contradicts(family); err != nil {
+		return Spec{}, err
+	}
 	s := family.defaults()
-	i.size(&s.Input)
+	if err := i.input(&s, o); err != nil {
+		return Spec{}, err
+	}
 	classes, err := i.classes(family, s.Input)
 	if err != nil {
+		return Spec{}, err
+	}
+	if err := i.feeding(&s, o, classes); err != nil {
 		return Spec{}, err
 	}
 	if s.Labels, err = i.labels(o, family.known(), classes); err != nil {
 		return Spec{}, err
 	}
-	if o.Confidence != 0 {
-		s.Confidence = o.Confidence
-	}
-	if o.NMS != 0 {
-		s.NMS = o.NMS
-	}
-	if o.MaxDetections != 0 {
-		s.MaxDetections = o.MaxDetections
-	}
+	s.Background = background(family, s.Labels)
+	s.Confidence = cmp.Or(o.Confidence, s.Confidence)
+	s.NMS = cmp.Or(o.NMS, s.NMS)
+	s.MaxDetections = cmp.Or(o.MaxDetections, s.MaxDetections)
+	s.Pixel = cmp.Or(o.Pixel, s.Pixel)
+	s.MinArea = cmp.Or(o.MinArea, s.MinArea)
 	if below := family.known().multiLabelBelow; below > 0 {
 		s.MultiLabel = s.Confidence < below
 	}
 	return s, s.check()
 }
 
-// size takes the input's size and planes from the model where it fixes them.
-func (i Info) size(in *Input) {
-	if i.Width > 0 && i.Height > 0 {
-		in.Width, in.Height = i.Width, i.Height
+// input sets the input's size and planes: the model's where it fixes them, else
+// what the caller or the metadata say.
+func (i Info) input(s *Spec, o Options) error {
+	h, w, c := i.planes()
+	for _, side := range [...]struct{ fixed, asked int }{{w, o.Width}, {h, o.Height}} {
+		if side.fixed > 0 && side.asked > 0 && side.fixed != side.asked {
+			return fmt.Errorf("size %d×%d: the model's input is %v", o.Width, o.Height, i.Inputs[i.picture()])
+		}
 	}
-	if _, _, c := i.planes(); c == 1 {
-		in.Colour = Gray
+	s.Input.Width, s.Input.Height = cmp.Or(w, o.Width, i.Width), cmp.Or(h, o.Height, i.Height)
+	if s.Input.Width == 0 || s.Input.Height == 0 {
+		return fmt.Errorf("the model takes pictures of any size (%v), and its file doesn't tell for which it was trained: pass --size WIDTHxHEIGHT, as --size 640x640, or write size: [640, 640] under model: in manifest.yaml", i.Inputs[i.picture()])
 	}
+	if c == 1 {
+		s.Input.Colour = Gray
+	}
+	return nil
+}
+
+// feeding sets how pictures are fed and scores are made, as the caller says, or
+// the file shows.
+func (i Info) feeding(s *Spec, o Options, classes int) error {
+	_, _, planes := i.planes()
+	levels := i.Inputs[i.picture()].Type == "uint8"
+	p, ok, err := i.preset(s.Family, o.Preset)
+	if err != nil {
+		return err
+	}
+	family := s.Input
+	s.Input = p.Input.On(s.Input)
+	if levels {
+		s.Input = Override{Scale: 1, Mean: zero, Std: one3}.On(s.Input)
+	}
+	if s.Input = o.Input.On(s.Input); planes == 1 && o.Input.Colour == "" {
+		s.Input.Colour = Gray
+	}
+	switch in := s.Input; {
+	case planes > 0 && planes != in.Planes():
+		return fmt.Errorf("colour %s: the model's input is %v", in.Colour, i.Inputs[i.picture()])
+	case levels && (in.Scale != 1 || in.Mean != [3]float64{} || in.deviations() != [3]float64{1, 1, 1}):
+		return fmt.Errorf("scale %v, mean %v, std %v: the model's input is of uint8, which takes the levels as they are (scale: 1, no mean, no std)", in.Scale, in.Mean, in.Std)
+	case !ok && len(presetsOf(s.Family)) > 0 && !o.Input.whole():
+		return i.unfed(s.Family, family)
+	}
+	s.Activation, err = i.activation(s, o, p, classes)
+	return err
 }
 
 func (i Info) labels(o Options, f *family, classes int) ([]Label, error) {
@@ -187,8 +240,11 @@ func (i Info) labels(o Options, f *family, classes int) ([]Label, error) {
 	if o.Labels != nil {
 		names, from = o.Labels, "the given labels name"
 	}
-	if names == nil && len(f.labels) == classes {
+	switch {
+	case names == nil && len(f.labels) > 0 && len(f.labels) == classes:
 		names = f.labels
+	case names == nil && classes == len(COCO91()):
+		return nil, fmt.Errorf("the model has %d classes and names none: if they are COCO's by number, pass --labels coco91, else a label file with one name a line (--labels FILE)", classes)
 	}
 	if names == nil {
 		for n := range classes {
@@ -199,7 +255,7 @@ func (i Info) labels(o Options, f *family, classes int) ([]Label, error) {
 		names = names[1:]
 	}
 	if classes > 0 && len(names) != classes && len(names) != classes-f.spare {
-		return nil, fmt.Errorf("%s %d classes, the model has %d: pass a label file with one name a line in the model's order (--labels FILE, or --labels coco for COCO's 80)", from, len(names), classes)
+		return nil, fmt.Errorf("%s %d classes, the model has %d: pass a label file with one name a line in the model's order (--labels FILE; --labels coco for COCO's 80, coco91 for its 91 numbers)", from, len(names), classes)
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("the model doesn't tell its classes: pass a label file with one name a line (--labels FILE, or --labels coco)")
@@ -219,10 +275,17 @@ func (i Info) labels(o Options, f *family, classes int) ([]Label, error) {
 	return labels, nil
 }
 
-// isBackground tells the name that tools give to what is no class.
-func isBackground(name string) bool {
-	return slices.Contains([]string{"__background__", "background", "BACKGROUND"}, name)
+// background is the class that an image's ground has in a segmentation, counted
+// from 1; 0 for none.
+func background(f Family, labels []Label) int {
+	if f != Segmentation {
+		return 0
+	}
+	return 1 + slices.IndexFunc(labels, func(l Label) bool { return isBackground(l.Name) })
 }
+
+// isBackground tells the names that tools give to what is no class.
+func isBackground(name string) bool { return strings.Trim(strings.ToLower(name), "_") == "background" }
 
 // listed joins names for an error, the first twelve of many.
 func listed(names []string) string {
@@ -245,6 +308,12 @@ func (s Spec) check() error {
 		return fmt.Errorf("nms %v: must be more than 0 and at most 1", s.NMS)
 	case s.MaxDetections < 1 || s.MaxDetections > MaxDetections:
 		return fmt.Errorf("at most %d detections a frame: 1 to %d are possible", s.MaxDetections, MaxDetections)
+	case !slices.Contains([]Activation{"", NoActivation, Sigmoid, Softmax}, s.Activation):
+		return fmt.Errorf("activation %q is unknown: known are none, sigmoid, softmax", s.Activation)
+	case !(s.Pixel >= 0 && s.Pixel < 1):
+		return fmt.Errorf("pixel %v: must lie between 0 and 1", s.Pixel)
+	case s.MinArea < 0:
+		return fmt.Errorf("min_area %d: must not be negative", s.MinArea)
 	case len(s.Labels) == 0:
 		return fmt.Errorf("the model has no labels")
 	case s.Input.Width < 1 || s.Input.Height < 1 || s.Input.Width > maxSide || s.Input.Height > maxSide:

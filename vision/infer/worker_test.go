@@ -199,9 +199,11 @@ func TestModelsThatAreRefused(t *testing.T) {
 		"empty":            {write("empty", nil), lib, "no ONNX model"},
 		"text":             {write("text", []byte("this is no model at all")), lib, "no ONNX model"},
 		"unknown operator": {"testdata/unknown_operator.onnx", lib, "NoSuchOperator"},
+		"newer operators":  {"testdata/new_opset.onnx", lib, "Opset 99 is under development"},
+		"plug-in":          {"testdata/plugin.onnx", lib, "EfficientNMS_TRT"},
 		"half precision":   {"testdata/float16.onnx", lib, "float16"},
 		"no library":       {"testdata/fastestdet.onnx", filepath.Join(dir, "libonnxruntime.so.1"), "load ONNX Runtime"},
-		"other family":     {"testdata/rows.onnx", lib, "family fastestdet needs an output of 1×(5+classes)×4×4"},
+		"other family":     {"testdata/rows.onnx", lib, `task is "detect", which is family yolov8, not fastestdet`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := New(Config{Executable: os.Args[0], Env: []string{asWorker + "=worker"}, Library: c.library,

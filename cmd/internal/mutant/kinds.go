@@ -193,12 +193,12 @@ func (m *mutation) input(k Kind) error {
 		if was == 0 {
 			was = 1
 		}
-		by := []float32{1 / 1.5, 0.9, 1.1, 2, 255}[m.rnd.IntN(5)]
+		by := []float64{1 / 1.5, 0.9, 1.1, 2, 255}[m.rnd.IntN(5)]
 		in.Scale = was * by
 		m.say("pixels times %.3f more", by)
 	case Mean:
-		shift := float32(0.02 + 0.5*m.rnd.Float64())
-		in.Mean = []float32{shift, shift, shift}
+		shift := 0.02 + 0.5*m.rnd.Float64()
+		in.Mean = []float64{shift, shift, shift}
 		m.say("mean %.2f", shift)
 	case Resize:
 		was := in.Resize

@@ -35,7 +35,7 @@ def fastestdet():
     w[0], w[5, 0], w[6, 2] = 1 / 3, 1, 1
     b = np.array([0, 0, 0, -2, -2, 0, 0])
     nodes = [h.make_node("AveragePool", ["images"], ["p"], kernel_shape=[16, 16], strides=[16, 16]),
-             h.make_node("Conv", ["p", "w", "b"], ["out"])]
+             h.make_node("Conv", ["p", "w", "b"], ["all"]), h.make_node("Concat", ["all"], ["out"], axis=1)]
     save("fastestdet", nodes, [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 7, 4, 4])],
          [weight("w", w), weight("b", b)])
 
@@ -92,10 +92,114 @@ def slow():
              h.make_node("Mul", ["max", "many"], ["f"]), h.make_node("Cast", ["f"], ["n"], to=T.INT64),
              h.make_node("Loop", ["n", "yes", "images"], ["last"], body=body),
              h.make_node("AveragePool", ["last"], ["p"], kernel_shape=[16, 16], strides=[16, 16]),
-             h.make_node("Conv", ["p", "w"], ["out"])]
+             h.make_node("Conv", ["p", "w"], ["all"]), h.make_node("Concat", ["all"], ["out"], axis=1)]
     save("slow", nodes, [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 7, 4, 4])],
          [weight("w", np.zeros((7, 3, 1, 1))), weight("many", 1e8), weight("yes", True, np.bool_)])
 
 
-for make in (fastestdet, float16, unknown_operator, rows, regions, slow):
+def blocks(nodes, source):
+    """The form of fastestdet over what nodes make of the picture."""
+    w = np.zeros((7, 3, 1, 1))
+    w[0], w[5, 0], w[6, 2] = 1 / 3, 1, 1
+    nodes = nodes + [h.make_node("AveragePool", [source], ["p"], kernel_shape=[16, 16], strides=[16, 16]),
+                     h.make_node("Conv", ["p", "w", "b"], ["all"]), h.make_node("Concat", ["all"], ["out"], axis=1)]
+    return nodes, [weight("w", w), weight("b", [0, 0, 0, -2, -2, 0, 0])]
+
+
+def batch2():
+    """A model whose trace fixed the batch at two, as Anomalib's PatchCore has it."""
+    nodes, weights = blocks([], "images")
+    save("batch2", nodes, [picture(batch=2)], [h.make_tensor_value_info("out", T.FLOAT, [2, 7, 4, 4])], weights)
+
+
+def dynamic():
+    nodes, weights = blocks([], "images")
+    save("dynamic", nodes, [h.make_tensor_value_info("images", T.FLOAT, ["batch", 3, "height", "width"])],
+         [h.make_tensor_value_info("out", T.FLOAT, ["batch", 7, "rows", "columns"])], weights)
+
+
+def uint8():
+    """TensorFlow's order of channels, and levels."""
+    nodes, weights = blocks([h.make_node("Cast", ["images"], ["f"], to=T.FLOAT), h.make_node("Mul", ["f", "scale"], ["g"]),
+                             h.make_node("Transpose", ["g"], ["t"], perm=[0, 3, 1, 2])], "t")
+    save("uint8", nodes, [h.make_tensor_value_info("images", T.UINT8, [1, 64, 64, 3])],
+         [h.make_tensor_value_info("out", T.FLOAT, [1, 7, 4, 4])], weights + [weight("scale", 1 / 255)])
+
+
+def anomalib():
+    """PaDiM's outputs: bools beside floats."""
+    nodes = [h.make_node("ReduceMean", ["input"], ["anomaly_map"], axes=[1], keepdims=1),
+             h.make_node("ReduceMax", ["anomaly_map"], ["pred_score"], axes=[2, 3], keepdims=0),
+             h.make_node("Greater", ["pred_score", "half"], ["pred_label"]), h.make_node("Greater", ["anomaly_map", "half"], ["pred_mask"])]
+    out = [("pred_score", T.FLOAT, ["batch", 1]), ("pred_label", T.BOOL, ["batch", 1]),
+           ("anomaly_map", T.FLOAT, ["batch", 1, 64, 64]), ("pred_mask", T.BOOL, ["batch", 1, 64, 64])]
+    save("anomalib", nodes, [h.make_tensor_value_info("input", T.FLOAT, ["batch", 3, 64, 64])],
+         [h.make_tensor_value_info(*o) for o in out], [weight("half", 0.5)])
+
+
+def deployed():
+    """D-FINE's deploy form: two inputs, int64 labels, boxes scaled to the size that is asked for."""
+    nodes = [h.make_node("GlobalMaxPool", ["images"], ["m"]), h.make_node("ReduceMean", ["m"], ["scores"], axes=[2, 3], keepdims=0),
+             h.make_node("Mul", ["scores", "zero"], ["z"]), h.make_node("Cast", ["z"], ["labels"], to=T.INT64),
+             h.make_node("Cast", ["orig_target_sizes"], ["wh"], to=T.FLOAT), h.make_node("Concat", ["wh", "wh"], ["whwh"], axis=1),
+             h.make_node("Unsqueeze", ["whwh", "one"], ["row"]), h.make_node("Mul", ["row", "unit"], ["boxes"])]
+    unit = np.array([[[0, 0, .5, .5], [.5, 0, 1, .5], [0, .5, .5, 1]]])
+    save("deployed", nodes, [picture(), h.make_tensor_value_info("orig_target_sizes", T.INT64, ["n", 2])],
+         [h.make_tensor_value_info("labels", T.INT64, [1, 3]), h.make_tensor_value_info("boxes", T.FLOAT, [1, 3, 4]),
+          h.make_tensor_value_info("scores", T.FLOAT, [1, 3])],
+         [weight("zero", 0.0), weight("one", [1], np.int64), weight("unit", unit)])
+
+
+def classifier():
+    nodes = [h.make_node("GlobalAveragePool", ["images"], ["p"]), h.make_node("Flatten", ["p"], ["f"]), h.make_node("Gemm", ["f", "w"], ["logits"])]
+    save("classifier", nodes, [picture()], [h.make_tensor_value_info("logits", T.FLOAT, [1, 4])],
+         [weight("w", np.arange(12).reshape(3, 4) / 12)])
+
+
+def one_value():
+    nodes = [h.make_node("ReduceMean", ["images"], ["score"], keepdims=0)]
+    save("one_value", nodes, [picture()], [h.make_tensor_value_info("score", T.FLOAT, [])], [])
+
+
+def new_opset():
+    nodes, weights = blocks([], "images")
+    graph = h.make_graph(nodes, "new_opset", [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 7, 4, 4])], weights)
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 99)], ir_version=8), "new_opset.onnx")
+
+
+def plugin():
+    nodes = [h.make_node("EfficientNMS_TRT", ["images"], ["out"], domain="TRT")]
+    save("plugin", nodes, [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 100, 4])], [])
+
+
+def external():
+    """fastestdet with its weights in a second file, one of them in a branch."""
+    def outside(name, a, offset):
+        t = weight(name, a)
+        data = t.raw_data
+        t.ClearField("raw_data")
+        t.data_location = T.EXTERNAL
+        for k, v in (("location", "external.onnx.data"), ("offset", offset), ("length", len(data))):
+            e = t.external_data.add()
+            e.key, e.value = k, str(v)
+        return t, data
+    w = np.zeros((7, 3, 1, 1))
+    w[0], w[5, 0], w[6, 2] = 1 / 3, 1, 1
+    w, first = outside("w", w, 0)
+    b, second = outside("b", [0, 0, 0, -2, -2, 0, 0], 512)
+    branch = h.make_graph([h.make_node("Identity", ["b"], ["bias"])], "branch", [], [h.make_tensor_value_info("bias", T.FLOAT, [7])], [b])
+    other = h.make_graph([h.make_node("Identity", ["zero"], ["bias"])], "other", [], [h.make_tensor_value_info("bias", T.FLOAT, [7])],
+                         [weight("zero", np.zeros(7))])
+    nodes = [h.make_node("If", ["yes"], ["bias"], then_branch=branch, else_branch=other),
+             h.make_node("AveragePool", ["images"], ["p"], kernel_shape=[16, 16], strides=[16, 16]),
+             h.make_node("Conv", ["p", "w"], ["c"]), h.make_node("Reshape", ["bias", "shape"], ["r"]),
+             h.make_node("Add", ["c", "r"], ["all"]), h.make_node("Concat", ["all"], ["out"], axis=1)]
+    save("external", nodes, [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 7, 4, 4])],
+         [w, weight("yes", True, np.bool_), weight("shape", [1, 7, 1, 1], np.int64)])
+    with open("external.onnx.data", "wb") as f:
+        f.write(first.ljust(512, b"\0") + second)
+
+
+for make in (fastestdet, float16, unknown_operator, rows, regions, slow, batch2, dynamic, uint8, anomalib, deployed, classifier,
+             one_value, new_opset, plugin, external):
     make()

@@ -130,7 +130,7 @@ func paint(picture []uint16, w int, m *vision.Mask, n int) {
 }
 
 // TestInstanceMasksAreUltralytics: of 1,000 mask pixels less than one may differ,
-// for PyTorch computes positions in float32. Today none differs.
+// for PyTorch computes positions in float32. Today 1 of 145,296 differs.
 func TestInstanceMasksAreUltralytics(t *testing.T) {
 	differ, total := 0, 0
 	for n, g := range maskGoldens(t, YOLOv8Seg) {

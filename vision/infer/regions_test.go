@@ -135,9 +135,11 @@ func TestSegmentationsOwnScoreAndNames(t *testing.T) {
 		t.Errorf("the map says %v", got)
 	}
 	// torchvision's second head isn't read, nor counted as a map
-	s = seen(t, spec, mapOf("out", values, 1, 1, 48, 64), mapOf("aux", spots(1, [2]int{0, 0}), 1, 1, 48, 64))
-	if len(s.Detections) != 1 || *s.Score != 0.9 {
-		t.Errorf("%d regions, score %v", len(s.Detections), *s.Score)
+	for _, name := range []string{"out", "544"} {
+		s = seen(t, spec, mapOf(name, values, 1, 1, 48, 64), mapOf("aux", spots(1, [2]int{0, 0}), 1, 1, 48, 64))
+		if len(s.Detections) != 1 || *s.Score != 0.9 {
+			t.Errorf("%s: %d regions, score %v", name, len(s.Detections), *s.Score)
+		}
 	}
 }
 
@@ -361,12 +363,11 @@ func checkSeen(t *testing.T, s Seen, spec Spec, w, h int) {
 		}
 	}
 	if m := s.Map; m != nil {
-		if all := make([]float32, w*h); true {
-			m.Upsample(all, w, h)
-			for p, v := range all {
-				if !(v >= 0 && v <= 1.0001) || v != m.At(p%w, p/w) {
-					t.Fatalf("pixel %d of the map is %v, alone %v", p, v, m.At(p%w, p/w))
-				}
+		all := make([]float32, w*h)
+		m.Upsample(all, w, h)
+		for p, v := range all {
+			if !(v >= 0 && v <= 1.0001) || v != m.At(p%w, p/w) {
+				t.Fatalf("pixel %d of the map is %v, alone %v", p, v, m.At(p%w, p/w))
 			}
 		}
 	}

@@ -89,6 +89,24 @@ func TestLabelsMayNameTheBackground(t *testing.T) {
 	}
 }
 
+func TestClassesAreToldFromScores(t *testing.T) {
+	for _, c := range []struct {
+		a, b []float32
+		want bool
+	}{
+		{[]float32{0.9, 0.3}, []float32{2, 1}, true},
+		{[]float32{2, 0}, []float32{0.9, 0.3}, false},
+		{[]float32{0.9, 0.3}, []float32{0, 1}, true}, // RetinaNet's classes count from 0
+		{[]float32{1, 1}, []float32{1, 3}, true},
+		{[]float32{1, 3}, []float32{1, 1}, false},
+		{nil, nil, false},
+	} {
+		if got := areScores(c.a, c.b); got != c.want {
+			t.Errorf("areScores(%v, %v) = %v", c.a, c.b, got)
+		}
+	}
+}
+
 // TestManyCandidates gives every place of a large output the same score, and turned
 // boxes of which none covers another.
 func TestManyCandidates(t *testing.T) {

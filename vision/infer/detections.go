@@ -152,15 +152,17 @@ func (d *Decoder) finishedBoxes(f form, out []float32, width int) func(int32) co
 }
 
 // areScores reports whether a holds scores rather than b: classes are whole, and
-// the background, 0, is never told.
+// where scores are whole too they are at most 1.
 func areScores(a, b []float32) bool {
-	whole := func(v []float32) bool {
+	most := func(v []float32) (m float32, whole bool) {
 		for _, c := range v {
-			if c < 1 || c != float32(int32(c)) {
-				return false
+			if m = max(m, c); !(c >= 0 && c == float32(int32(c))) {
+				return m, false
 			}
 		}
-		return true
+		return m, true
 	}
-	return !whole(a) && whole(b)
+	mostA, wholeA := most(a)
+	mostB, wholeB := most(b)
+	return wholeB && (!wholeA || mostA <= 1 && mostB > 1)
 }

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -13,34 +14,31 @@ func isLogits(op string) bool { return slices.Contains(linear, op) }
 
 // activation says what still makes scores of the values of a family that has a
 // choice; the last operator that the graph computes decides.
-func (i Info) activation(s *Spec, o Options, p Preset, classes int) (Activation, error) {
+func (i Info) activation(s *Spec, o Options, classes int) (Activation, error) {
+	rank, usual := 0, Softmax
+	switch s.Family {
+	case "classification":
+		rank = 2
+	case "segmentation":
+		if rank = 4; classes == 1 {
+			usual = Sigmoid
+		}
+	case "anomaly":
+		return cmp.Or(o.Activation, s.Activation), nil
+	default:
+		if o.Activation != "" && o.Activation != s.Activation {
+			return "", fmt.Errorf("activation %q: family %s knows its own", o.Activation, s.Family)
+		}
+		return s.Activation, nil
+	}
 	if o.Activation != "" {
 		return o.Activation, nil
 	}
-	last, usual := "", Softmax
-	switch s.Family {
-	case "classification":
-		last = i.lastOf(func(t Tensor) bool { return len(t.Shape) == 2 || t.Shape == nil })
-	case "segmentation":
-		last = i.lastOf(func(t Tensor) bool { return len(t.Shape) == 4 || t.Shape == nil })
-		if classes == 1 {
-			usual = Sigmoid
-		}
-	case "detr":
-		last, usual = i.lastOf(func(t Tensor) bool { return t.Name == "logits" || t.Name == "labels" && t.Type != "int64" }), p.Activation
-		if usual == "" { // the input was said in full
-			break
-		}
-		if isLogits(last) || last == "" {
-			return usual, nil
-		}
-	default:
-		return s.Activation, nil
-	}
+	last := i.lastOf(func(t Tensor) bool { return len(t.Shape) == rank || t.Shape == nil })
 	switch {
 	case last == "Softmax" || last == "Sigmoid" || last == "HardSigmoid":
 		return NoActivation, nil
-	case isLogits(last) && usual != "":
+	case isLogits(last):
 		return usual, nil
 	}
 	return "", i.unscored(s.Family, last)

@@ -21,7 +21,7 @@ func readings() []reading {
 		{"anomaly", "", "outputs named as Anomalib names them", func(i *Info) bool { return i.has("pred_score") || i.has("anomaly_map") }},
 		{"", "", "it is RF-DETR's segmentation (outputs dets, labels and masks), whose masks can't be read: export a detection model",
 			func(i *Info) bool { return i.has("dets", "labels", "masks") }},
-		{"detr", "rf-detr", "outputs named dets and labels, as RF-DETR names them", func(i *Info) bool { return len(i.Outputs) == 2 && i.has("dets", "labels") }},
+		{"rfdetr", "", "outputs named dets and labels, as RF-DETR names them", func(i *Info) bool { return len(i.Outputs) == 2 && i.has("dets", "labels") && i.width("dets") == 4 }},
 		{"detr", "rt-detr", "an input named orig_target_sizes and outputs named labels, boxes, scores, as D-FINE and RT-DETR are deployed",
 			func(i *Info) bool { return i.asksSizes() && i.has("labels", "boxes", "scores") }},
 		{"detections", "tensorflow", "outputs named detection_boxes, detection_scores, detection_classes, as TensorFlow's detectors have them, and a picture of uint8",
@@ -39,6 +39,12 @@ func readings() []reading {
 				return len(i.Inputs) == 1 && len(i.Outputs) == 3 && i.has("boxes", "labels", "scores")
 			}},
 		{"detr", "", "outputs named logits and pred_boxes, as Hugging Face's DETR models have them", func(i *Info) bool { return i.has("logits", "pred_boxes") }},
+		{"ssd300", "", "outputs named cls_logits and bbox_regression of 8732 places, as the head of torchvision's SSD300 has them",
+			func(i *Info) bool {
+				return len(i.Outputs) == 2 && i.has("cls_logits", "bbox_regression") && i.Outputs[0].Shape != nil && slices.Contains(i.Outputs[0].Shape, 8732)
+			}},
+		{"retinanet", "", "outputs named cls_logits and bbox_regression, as the head of torchvision's RetinaNet has them",
+			func(i *Info) bool { return len(i.Outputs) == 2 && i.has("cls_logits", "bbox_regression") }},
 		{"ssd", "mobilenet-ssd", "scores and boxes of 3000 priors, as pytorch-ssd's MobileNet has them at 300×300", func(i *Info) bool { return i.priors(3000) }},
 		{"ssd", "vgg-ssd", "scores and boxes of 8732 priors, as pytorch-ssd's VGG has them at 300×300", func(i *Info) bool { return i.priors(8732) }},
 		{"ssd", "", "outputs named scores and boxes, a row for each prior, as pytorch-ssd has them", func(i *Info) bool { return i.priors(-1) }},
@@ -54,6 +60,8 @@ func readings() []reading {
 		{"", "", "its output has a row for each place of the grids of strides 8, 16 and 32, but not as YOLOX's raw export has them (YOLOv6 and YOLOX with --decode_in_inference are such): " +
 			"export YOLOX without --decode_in_inference; YOLOv6 can't be read. If it is YOLOX all the same, pass --family yolox", func(i *Info) bool { return i.gridRows(1) && i.decoded() }},
 		{YOLOX, "", "the shape of its output, a row for each place of the grids of strides 8, 16 and 32, not decoded yet", func(i *Info) bool { return i.gridRows(1) && i.ends[0] == "Transpose" }},
+		{"", "", "its output has three rows for each place of the grids, and one class, which YOLOv5 and YOLOv7 score differently: pass --family yolov5 or --family yolov7",
+			func(i *Info) bool { return i.gridRows(3) && i.Outputs[0].Shape[2] == 6 }},
 		{"yolov5", "", "the shape of its output, three rows for each place of the grids of strides 8, 16 and 32, as YOLOv5 and YOLOv7 have them", func(i *Info) bool { return i.gridRows(3) }},
 		{YOLOv8, "", "the shape of its output, a column for each place of the grids of strides 8, 16 and 32, as Ultralytics 8 to 26 have them", func(i *Info) bool {
 			return i.grid(func(s []int64) bool { return len(s) == 3 && s[2] == i.cells() && s[1] > 4 })
@@ -84,7 +92,7 @@ func (i *Info) guessTask(meta map[string]string) {
 	case i.Task == "":
 		i.guessYOLOv5()
 	case i.Task == "detect" && isDETR:
-		i.Family, i.Preset, i.Why = "detr", "ultralytics", says+", RT-DETR"
+		i.Family, i.Why = "rtdetr", says+", RT-DETR"
 	case i.taskFamily() == "":
 		i.Why = fmt.Sprintf("Ultralytics' metadata say that its task is %q, which can't be run: tasks that can are detect, segment, obb and classify", i.Task)
 	default:
@@ -144,6 +152,16 @@ func (i *Info) has(names ...string) bool {
 		}
 	}
 	return true
+}
+
+// width is the last size of an output, -1 where it is open.
+func (i *Info) width(name string) int64 {
+	for _, t := range i.Outputs {
+		if n := len(t.Shape); t.Name == name && n > 0 {
+			return t.Shape[n-1]
+		}
+	}
+	return -1
 }
 
 // dense tells whether the first output has a value for each pixel of the input;

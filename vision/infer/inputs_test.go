@@ -194,36 +194,31 @@ func TestActivations(t *testing.T) {
 		said    Activation
 		want    Activation // "" for an error
 	}{
-		"classifier's logits":    {"classification", "Gemm", 10, "", Softmax},
-		"classifier's scores":    {"classification", "Softmax", 10, "", NoActivation},
-		"each class for itself":  {"classification", "Sigmoid", 10, "", NoActivation},
-		"said":                   {"classification", "Gemm", 10, Sigmoid, Sigmoid},
-		"said of scores":         {"classification", "Softmax", 10, Softmax, Softmax},
-		"divided":                {"classification", "Div", 10, "", ""},
-		"divided, said":          {"classification", "Div", 10, NoActivation, NoActivation},
-		"unknown":                {"classification", "", 10, "", ""},
-		"map of one class":       {"segmentation", "Conv", 1, "", Sigmoid},
-		"map of several":         {"segmentation", "Conv", 3, "", Softmax},
-		"map of scores":          {"segmentation", "Sigmoid", 1, "", NoActivation},
-		"map of clipped values":  {"segmentation", "Clip", 1, "", ""},
-		"families that know":     {YOLOv8, "Conv", 3, "", ""},
-		"families that are told": {YOLOv8, "Conv", 3, Sigmoid, Sigmoid},
+		"classifier's logits":   {"classification", "Gemm", 10, "", Softmax},
+		"classifier's scores":   {"classification", "Softmax", 10, "", NoActivation},
+		"each class for itself": {"classification", "Sigmoid", 10, "", NoActivation},
+		"said":                  {"classification", "Gemm", 10, Sigmoid, Sigmoid},
+		"said of scores":        {"classification", "Softmax", 10, Softmax, Softmax},
+		"divided":               {"classification", "Div", 10, "", ""},
+		"divided, said":         {"classification", "Div", 10, NoActivation, NoActivation},
+		"unknown":               {"classification", "", 10, "", ""},
+		"map of one class":      {"segmentation", "Conv", 1, "", Sigmoid},
+		"map of several":        {"segmentation", "Conv", 3, "", Softmax},
+		"map of scores":         {"segmentation", "Sigmoid", 1, "", NoActivation},
+		"map of clipped values": {"segmentation", "Clip", 1, "", ""},
+		"families that know":    {YOLOv8, "Conv", 3, "", ""},
 	} {
 		shape := []int64{1, int64(c.classes)}
 		if c.family == "segmentation" {
 			shape = append(shape, 64, 64)
 		}
 		info := Info{Outputs: f32("out", shape...), Last: []string{c.last}}
-		got, err := info.activation(&Spec{Family: c.family}, Options{Activation: c.said}, Preset{}, c.classes)
+		got, err := info.activation(&Spec{Family: c.family}, Options{Activation: c.said}, c.classes)
 		if got != c.want || (err == nil) != (c.want != "" || c.family == YOLOv8) || err != nil && !strings.Contains(err.Error(), "activation: none") {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, c.want)
 		}
 	}
-	for last, want := range map[string]Activation{"Gemm": Softmax, "": Softmax, "Sigmoid": NoActivation, "Exp": ""} {
-		info := Info{Outputs: append(f32("logits", 1, 100, 92), f32("pred_boxes", 1, 100, 4)...), Last: []string{last, "Sigmoid"}}
-		got, err := info.activation(&Spec{Family: "detr"}, Options{}, Preset{Activation: Softmax}, 92)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("DETR that ends in %q: %q, %v; want %q", last, got, err, want)
-		}
+	if _, err := (Info{}).activation(&Spec{Family: YOLOv8}, Options{Activation: Sigmoid}, 3); err == nil || !strings.Contains(err.Error(), "knows its own") {
+		t.Errorf("an activation for yolov8: %v", err)
 	}
 }

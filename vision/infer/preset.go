@@ -52,11 +52,10 @@ func (o Override) whole() bool {
 // Preset is the way in which a tool feeds its models, of families whose tools
 // do it differently.
 type Preset struct {
-	Name       string
-	Family     Family
-	Of         string // whose it is
-	Input      Override
-	Activation Activation // "" where the model's last operator decides
+	Name   string
+	Family Family
+	Of     string // whose it is
+	Input  Override
 }
 
 // What models of ImageNet have in common.
@@ -76,26 +75,23 @@ func Presets() []Preset {
 		return Override{Colour: RGB, Scale: 1, Mean: mean, Std: std, Resize: Stretch, Interpolation: i}
 	}
 	return []Preset{
-		{"torchvision", "classification", "torchvision's weights (V1: 256 pixels cut to 224; V2 have crop: 0.9655)", fed(imagenetMean, imagenetStd, Crop, Bilinear, 0.875), ""},
-		{"timm", "classification", "timm's usual models (pretrained_cfg tells where crop_pct, mean or std differ)", fed(imagenetMean, imagenetStd, Crop, Bicubic, 0.875), ""},
-		{"ultralytics", "classification", "Ultralytics' classifiers", fed(zero, one3, Crop, Bilinear, 1), ""},
-		{"yolov5", "classification", "YOLOv5's classifiers", fed(imagenetMean, imagenetStd, Crop, Linear, 1), ""},
-		{"plain", "classification", "models that were trained on levels ÷ 255 of stretched pictures", fed(zero, one3, Stretch, Linear, 0), ""},
+		{"torchvision", "classification", "torchvision's weights (V1: 256 pixels cut to 224; V2 have crop: 0.9655)", fed(imagenetMean, imagenetStd, Crop, Bilinear, 0.875)},
+		{"timm", "classification", "timm's usual models (pretrained_cfg tells where crop_pct, mean or std differ)", fed(imagenetMean, imagenetStd, Crop, Bicubic, 0.875)},
+		{"ultralytics", "classification", "Ultralytics' classifiers", fed(zero, one3, Crop, Bilinear, 1)},
+		{"yolov5", "classification", "YOLOv5's classifiers", fed(imagenetMean, imagenetStd, Crop, Linear, 1)},
+		{"plain", "classification", "models that were trained on levels ÷ 255 of stretched pictures", fed(zero, one3, Stretch, Linear, 0)},
 
-		{"imagenet", "segmentation", "torchvision and segmentation_models_pytorch", fed(imagenetMean, imagenetStd, Stretch, Linear, 0), ""},
-		{"plain", "segmentation", "models that were trained on levels ÷ 255", fed(zero, one3, Stretch, Linear, 0), ""},
+		{"imagenet", "segmentation", "torchvision and segmentation_models_pytorch", fed(imagenetMean, imagenetStd, Stretch, Linear, 0)},
+		{"plain", "segmentation", "models that were trained on levels ÷ 255", fed(zero, one3, Stretch, Linear, 0)},
 
-		{"rf-detr", "detr", "RF-DETR", fed(imagenetMean, imagenetStd, Stretch, Bilinear, 0), Sigmoid},
-		{"rt-detr", "detr", "RT-DETR, D-FINE and DEIM", fed(zero, one3, Stretch, Bilinear, 0), Sigmoid},
-		{"ultralytics", "detr", "Ultralytics' RT-DETR", fed(zero, one3, Stretch, Linear, 0), NoActivation},
-		{"deformable-detr", "detr", "Deformable and Conditional DETR", fed(imagenetMean, imagenetStd, Stretch, Bilinear, 0), Sigmoid},
-		{"facebook-detr", "detr", "Facebook's DETR and YOLOS, whose last class is \"no object\"", fed(imagenetMean, imagenetStd, Stretch, Bilinear, 0), Softmax},
+		{"rt-detr", "detr", "RT-DETR, D-FINE and DEIM", fed(zero, one3, Stretch, Bilinear, 0)},
+		{"deformable-detr", "detr", "Deformable and Conditional DETR; Facebook's DETR and YOLOS, which score by softmax, can't be read", fed(imagenetMean, imagenetStd, Stretch, Bilinear, 0)},
 
-		{"torchvision", "detections", "torchvision, whose models normalise themselves", fed(zero, one3, Stretch, Linear, 0), ""},
-		{"tensorflow", "detections", "TensorFlow's detectors with a picture of uint8", levels(zero, one3, Linear), ""},
+		{"torchvision", "detections", "torchvision, whose models normalise themselves", fed(zero, one3, Stretch, Linear, 0)},
+		{"tensorflow", "detections", "TensorFlow's detectors with a picture of uint8", levels(zero, one3, Linear)},
 
-		{"mobilenet-ssd", "ssd", "pytorch-ssd's MobileNet (NVIDIA's jetson-inference)", levels([]float64{127, 127, 127}, []float64{128, 128, 128}, Linear), ""},
-		{"vgg-ssd", "ssd", "pytorch-ssd's VGG", levels([]float64{123, 117, 104}, one3, Linear), ""},
+		{"mobilenet-ssd", "ssd", "pytorch-ssd's MobileNet (NVIDIA's jetson-inference)", levels([]float64{127, 127, 127}, []float64{128, 128, 128}, Linear)},
+		{"vgg-ssd", "ssd", "pytorch-ssd's VGG", levels([]float64{123, 117, 104}, one3, Linear)},
 	}
 }
 
@@ -140,9 +136,6 @@ func (i Info) unfed(f Family, in Input) error {
 			fed.Colour = Gray
 		}
 		fmt.Fprintf(&b, "\n  %s: %s\n    input: {%s}", p.Name, p.Of, fed.Line())
-		if p.Activation != "" {
-			fmt.Fprintf(&b, "\n    activation: %s", p.Activation)
-		}
 	}
 	return fmt.Errorf("%s", b.String())
 }

@@ -231,7 +231,7 @@ func (i Info) feeding(s *Spec, o Options, classes int) error {
 	case !ok && len(presetsOf(s.Family)) > 0 && !o.Input.whole():
 		return i.unfed(s.Family, family)
 	}
-	s.Activation, err = i.activation(s, o, p, classes)
+	s.Activation, err = i.activation(s, o, classes)
 	return err
 }
 

@@ -43,7 +43,7 @@ type page struct {
 	Threshold   *thresholds
 	Classes     *pageTable
 	Slices      []pageTable
-	Pictures    []shot
+	Shots       []shot
 	Short       string // of the digest
 }
 
@@ -107,7 +107,7 @@ func (r *Report) page() *page {
 		if len(s.jpeg) > 0 {
 			one.URL = template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(s.jpeg))
 		}
-		p.Pictures = append(p.Pictures, one)
+		p.Shots = append(p.Shots, one)
 	}
 	return p
 }

@@ -206,10 +206,10 @@ func (a axis) ticks() []mark {
 	decimals := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
 	var out []mark
 	for k := math.Ceil(a.low/step - 1e-9); k*step <= a.high+step*1e-9 && len(out) < 12; k++ {
-		v := k * step
+		v := k*step + 0 // not -0
 		label := strconv.FormatFloat(v, 'f', decimals, 64)
-		if decimals > 5 || math.Abs(v) >= 1e6 {
-			label = strconv.FormatFloat(v, 'g', 5, 64)
+		if decimals > 9 || math.Abs(v) >= 1e6 {
+			label = strconv.FormatFloat(v, 'g', 8, 64)
 		}
 		out = append(out, mark{At: trimmed(a.x(v)/10, 2), Label: label})
 	}

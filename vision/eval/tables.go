@@ -83,15 +83,15 @@ func figureCell(v *float64) cell {
 	return cell{text: digits(*v), bar: v}
 }
 
-// digits are three, or as many as keep a figure apart from 0 and 1.
+// digits are three, or up to six where that keeps a figure apart from 0 and 1.
 func digits(v float64) string {
-	for n := 3; ; n++ {
+	for n := 3; n <= 6; n++ {
 		s := strconv.FormatFloat(v, 'f', n, 64)
-		fake := v != 0 && strings.Trim(s, "-0.") == "" || v < 1 && strings.HasPrefix(s, "1")
-		if !fake || n == 9 {
+		if fake := v != 0 && strings.Trim(s, "-0.") == "" || v < 1 && strings.HasPrefix(s, "1"); !fake {
 			return s
 		}
 	}
+	return strconv.FormatFloat(v, 'f', 3, 64)
 }
 
 func shareCell(s *score.Share) cell {

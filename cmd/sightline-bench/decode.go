@@ -22,8 +22,8 @@ const (
 	decodeReps   = 100
 )
 
-// decoding measures from a model's output to detections.
-func decoding() Figure {
+// decodes measures from a model's output to detections.
+func decodes() Figure {
 	return Figure{
 		ID:   "decode",
 		What: "a model's output to detections on one core, ms ÷ 1 ms",

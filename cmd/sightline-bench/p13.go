@@ -34,7 +34,7 @@ type fillCase struct {
 func p13() Figure {
 	return Figure{
 		ID:   "P13",
-		What: "frame to letterboxed input tensor, one thread, ms ÷ opencv-python's resize + border + blob, ms",
+		What: "frame to input tensor, one thread, ms ÷ the same with opencv-python or Pillow and NumPy, ms",
 		Goal: "<= 1.0",
 		Run: func(ctx context.Context, env *Env) ([]Row, error) {
 			if env.Python == "" {
@@ -46,6 +46,13 @@ func p13() Figure {
 				{"P13/1080p-416", 1920, 1080, 416, infer.YOLOX, "<= 1.0"},
 				{"P13/640x360-416", 640, 360, 416, infer.YOLOX, "<= 1.0"},
 			} {
+				row, err := c.measure(ctx, env)
+				if err != nil {
+					return rows, err
+				}
+				rows = append(rows, row)
+			}
+			for _, c := range toolCases() {
 				row, err := c.measure(ctx, env)
 				if err != nil {
 					return rows, err

@@ -114,9 +114,9 @@ func TestLostPieces(t *testing.T) {
 			b, w := made(t, 8*mega)
 			d, p := newDepot(t, b), newPuller(t.TempDir())
 			connected(d, p, 20*time.Millisecond, 0)
-			lost := 0
+			lost, chance := 0, rand.New(rand.NewPCG(7, uint64(share))) // the same losses in each run
 			d.twist = func(g *wire.Get, b *wire.Block) []*wire.Block {
-				if rand.N(share) == 0 {
+				if chance.IntN(share) == 0 {
 					lost++
 					return nil
 				}

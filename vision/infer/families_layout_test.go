@@ -78,7 +78,11 @@ func TestLabelsMayNameTheBackground(t *testing.T) {
 		{rfdetr, "a b c", "a b c"},
 		{rfdetr, "a", ""},
 	} {
-		s, err := c.info.Spec(Options{Labels: strings.Fields(c.labels)})
+		o := Options{Labels: strings.Fields(c.labels)}
+		if c.info.Family == SSD {
+			o.Preset = "mobilenet-ssd"
+		}
+		s, err := c.info.Spec(o)
 		var names []string
 		for _, l := range s.Labels {
 			names = append(names, l.Name)

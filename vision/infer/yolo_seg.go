@@ -19,7 +19,8 @@ var yolov8SegFamily = family{
 	read:   readYOLOv8Seg,
 
 	multiLabelBelow: valBelow,
-	classStep:       yolov8Family.classStep,
+	classStep:       ultralyticsStep,
+	where:           roundedGains,
 }
 
 // Where yolov8-seg has its tensors.

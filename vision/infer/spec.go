@@ -316,6 +316,8 @@ func (s Spec) check() error {
 		return fmt.Errorf("min_area %d: must not be negative", s.MinArea)
 	case len(s.Labels) == 0:
 		return fmt.Errorf("the model has no labels")
+	case s.Input.Check() != nil:
+		return s.Input.Check()
 	case s.Input.Width < 1 || s.Input.Height < 1 || s.Input.Width > maxSide || s.Input.Height > maxSide:
 		return fmt.Errorf("input of %d×%d pixels: 1 to %d a side are possible", s.Input.Width, s.Input.Height, maxSide)
 	}

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-//go:embed drawn-parts/manifest.yaml drawn-parts/model.onnx drawn-parts/MODEL_CARD.md
+//go:embed drawn-parts/manifest.yaml drawn-parts/model.onnx drawn-parts/MODEL_CARD.md drawn-parts/golden
+//go:embed pitting/manifest.yaml pitting/model.onnx pitting/MODEL_CARD.md pitting/golden
 var shipped embed.FS
 
 // FS holds one folder for each shipped model, named like it.

@@ -6,6 +6,7 @@
     train.py train  --data DIR --work DIR               trains on all of annotations_train.json; run it again to resume
     train.py export --work DIR --out model.onnx         the graph, written node by node; stamps manifest and card
     train.py eval   --data DIR --model model.onnx       figures on annotations_val.json, by ONNX Runtime
+    train.py speed  --model model.onnx                  milliseconds a picture on one core
 
 DIR is BSData with COCO annotations (annotations_train.json, annotations_val.json, images/), split by place.
 Needs numpy, opencv-python-headless, torch, onnx, onnxruntime; written with 2.4, 5.0, 2.15, 1.23 and 1.32.
@@ -28,9 +29,10 @@ CROP_W, CROP_H = 576, 320  # what a step learns from, in input pixels
 SLOPE = -0.217  # of the ball track in the network's input, pixels down a pixel to the right
 FOLDS = 4
 
-# Chosen by `choose` on the kept-out folds: added to the map's logit; pixels whose mean logit is the score, its shift and gain.
+# Chosen on the kept-out folds: added to the map's logit; the map pixels whose mean logit is the score; its shift and gain.
 SHIFT, TOP, SCORE_SHIFT, SCORE_GAIN = 0.0, 128, 3.5, 1.0
-DESCRIPTION = "Pitting on ball-screw spindles. Trained on BSData (T. Schlagenhauf, M. Landwehr, KIT, arXiv 2103.13003, CC BY-SA 4.0)."
+DESCRIPTION = ("Pitting on ball-screw spindles. Trained on BSData (T. Schlagenhauf, M. Landwehr, KIT, arXiv 2103.13003, "
+               "CC BY-SA 4.0).")
 
 
 # --- data --------------------------------------------------------------------
@@ -78,7 +80,7 @@ def fold_of(place, places):
 # --- augmentation ------------------------------------------------------------
 
 
-def placed(rng, picture, centre, flips):
+def placed(rng, picture, centre):
     """An affine map from crop to picture that puts about centre somewhere in the crop."""
     h, w = picture.pixels.shape[:2]
     zoom = math.exp(rng.uniform(math.log(0.7), math.log(1.4)))  # above 1: things look larger
@@ -86,7 +88,6 @@ def placed(rng, picture, centre, flips):
     turn, shear = rng.normal(0, 0.08), rng.normal(0, 0.05)
     c, s = math.cos(turn), math.sin(turn)
     m = np.array([[c, -s], [s, c]]) @ np.array([[aspect, shear], [0, 1 / aspect]]) / zoom
-    m = m @ np.diag(np.where(rng.random(2) < flips, -1, 1))
     m = np.diag([w / WIDTH, h / HEIGHT]) @ m
     at = np.array([rng.uniform(0.1, 0.9) * CROP_W, rng.uniform(0.1, 0.9) * CROP_H])
     middle = np.asarray(centre, float) + m @ (np.array([CROP_W, CROP_H]) / 2 - at)
@@ -172,8 +173,8 @@ def relight(rng, pixels):
 class Sampler:
     """Draws batches: 45 % of the crops around a pit, 35 % of bad pictures anywhere, 20 % of good ones."""
 
-    def __init__(self, pictures, seed, grafts, flips):
-        self.rng, self.grafts, self.flips = np.random.default_rng(seed), grafts, flips
+    def __init__(self, pictures, seed, grafts):
+        self.rng, self.grafts = np.random.default_rng(seed), grafts
         self.good = [p for p in pictures if p.state == "good"]
         self.bad = [p for p in pictures if p.centres]
         self.parts = [p for p in self.bad if is_part(p.place)]
@@ -188,7 +189,7 @@ class Sampler:
             picture = own[rng.integers(len(own))]
         h, w = picture.pixels.shape[:2]
         centre = picture.centres[rng.integers(len(picture.centres))] if kind == 0 else rng.uniform([0, 0], [w, h])
-        m = placed(rng, picture, centre, self.flips)
+        m = placed(rng, picture, centre)
         pixels, mask = cut(picture, m)
         if not is_part(picture.place) and rng.random() < self.grafts:
             graft(rng, self.series, picture, m, pixels, mask)
@@ -296,7 +297,7 @@ def loss_of(torch, logits, wanted):
 def learn(torch, args, pictures, minutes, keep):
     """Train on pictures; minutes is wall-clock time, over which the rate falls as a cosine. keep: where to go on."""
     torch.manual_seed(args.seed)
-    sampler = Sampler(pictures, args.seed, args.grafts, args.flips)
+    sampler = Sampler(pictures, args.seed, args.grafts)
     net, mean = network(), network()
     mean.load_state_dict(net.state_dict())
     decay = [p for p in net.parameters() if p.ndim > 1]
@@ -340,8 +341,8 @@ def learn(torch, args, pictures, minutes, keep):
     return mean.eval()
 
 
-def cross(args):
-    """Train without one fold and keep the logits of its pictures."""
+def train(args):
+    """Train on all pictures, or without one fold; then keep what the network says of that fold."""
     import torch
 
     torch.set_num_threads(1)
@@ -349,28 +350,16 @@ def cross(args):
     work.mkdir(parents=True, exist_ok=True)
     pictures = read(args.data, "train")
     places = {p.place for p in pictures}
-    kept_out = [p for p in pictures if fold_of(p.place, places) == args.fold]
-    rest = [p for p in pictures if fold_of(p.place, places) != args.fold]
-    net = learn(torch, args, rest, args.minutes, work / f"fold{args.fold}.pt")
-    maps = []
+    out = [p for p in pictures if args.what == "cross" and fold_of(p.place, places) == args.fold]
+    name = f"fold{args.fold}" if out else "last"
+    net, rows = learn(torch, args, [p for p in pictures if p not in out], args.minutes, work / f"{name}.pt"), []
     with torch.inference_mode():
-        for p in kept_out:
+        for p in out:
             x = torch.from_numpy(p.input()[None]).contiguous(memory_format=torch.channels_last)
-            maps.append(net(x)[0, 0].float().numpy().astype(np.float16))
-    sizes = [p.mask.shape for p in kept_out]
-    np.savez(work / f"fold{args.fold}.npz", maps=np.stack(maps), places=[p.place for p in kept_out],
-             states=[p.state for p in kept_out], names=[p.name for p in kept_out], sizes=sizes,
-             masks=np.array([np.packbits(p.mask > 127) for p in kept_out], object))
-    choose(args)
-
-
-def train(args):
-    import torch
-
-    torch.set_num_threads(1)
-    work = pathlib.Path(args.work)
-    work.mkdir(parents=True, exist_ok=True)
-    learn(torch, args, read(args.data, "train"), args.minutes, work / "last.pt")
+            rows.append([p.place, p.state, *pooled(net(x)[0, 0].float().numpy(), p.mask > 127)])
+    if out:
+        (work / f"{name}.json").write_text(json.dumps(rows))
+        choose(args)
 
 
 # --- figures -----------------------------------------------------------------
@@ -395,33 +384,17 @@ def auroc(scores, bad):
 
 
 SHIFTS = np.arange(-2, 2.01, 0.25)
-POOLINGS = {
-    "highest": lambda m: m.max(),
-    "top 4": lambda m: np.sort(m, None)[-4:].mean(),
-    "top 8": lambda m: np.sort(m, None)[-8:].mean(),
-    "top 16": lambda m: np.sort(m, None)[-16:].mean(),
-    "top 32": lambda m: np.sort(m, None)[-32:].mean(),
-    "top 64": lambda m: np.sort(m, None)[-64:].mean(),
-    "top 200": lambda m: np.sort(m, None)[-200:].mean(),
-    "highest 3×3": lambda m: cv2.blur(m, (3, 3)).max(),
-    "highest 5×5": lambda m: cv2.blur(m, (5, 5)).max(),
-    "highest 7×7": lambda m: cv2.blur(m, (7, 7)).max(),
-    "sum": lambda m: np.log(sigmoid(m).sum() + 1e-6),
-}
+POOLINGS = {f"top {n}": lambda m, n=n: np.sort(m, None)[-n:].mean() for n in (1, 8, 16, 32, 64, 128, 200)} | {
+    f"highest {n}×{n}": lambda m, n=n: cv2.blur(m, (n, n)).max() for n in (3, 5, 7)}
 
 
-def kept_out(work):
-    """Place, state, pooled logits and (intersection, union) by shift of each kept-out picture."""
-    for file in sorted(pathlib.Path(work).glob("fold*.npz")):
-        d = np.load(file, allow_pickle=True)
-        for m, place, state, size, bits in zip(d["maps"], d["places"], d["states"], d["sizes"], d["masks"]):
-            m, size = m.astype(np.float32), tuple(size)
-            mask = np.unpackbits(bits.astype(np.uint8))[: size[0] * size[1]].reshape(size) > 0
-            over = []
-            for s in SHIFTS:
-                hit = full(m, s, size) > 0.5 if m.max() + s > 0 else np.zeros(size, bool)
-                over.append([(hit & mask).sum(), (hit | mask).sum()])
-            yield str(place), str(state), {k: float(f(m)) for k, f in POOLINGS.items()}, np.array(over, float)
+def pooled(logits, mask):
+    """A picture's score by each pooling, and intersection and union by each shift."""
+    over = []
+    for s in SHIFTS:
+        hit = full(logits, s, mask.shape) > 0.5
+        over.append([int((hit & mask).sum()), int((hit | mask).sum())])
+    return {k: float(f(logits)) for k, f in POOLINGS.items()}, over
 
 
 def border(scores, bad):
@@ -435,7 +408,7 @@ def border(scores, bad):
 
 def choose(args):
     """Figures over the kept-out folds that are there: poolings by AUROC, shifts of the logit by IoU."""
-    rows = list(kept_out(args.work))
+    rows = [r for file in sorted(pathlib.Path(args.work).glob("fold*.json")) for r in json.loads(file.read_text())]
     known = [r for r in rows if r[1] != "uncertain"]
     bad = [r[1] == "bad" for r in known]
     places = sorted({r[0] for r in rows if not is_part(r[0])})
@@ -443,13 +416,14 @@ def choose(args):
     for name in POOLINGS:
         each = [auroc([r[2][name] for r in known if r[0] == p], [r[1] == "bad" for r in known if r[0] == p])
                 for p in places]
-        pooled = [r[2][name] for r in known]
-        limit, right = border(pooled, bad)
-        print(f"  {name:12} AUROC {auroc(pooled, bad):.4f}, border {limit:+.2f} right {right:.3f}, by place",
+        scores = [r[2][name] for r in known]
+        limit, right = border(scores, bad)
+        print(f"  {name:12} AUROC {auroc(scores, bad):.4f}, border {limit:+.2f} right {right:.3f}, by place",
               *(f"{a:.3f}" for a in each))
     for i, s in enumerate(SHIFTS):
-        each = [sum(r[3][i] for r in rows if (p == "parts" and is_part(r[0])) or r[0] == p) for p in places + ["parts"]]
-        total = sum(each)
+        each = [np.sum([r[3][i] for r in rows if (p == "parts" and is_part(r[0])) or r[0] == p], 0)
+                for p in places + ["parts"]]
+        total = np.sum(each, 0)
         print(f"  shift {s:+.2f} IoU {total[0] / total[1]:.4f}, by place and parts",
               *(f"{a / b if b else 0:.3f}" for a, b in each))
 
@@ -626,18 +600,13 @@ def main():
         if what in ("cross", "train"):
             p.add_argument("--minutes", type=float, default=40, help="of one core's time")
             p.add_argument("--batch", type=int, default=10)
-            p.add_argument("--crop", type=int, nargs=2, default=[576, 320])
             p.add_argument("--rate", type=float, default=3e-3)
             p.add_argument("--grafts", type=float, default=0.35, help="share of crops with something laid in")
-            p.add_argument("--flips", type=float, default=0.0, help="share of crops mirrored, in each direction")
             p.add_argument("--seed", type=int, default=1)
         if what == "cross":
             p.add_argument("--fold", type=int, required=True)
     args = cli.parse_args()
-    if "crop" in args:
-        global CROP_W, CROP_H
-        CROP_W, CROP_H = args.crop
-    {"cross": cross, "choose": choose, "train": train, "export": export, "eval": evaluate, "speed": speed}[args.what](args)
+    {"cross": train, "choose": choose, "train": train, "export": export, "eval": evaluate, "speed": speed}[args.what](args)
 
 
 if __name__ == "__main__":

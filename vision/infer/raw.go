@@ -34,8 +34,8 @@ type rawReply struct {
 }
 
 // InferRaw is Infer that also gives a sample of each output, at most samples
-// values of it (1 to MaxSamples). The same model and samples always give the
-// same places.
+// values of it (1 to MaxSamples), and of all together at most MaxSamples. The same
+// model and samples always give the same places.
 func (w *Worker) InferRaw(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot, samples int) (Result, []RawSample, error) {
 	if samples < 1 || samples > MaxSamples {
 		return Result{}, nil, fmt.Errorf("inspect a frame: %d samples of an output: 1 to %d are possible", samples, MaxSamples)
@@ -47,11 +47,11 @@ func (w *Worker) InferRaw(ctx context.Context, frame *vision.Frame, pool *shm.Po
 	return c.result, c.raw, nil
 }
 
-// samples takes values of each output, at most n of all together.
+// samples takes values of each output: n, or what of MaxSamples falls to one.
 func samples(outs []Output, n int) []rawReply {
 	var all []rawReply
 	for _, o := range outs {
-		all = append(all, sample(o, max(n/len(outs), 1)))
+		all = append(all, sample(o, max(min(n, MaxSamples/len(outs)), 1)))
 	}
 	return all
 }

@@ -35,9 +35,6 @@ DESCRIPTION = ("Pitting on ball-screw spindles. Trained on BSData (T. Schlagenha
                "CC BY-SA 4.0).")
 
 
-# --- data --------------------------------------------------------------------
-
-
 class Picture:
     """One photograph with its pits, at its own resolution."""
 
@@ -362,9 +359,6 @@ def train(args):
         choose(args)
 
 
-# --- figures -----------------------------------------------------------------
-
-
 def sigmoid(x):
     return 1 / (1 + np.exp(-np.asarray(x, np.float32)))
 
@@ -378,9 +372,7 @@ def auroc(scores, bad):
     """The share of (bad, good) pairs in the right order."""
     scores, bad = np.asarray(scores), np.asarray(bad, bool)
     up, down = scores[bad], scores[~bad]
-    if not len(up) or not len(down):
-        return float("nan")
-    return float(((up[:, None] > down).mean() + (up[:, None] >= down).mean()) / 2)
+    return float(((up[:, None] > down).mean() + (up[:, None] >= down).mean()) / 2) if len(up) and len(down) else math.nan
 
 
 SHIFTS = np.arange(-2, 2.01, 0.25)
@@ -514,9 +506,6 @@ def export(args):
     print(f"{out}: {out.stat().st_size} bytes, opset 17, sha256 {digest}")
 
 
-# --- evaluation --------------------------------------------------------------
-
-
 def session(path):
     import onnxruntime as ort
 
@@ -580,9 +569,6 @@ def evaluate(args):
               f"{sum(r[5] for r in own)} of {sum(r[4] for r in own)} pits met, "
               f"{sum(r[6] - r[7] for r in own)} of {sum(r[6] for r in own)} spots on no pit, "
               f"{sum(r[6] > 0 for r in count['good'])} good pictures with a spot")
-    wrong = [r for r in rows if r[0].state != "uncertain" and (r[1] >= 0.5) != (r[0].state == "bad")]
-    for r in sorted(wrong, key=lambda r: r[0].name):
-        print(f"    {r[0].name} {r[0].state}: {r[1]:.3f}, {int((r[0].mask > 0).sum())} pixels of pit")
 
 
 def main():

@@ -1,11 +1,13 @@
 package mutant
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 
+	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/picture"
 	"github.com/sightline-edge/sightline/vision/scene"
@@ -26,7 +28,24 @@ func Drawn(dir string, pictures int) ([]string, error) {
 	if err := os.CopyFS(dir, fsys); err != nil {
 		return nil, fmt.Errorf("make a bundle of drawn-parts: %w", err)
 	}
+	if err := withoutGolden(dir); err != nil {
+		return nil, fmt.Errorf("make a bundle of drawn-parts: %w", err)
+	}
 	return Draw(dir, "golden", 1, pictures)
+}
+
+// withoutGolden takes the shipped model's own golden vectors out of a copy.
+func withoutGolden(dir string) error {
+	manifest := filepath.Join(dir, bundle.ManifestFile)
+	b, err := os.ReadFile(manifest)
+	if err != nil {
+		return err
+	}
+	line := []byte("golden: " + bundle.GoldenFile + "\n")
+	if err := os.WriteFile(manifest, bytes.Replace(b, line, nil, 1), 0o644); err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(dir, filepath.FromSlash(path.Dir(bundle.GoldenFile))))
 }
 
 // Draw writes JPEG pictures of drawn parts, every third with good ones alone,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/picture"
@@ -21,31 +23,70 @@ type looked struct {
 	err    error           // why the picture can't be read; the rest is zero then
 }
 
-// lookAt runs a model on pictures in their order, and decodes the next one while
-// it looks at the last. scores asks for the maps of scores.
+// lookAt runs a model on pictures and tells what it saw in their order: while one
+// is told, the model looks at the next, and the one after that is decoded. scores
+// asks for the maps of scores.
 func lookAt(ctx context.Context, w *infer.Worker, files []string, scores bool, tell func(*looked) error) error {
 	slots := slotRing{worker: w}
 	defer slots.release()
-	next := slots.load(files[0])
-	for n, path := range files {
-		now := next
-		done := make(chan *looked, 1)
-		go func() { done <- now.look(ctx, w, path, scores) }()
-		if n+1 < len(files) {
-			next = slots.load(files[n+1])
-		}
-		l := <-done
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if now.err == nil && l.err != nil {
-			return fmt.Errorf("%s: %w", path, l.err)
-		}
-		if err := tell(l); err != nil {
-			return err
-		}
+	g, ctx := errgroup.WithContext(ctx)
+	free, decoded, seen := make(chan struct{}, len(slots.pools)), make(chan loaded), make(chan *looked)
+	for range slots.pools {
+		free <- struct{}{}
 	}
-	return nil
+	g.Go(func() error {
+		defer close(decoded)
+		for _, path := range files {
+			if !take(ctx, free) || !put(ctx, decoded, slots.load(path)) {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer close(seen)
+		n := 0
+		for p := range decoded {
+			l := p.look(ctx, w, files[n], scores)
+			n++
+			if p.err == nil && l.err != nil {
+				return fmt.Errorf("%s: %w", l.path, l.err)
+			}
+			if !put(ctx, seen, l) {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for l := range seen {
+			if err := tell(l); err != nil {
+				return err
+			}
+			free <- struct{}{} // there is room: one was taken for it
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// take and put are a channel's, unless the context ends.
+func take[T any](ctx context.Context, c <-chan T) bool {
+	select {
+	case <-c:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func put[T any](ctx context.Context, c chan<- T, v T) bool {
+	select {
+	case c <- v:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (p *loaded) look(ctx context.Context, w *infer.Worker, path string, scores bool) *looked {
@@ -68,17 +109,18 @@ type loaded struct {
 	err   error
 }
 
-// slotRing decodes pictures into slots in turn; two are in use at a time.
+// slotRing decodes pictures into slots in turn; three are in use at a time: one is
+// decoded, one looked at, one told.
 type slotRing struct {
 	worker *infer.Worker
-	pools  [2]*shm.Pool
+	pools  [3]*shm.Pool
 	next   int
 	made   uint64
 }
 
 func (s *slotRing) load(path string) loaded {
 	n := s.next
-	s.next = 1 - s.next
+	s.next = (n + 1) % len(s.pools)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return loaded{err: err}
@@ -111,6 +153,7 @@ func (s *slotRing) drop(n int) {
 }
 
 func (s *slotRing) release() {
-	s.drop(0)
-	s.drop(1)
+	for n := range s.pools {
+		s.drop(n)
+	}
 }

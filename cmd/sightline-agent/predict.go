@@ -38,8 +38,7 @@ func newPredict() *cobra.Command {
 		Short: "run a model on pictures and print what it sees",
 		Long: `predict gives the detections of each picture as the model's reference decoder
 does: JSON Lines, or COCO results that pycocotools reads. Overlaps are removed
-with the family's own setting, and the best 100 stay: yolox 0.65 per class over every class above
---conf, yolov8 0.7, fastestdet 0.45.
+with the family's own setting, and the best 100 stay.
 
 With --coco the ids of pictures and categories come from that annotation file:
 pictures are matched by file name, categories by name.

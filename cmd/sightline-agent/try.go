@@ -18,6 +18,7 @@ import (
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/track"
 )
@@ -99,13 +100,13 @@ func families() string {
 // modelFlags are those that every command with a model has.
 func modelFlags(cmd *cobra.Command, o *modelOptions) {
 	f := cmd.Flags()
-	f.StringVar(&o.model, "model", "", "ONNX file, bundle folder, or the name of a shipped model (drawn-parts)")
+	f.StringVar(&o.model, "model", "", "ONNX file, bundle folder, or the name of a shipped model: "+strings.Join(models.Names(), ", "))
 	f.StringVar(&o.family, "family", "", "how a plain model's output is read, where its file doesn't make it certain: "+families())
 	f.StringVar(&o.preset, "preset", "", "how pictures are fed to a model whose file doesn't tell: the refusal lists what there is, as torchvision or timm")
 	f.StringVar(&o.size, "size", "", "WIDTHxHEIGHT of the input of a model that takes any, as 640x640; default its metadata's")
 	f.StringVar(&o.activation, "activation", "", "what makes scores of a model's values, where its last operator doesn't tell: none, sigmoid or softmax")
 	f.StringVar(&o.labels, "labels", "", "coco, coco91, or a file with one label a line in the model's order")
-	f.Float32Var(&o.conf, "conf", 0, "predict: lowest score; try: score that starts a part, weaker ones only keep it; 0: the model's own, 0.5")
+	f.Float32Var(&o.conf, "conf", 0, "predict and eval: lowest score; try: score that starts a part, weaker ones only keep it; 0: the model's own, 0.5")
 	f.Float32Var(&o.nms, "nms", 0, "IoU above which the weaker of two boxes goes; 0: the family's own")
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
-	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 

@@ -19,7 +19,7 @@ type Shown struct {
 	Why   string  `json:"why"`
 	Score float64 `json:"score"`
 	Wrong float64 `json:"wrong"` // how wrong, 0 to 1
-	jpeg  []byte  // what is true in green, what was found in amber
+	jpeg  []byte  // what is true in dashed green, what was found in amber
 }
 
 // gallery keeps the worst pictures.
@@ -55,6 +55,7 @@ func (r *Run) show(l *Look, p *picture) error {
 		s.State = map[bool]string{true: "bad", false: "good"}[p.bad]
 	}
 	c := paint.Frame(l.Frame, shownSide)
+	c.Dashed = true
 	for _, a := range r.truth.Of(l.Image.ID) {
 		d, err := r.marked(a)
 		if err != nil {
@@ -62,6 +63,7 @@ func (r *Run) show(l *Look, p *picture) error {
 		}
 		c.Detection(d, paint.Green)
 	}
+	c.Dashed = false
 	for i := len(l.Detections) - 1; i >= 0; i-- {
 		if d := &l.Detections[i]; d.Score >= r.cfg.Confidence {
 			c.Detection(d, paint.Amber)

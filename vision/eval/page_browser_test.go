@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,11 +47,25 @@ func TestPageInABrowser(t *testing.T) {
 			"shows every picture":             `document.images.length > 0 && [...document.images].every((i) => i.complete && i.naturalWidth > 0)`,
 			"draws the thresholds' lines":     `[...document.querySelectorAll(".at")].length === 2 && [...document.querySelectorAll(".at")].every((l) => l.offsetHeight > 200)`,
 		} {
-			if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](js)); err != nil || !ok {
+			if err := becomes(ctx, js); err != nil {
 				t.Errorf("%s: it is untrue that the page %s (%v)", v.name, what, err)
 			}
 		}
 		shoot(t, ctx, v.name)
+	}
+}
+
+// becomes waits until an expression of JavaScript is true: pictures are decoded
+// after the page is there.
+func becomes(ctx context.Context, js string) error {
+	for since := time.Now(); ; <-time.After(20 * time.Millisecond) {
+		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](js))
+		switch {
+		case err != nil || ok:
+			return err
+		case time.Since(since) > 10*time.Second:
+			return errors.New("waited 10 s")
+		}
 	}
 }
 

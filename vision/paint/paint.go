@@ -34,9 +34,10 @@ func ForClass(class int) color.RGBA { return palette[max(class, 0)%len(palette)]
 // Canvas is a picture that is drawn on; In is where on it the frame lies, Scale
 // how many of its pixels one of the frame's takes.
 type Canvas struct {
-	Image *image.RGBA
-	In    image.Rectangle
-	Scale float64
+	Image  *image.RGBA
+	In     image.Rectangle
+	Scale  float64
+	Dashed bool // lines are
 }
 
 // Frame makes a canvas of the frame, at most side pixels long.
@@ -106,13 +107,16 @@ func (c Canvas) polygon(points []image.Point, in color.RGBA) {
 	}
 }
 
+// dash is the length of a dash, and of the gap behind it, pixels.
+const dash = 5
+
 // line draws two pixels thick, inside of the frame (Bresenham).
 func (c Canvas) line(a, b image.Point, in color.RGBA) {
 	dx, dy := abs(b.X-a.X), -abs(b.Y-a.Y)
 	sx, sy, e := sign(b.X-a.X), sign(b.Y-a.Y), dx+dy
-	for {
+	for n := 0; ; n++ {
 		for _, p := range [...]image.Point{a, {a.X + 1, a.Y}, {a.X, a.Y + 1}} {
-			if p.In(c.In) {
+			if p.In(c.In) && !(c.Dashed && n/dash%2 == 1) {
 				c.Image.SetRGBA(p.X, p.Y, in)
 			}
 		}

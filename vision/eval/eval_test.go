@@ -195,6 +195,25 @@ func TestOneLabelIsTheOneCategory(t *testing.T) {
 	}
 }
 
+// TestMapsNeedNoCategory: what is wrong somewhere is measured though the file tells
+// kinds that the model doesn't.
+func TestMapsNeedNoCategory(t *testing.T) {
+	f := truth(t, 20)
+	s := spec("segmentation")
+	s.Labels = append(s.Labels, infer.Label{Name: "other", Role: vision.DefectRole})
+	s.Labels[0].Name = "wear"
+	r := measured(t, f, Config{Spec: s, Confidence: 0.5}, func(n int, img *coco.Image) Look {
+		v := float32(0.1)
+		if img.State == coco.Bad {
+			v = 0.9
+		}
+		return Look{Score: &v, Map: &infer.ScoreMap{W: 1, H: 1, Data: []float32{v}, StepX: 1.0 / side, StepY: 1.0 / side}}
+	})
+	if r.AP != nil || r.ImageAUROC == nil || *r.ImageAUROC != 1 || r.MaskIoU == nil || r.PixelAUROC == nil || len(r.Notes) == 0 {
+		t.Errorf("AP %v, image AUROC %v, notes %q", r.AP, r.ImageAUROC, r.Notes)
+	}
+}
+
 func TestEvalRefuses(t *testing.T) {
 	f := truth(t, 8)
 	if _, err := New(f, Config{Spec: spec(infer.YOLOv8)}).Report(); err == nil || !strings.Contains(err.Error(), "no picture") {

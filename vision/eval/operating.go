@@ -124,7 +124,7 @@ func (r *Run) table(by string, parts []score.Slice) Table {
 // row measures a slice. What it has too little of stays nil.
 func (r *Run) row(s score.Slice) Row {
 	row := Row{Name: s.Name, Pictures: len(s.Pictures)}
-	if r.cfg.Spec.Family.Boxes() {
+	if r.cfg.Spec.Family.Boxes() && len(r.category) > 0 {
 		masks := r.regions()
 		if d, err := score.Detections(r.truth, r.results, score.DetectionConfig{Masks: masks, Images: r.images(s.Pictures)}); err == nil {
 			row.AP = figure(d.AP)

@@ -110,7 +110,7 @@ func (r *Run) Report() (*Report, error) {
 	if len(r.pictures) == 0 {
 		return nil, errors.New("measure the model: no picture was looked at")
 	}
-	if len(r.category) == 0 {
+	if len(r.category) == 0 && !r.cfg.Spec.Family.Maps() {
 		return nil, noCategory(r)
 	}
 	out := &Report{Family: string(r.cfg.Spec.Family), Truth: r.truth.Path, Pictures: len(r.pictures), Notes: slices.Clone(r.notes)}
@@ -133,6 +133,10 @@ func (r *Run) Report() (*Report, error) {
 // detections fills in average precision.
 func (r *Run) detections(out *Report) error {
 	if !r.cfg.Spec.Family.Boxes() {
+		return nil
+	}
+	if len(r.category) == 0 {
+		out.Notes = append(out.Notes, "no label of the model is a category of the file, so that only pictures and pixels are measured, whatever their category")
 		return nil
 	}
 	boxes, err := score.Detections(r.truth, r.results, score.DetectionConfig{Images: r.images(nil)})

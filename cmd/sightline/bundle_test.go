@@ -10,20 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 	"github.com/sightline-edge/sightline/updater/bundle"
-	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/rules"
 )
 
-// drawnParts is a copy of the shipped model's folder.
+// drawnParts is a copy of the shipped model's folder, without its golden vectors.
 func drawnParts(t *testing.T) string {
 	t.Helper()
-	fsys, err := models.Open("drawn-parts")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := filepath.Join(t.TempDir(), "bundle")
-	if err := os.CopyFS(dir, fsys); err != nil {
+	if err := mutant.Plain(dir); err != nil {
 		t.Fatal(err)
 	}
 	return dir

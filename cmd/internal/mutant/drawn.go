@@ -21,17 +21,26 @@ const GoldenPictures = 6
 // recorded from, in its folder golden. It gives their slash-separated paths
 // relative to dir.
 func Drawn(dir string, pictures int) ([]string, error) {
-	fsys, err := models.Open("drawn-parts")
-	if err != nil {
+	if err := Plain(dir); err != nil {
 		return nil, err
 	}
-	if err := os.CopyFS(dir, fsys); err != nil {
-		return nil, fmt.Errorf("make a bundle of drawn-parts: %w", err)
-	}
-	if err := withoutGolden(dir); err != nil {
-		return nil, fmt.Errorf("make a bundle of drawn-parts: %w", err)
-	}
 	return Draw(dir, "golden", 1, pictures)
+}
+
+// Plain makes dir, which must not exist, a bundle's folder with the shipped model
+// drawn-parts, without its golden vectors.
+func Plain(dir string) error {
+	fsys, err := models.Open("drawn-parts")
+	if err == nil {
+		err = os.CopyFS(dir, fsys)
+	}
+	if err == nil {
+		err = withoutGolden(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("make a bundle of drawn-parts: %w", err)
+	}
+	return nil
 }
 
 // withoutGolden takes the shipped model's own golden vectors out of a copy.

@@ -56,6 +56,35 @@ func TestInferRaw(t *testing.T) {
 	}
 }
 
+// The runtime must not rewrite a model into one that computes other values.
+func TestZerosAroundAPoolStayZeros(t *testing.T) {
+	w := start(t, testConfig(t, "testdata/padded_pool.onnx", Options{}))
+	frame := &vision.Frame{Pix: make([]byte, 64*64*3), Width: 64, Height: 64, Stride: 64 * 3, Format: vision.BGR24}
+	_, out, err := w.InferRaw(within(t, 30*time.Second), frame, shared(t, frame), 0, MaxSamples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]float64, 16) // the means of 16×16 blocks of −1, whose right column and lowest row are 0 at the edge
+	for n := range want {
+		zeros := 0
+		if n%4 == 3 {
+			zeros += 16
+		}
+		if n/4 == 3 {
+			zeros += 16
+		}
+		if n == 15 {
+			zeros--
+		}
+		want[n] = -1 + float64(zeros)/256
+	}
+	for n, v := range out[0].Values[:16] {
+		if math.Abs(float64(v)-want[n]) > 1e-6 {
+			t.Errorf("block %d is %v, want %v", n, v, want[n])
+		}
+	}
+}
+
 func TestWorkerTellsWhatItRunsOn(t *testing.T) {
 	cfg := testConfig(t, "testdata/fastestdet.onnx", Options{})
 	info, err := start(t, cfg).Ready(within(t, 30*time.Second))

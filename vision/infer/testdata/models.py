@@ -118,6 +118,14 @@ def dynamic():
          [h.make_tensor_value_info("out", T.FLOAT, ["batch", 7, "rows", "columns"])], weights)
 
 
+def padded_pool():
+    """Zeros around negative values before MaxPool, as YOLOv3-tiny's ZeroPad2d puts them: a black picture's edge must be 0 then."""
+    nodes, weights = blocks([h.make_node("Sub", ["images", "one"], ["x"]), h.make_node("Pad", ["x", "sides", "zero"], ["around"]),
+                             h.make_node("MaxPool", ["around"], ["most"], kernel_shape=[2, 2], strides=[1, 1])], "most")
+    save("padded_pool", nodes, [picture()], [h.make_tensor_value_info("out", T.FLOAT, [1, 7, 4, 4])],
+         weights + [weight("one", 1.0), weight("sides", [0, 0, 0, 0, 0, 0, 1, 1], np.int64), weight("zero", 0.0)])
+
+
 def uint8():
     """TensorFlow's order of channels, and levels."""
     nodes, weights = blocks([h.make_node("Cast", ["images"], ["f"], to=T.FLOAT), h.make_node("Mul", ["f", "scale"], ["g"]),
@@ -201,5 +209,5 @@ def external():
 
 
 for make in (fastestdet, float16, unknown_operator, rows, regions, slow, batch2, dynamic, uint8, anomalib, deployed, classifier,
-             one_value, new_opset, plugin, external):
+             one_value, new_opset, plugin, external, padded_pool):
     make()

@@ -66,7 +66,7 @@ const (
 	maxNodes    = 1 << 20 // and as many tensors between them
 )
 
-var errNoONNX = errors.New("this is no ONNX model")
+var errNoONNX = errors.New("this is no ONNX model, or a part of one")
 
 // parseONNX reads the description out of a model's bytes without touching the weights.
 func parseONNX(b []byte) (*onnxModel, error) {

@@ -101,7 +101,7 @@ type Spec struct {
 	Activation Activation // what still makes scores of the model's values
 	Pixel      float32    // pixels of a map that score at least this are of the thing, 0 to 1
 	MinArea    int        // regions of fewer pixels of the frame aren't told
-	Background int        // class whose regions aren't told, counted from 1; 0: none
+	Background int        // class that is the background, counted from 1; 0: none
 }
 
 // Activation makes scores of a model's values. The zero value is for families
@@ -275,9 +275,13 @@ func (i Info) labels(o Options, f *family, classes int) ([]Label, error) {
 	return labels, nil
 }
 
-// background is the class that an image's ground has in a segmentation, counted
-// from 1; 0 for none.
+// background is the class that an image's ground has in a segmentation, and the
+// first label of finished detections if it names no class, counted from 1; 0 for
+// none. It is settled here: the worker's process doesn't know the names.
 func background(f Family, labels []Label) int {
+	if f == Detections && isBackground(labels[0].Name) {
+		return 1
+	}
 	if f != Segmentation {
 		return 0
 	}

@@ -34,6 +34,9 @@ func (i Info) activation(s *Spec, o Options, classes int) (Activation, error) {
 	if o.Activation != "" {
 		return o.Activation, nil
 	}
+	if s.Family == Segmentation && i.numbered() {
+		return NoActivation, nil
+	}
 	last := i.lastOf(func(t Tensor) bool { return len(t.Shape) == rank || t.Shape == nil })
 	switch {
 	case last == "Softmax" || last == "Sigmoid" || last == "HardSigmoid":

@@ -134,7 +134,7 @@ func (d *Decoder) firstClass(f form) float32 {
 	case pluginBoxes, scoredBoxes:
 		return 0
 	}
-	if isBackground(d.spec.Labels[0].Name) {
+	if d.spec.Background == 1 {
 		return 0
 	}
 	return 1

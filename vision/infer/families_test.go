@@ -59,6 +59,9 @@ func (g familyGolden) spec() Spec {
 	for n, name := range g.Labels {
 		s.Labels[n].Name = name
 	}
+	if len(s.Labels) > 0 {
+		s.Background = background(s.Family, s.Labels)
+	}
 	s.Input.Width, s.Input.Height = g.Tensor[0], g.Tensor[1]
 	s.Confidence, s.NMS, s.MultiLabel, s.MaxDetections = g.Confidence, g.NMS, g.Multi, g.Most
 	return s

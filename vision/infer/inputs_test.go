@@ -156,7 +156,7 @@ func TestPictureFedInManyWays(t *testing.T) {
 	_, err := feed(resnet, Options{})
 	for _, want := range []string{
 		"family classification", "pass --preset NAME",
-		"\n  torchvision: torchvision's weights (V1: 256 pixels cut to 224; V2 have crop: 0.9655)\n    input: {colour: rgb, scale: 0.00392156862745098, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], resize: crop, interpolation: bilinear, crop: 0.875}\n",
+		"\n  torchvision: most of torchvision's weights (weights.transforms() tells: crop is crop_size ÷ resize_size, 224 ÷ 256 here, 0.9655 for most V2; EfficientNet, Swin, MaxViT and ViT's SWAG are bicubic)\n    input: {colour: rgb, scale: 0.00392156862745098, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], resize: crop, interpolation: bilinear, crop: 0.875}\n",
 		"\n  ultralytics: Ultralytics' classifiers\n    input: {colour: rgb, scale: 0.00392156862745098, mean: [0, 0, 0], std: [1, 1, 1], resize: crop, interpolation: bilinear, crop: 1}\n",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -186,6 +186,18 @@ func TestPictureFedInManyWays(t *testing.T) {
 }
 
 // TestActivations: the last operator decides, and where it doesn't, somebody must.
+// TestSizeOfAnomalib: an export that takes any picture says by its map for which
+// size it was trained.
+func TestSizeOfAnomalib(t *testing.T) {
+	open := describe(t, onnxBytes(f32("input", -1, 3, -1, -1), append(f32("pred_score", -1, 1), f32("anomaly_map", -1, 1, 256, 320)...), nil))
+	if _, err := open.Spec(Options{}); err == nil || !strings.Contains(err.Error(), "its map has 320x256") || !strings.Contains(err.Error(), "--size 320x256, or write size: [320, 256]") {
+		t.Errorf("without a size: %v", err)
+	}
+	if _, err := open.Spec(Options{Width: 320, Height: 256}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestActivations(t *testing.T) {
 	for name, c := range map[string]struct {
 		family  Family
@@ -212,11 +224,15 @@ func TestActivations(t *testing.T) {
 		if c.family == "segmentation" {
 			shape = append(shape, 64, 64)
 		}
-		info := Info{Outputs: f32("out", shape...), Last: []string{c.last}}
+		info := Info{Inputs: f32("x", 1, 3, 64, 64), Outputs: f32("out", shape...), Last: []string{c.last}}
 		got, err := info.activation(&Spec{Family: c.family}, Options{Activation: c.said}, c.classes)
 		if got != c.want || (err == nil) != (c.want != "" || c.family == YOLOv8) || err != nil && !strings.Contains(err.Error(), "activation: none") {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, c.want)
 		}
+	}
+	numbers := Info{Inputs: f32("x", 1, 3, 64, 64), Outputs: []Tensor{{"out", "int64", []int64{1, 64, 64}}}, Last: []string{"ArgMax"}}
+	if got, err := numbers.activation(&Spec{Family: Segmentation}, Options{}, 0); got != NoActivation || err != nil {
+		t.Errorf("a map of class numbers: %q, %v", got, err)
 	}
 	if _, err := (Info{}).activation(&Spec{Family: YOLOv8}, Options{Activation: Sigmoid}, 3); err == nil || !strings.Contains(err.Error(), "knows its own") {
 		t.Errorf("an activation for yolov8: %v", err)

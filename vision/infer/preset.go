@@ -75,13 +75,14 @@ func Presets() []Preset {
 		return Override{Colour: RGB, Scale: 1, Mean: mean, Std: std, Resize: Stretch, Interpolation: i}
 	}
 	return []Preset{
-		{"torchvision", "classification", "torchvision's weights (V1: 256 pixels cut to 224; V2 have crop: 0.9655)", fed(imagenetMean, imagenetStd, Crop, Bilinear, 0.875)},
+		{"torchvision", "classification", "most of torchvision's weights (weights.transforms() tells: crop is crop_size ÷ resize_size, 224 ÷ 256 here, 0.9655 for most V2; EfficientNet, Swin, MaxViT and ViT's SWAG are bicubic)", fed(imagenetMean, imagenetStd, Crop, Bilinear, 0.875)},
 		{"timm", "classification", "timm's usual models (pretrained_cfg tells where crop_pct, mean or std differ)", fed(imagenetMean, imagenetStd, Crop, Bicubic, 0.875)},
 		{"ultralytics", "classification", "Ultralytics' classifiers", fed(zero, one3, Crop, Bilinear, 1)},
 		{"yolov5", "classification", "YOLOv5's classifiers", fed(imagenetMean, imagenetStd, Crop, Linear, 1)},
 		{"plain", "classification", "models that were trained on levels ÷ 255 of stretched pictures", fed(zero, one3, Stretch, Linear, 0)},
 
-		{"imagenet", "segmentation", "torchvision and segmentation_models_pytorch", fed(imagenetMean, imagenetStd, Stretch, Linear, 0)},
+		{"torchvision", "segmentation", "torchvision", fed(imagenetMean, imagenetStd, Stretch, Bilinear, 0)},
+		{"imagenet", "segmentation", "segmentation_models_pytorch, whose pictures OpenCV resizes", fed(imagenetMean, imagenetStd, Stretch, Linear, 0)},
 		{"plain", "segmentation", "models that were trained on levels ÷ 255", fed(zero, one3, Stretch, Linear, 0)},
 
 		{"rt-detr", "detr", "RT-DETR, D-FINE and DEIM", fed(zero, one3, Stretch, Bilinear, 0)},

@@ -101,7 +101,7 @@ type Spec struct {
 	Activation Activation // what still makes scores of the model's values
 	Pixel      float32    // pixels of a map that score at least this are of the thing, 0 to 1
 	MinArea    int        // regions of fewer pixels of the frame aren't told
-	Background int        // class whose regions aren't told, counted from 1; 0: none
+	Background int        // class that is the background, counted from 1; 0: none
 }
 
 // Activation makes scores of a model's values. The zero value is for families
@@ -198,12 +198,30 @@ func (i Info) input(s *Spec, o Options) error {
 	}
 	s.Input.Width, s.Input.Height = cmp.Or(w, o.Width, i.Width), cmp.Or(h, o.Height, i.Height)
 	if s.Input.Width == 0 || s.Input.Height == 0 {
-		return fmt.Errorf("the model takes pictures of any size (%v), and its file doesn't tell for which it was trained: pass --size WIDTHxHEIGHT, as --size 640x640, or write size: [640, 640] under model: in manifest.yaml", i.Inputs[i.picture()])
+		example, hint := "640x640", ""
+		if w, h, ok := i.mapSize(s.Family); ok {
+			example = fmt.Sprintf("%dx%d", w, h)
+			hint = fmt.Sprintf(" (its map has %s: Anomalib's size of pictures, except where a centre crop follows; another one gives other scores)", example)
+		}
+		return fmt.Errorf("the model takes pictures of any size (%v), and its file doesn't tell for which it was trained%s: pass --size WIDTHxHEIGHT, as --size %s, or write size: [%s] under model: in manifest.yaml",
+			i.Inputs[i.picture()], hint, example, strings.Replace(example, "x", ", ", 1))
 	}
 	if c == 1 {
 		s.Input.Colour = Gray
 	}
 	return nil
+}
+
+// mapSize is the size of an anomaly model's map, where that is fixed. Anomalib's
+// exports take any picture and bring it to the size of training in the graph, but
+// not as in training: only at that size nothing is left to do there.
+func (i Info) mapSize(f Family) (w, h int64, ok bool) {
+	for _, t := range i.Outputs {
+		if n := len(t.Shape); f == "anomaly" && t.Name == "anomaly_map" && n >= 2 && t.Shape[n-2] > 0 && t.Shape[n-1] > 0 {
+			return t.Shape[n-1], t.Shape[n-2], true
+		}
+	}
+	return 0, 0, false
 }
 
 // feeding sets how pictures are fed and scores are made, as the caller says, or
@@ -275,9 +293,13 @@ func (i Info) labels(o Options, f *family, classes int) ([]Label, error) {
 	return labels, nil
 }
 
-// background is the class that an image's ground has in a segmentation, counted
-// from 1; 0 for none.
+// background is the class that an image's ground has in a segmentation, and the
+// first label of finished detections if it names no class, counted from 1; 0 for
+// none. It is settled here: the worker's process doesn't know the names.
 func background(f Family, labels []Label) int {
+	if f == Detections && isBackground(labels[0].Name) {
+		return 1
+	}
 	if f != Segmentation {
 		return 0
 	}

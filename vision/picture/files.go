@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// Files lists the pictures of folders, sorted, and files as they are given. A
-// folder without pictures is an error.
+// Files lists the pictures of folders, sorted, and files as they are given. Links
+// to pictures count, as data sets are made of them. A folder without pictures is an error.
 func Files(args []string) ([]string, error) {
 	var files []string
 	for _, arg := range args {
@@ -29,7 +29,10 @@ func Files(args []string) ([]string, error) {
 		before := len(files)
 		for _, e := range entries {
 			path := filepath.Join(arg, e.Name())
-			if e.Type().IsRegular() && known(path) {
+			if e.Type()&^os.ModeSymlink != 0 {
+				continue // a pipe would wait for ever
+			}
+			if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && known(path) {
 				files = append(files, path)
 			}
 		}

@@ -103,7 +103,7 @@ func (o *evalOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	own := c.spec.Confidence
-	if o.model.conf == 0 && c.spec.Family.Boxes() && !c.spec.Family.Maps() {
+	if o.model.conf == 0 && c.spec.Family != infer.Segmentation && c.spec.Family != infer.Classification { // whose maps and labels come whatever it is
 		o.model.conf = lowest
 		if c, err = choose(o.model); err != nil {
 			return err

@@ -170,7 +170,8 @@ func (r *Run) addPixels(l *Look, p *picture) error {
 	}
 	found := coco.Empty(l.Image.W, l.Image.H)
 	for _, d := range l.Detections {
-		if d.Mask == nil || !(d.Score >= r.cfg.Confidence) {
+		// A map's own threshold has made its regions, whatever the picture's score says.
+		if d.Mask == nil || !(d.Score >= r.cfg.Confidence || r.cfg.Spec.Family.Maps()) {
 			continue
 		}
 		one, err := coco.FromMask(d.Mask, l.Image.W, l.Image.H)

@@ -127,7 +127,7 @@ func TestSegmentationsOwnScoreAndNames(t *testing.T) {
 	spec := mapSpec(Segmentation, 1)
 	values := spots(0.9, [2]int{5, 6}, [2]int{6, 6})
 	s := seen(t, spec, mapOf("map", values, 1, 1, 48, 64), mapOf("score", []float32{0.3}, 1, 1))
-	want := []vision.Detection{{Score: 0.9, Box: vision.Box{X: 5, Y: 6, W: 2, H: 1}, Mask: &vision.Mask{X: 5, Y: 6, W: 2, H: 1, Runs: []uint32{0, 2}}}}
+	want := []vision.Detection{{Score: 0.3, Box: vision.Box{X: 5, Y: 6, W: 2, H: 1}, Mask: &vision.Mask{X: 5, Y: 6, W: 2, H: 1, Runs: []uint32{0, 2}}}}
 	if diff := cmp.Diff(want, s.Detections); diff != "" || *s.Score != 0.3 {
 		t.Errorf("score %v (-want +got):\n%s", *s.Score, diff)
 	}

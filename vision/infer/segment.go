@@ -200,7 +200,8 @@ func (d *Decoder) score(l layout, outs []Output, otherwise float32) *float32 {
 	return &s
 }
 
-// tellRegions makes detections of the regions, the best first.
+// tellRegions makes detections of the regions, the best first. A region is as sure as
+// its best pixel, and never surer than a model that scores the picture is of that.
 func (d *Decoder) tellRegions() {
 	g := &d.maps.regions
 	if d.err = d.tooMany(); d.err != nil {
@@ -209,7 +210,7 @@ func (d *Decoder) tellRegions() {
 	roots := g.found(d.spec.MinArea, d.spec.Confidence, d.spec.MaxDetections)
 	for n, mask := range g.masks(roots) {
 		o := &g.groups[roots[n]]
-		d.dets = append(d.dets, vision.Detection{Label: d.spec.Labels[o.class].Name, Class: int(o.class), Score: min(o.peak, 1), Mask: mask, Box: boundsOf(mask)})
+		d.dets = append(d.dets, vision.Detection{Label: d.spec.Labels[o.class].Name, Class: int(o.class), Score: min(o.peak, 1, *d.seen.Score), Mask: mask, Box: boundsOf(mask)})
 	}
 }
 

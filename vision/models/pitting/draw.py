@@ -44,7 +44,7 @@ def pit(picture, rng, x, along, size):
 def main(folder):
     out = pathlib.Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    pits = {"none": [], "small": [(620, 0.55, 9)], "large": [(700, 0.5, 30)], "several": [(350, 0.5, 14), (560, 0.6, 20), (820, 0.45, 11)]}
+    pits = {"none": [], "small": [(820, 0.45, 9)], "large": [(560, 0.6, 30)], "several": [(350, 0.5, 14), (560, 0.6, 20), (820, 0.45, 11)]}
     for n, (name, where) in enumerate(pits.items()):
         rng = np.random.default_rng(100 + n)
         picture = spindle(rng)

@@ -344,7 +344,7 @@ func checkSeen(t *testing.T, s Seen, spec Spec, w, h int) {
 	}
 	for k, d := range s.Detections {
 		b := d.Box
-		if !(d.Score > 0 && d.Score <= 1 && b.X >= 0 && b.Y >= 0 && b.W > 0 && b.H > 0 && b.X+b.W <= float32(w)+0.001 && b.Y+b.H <= float32(h)+0.001) {
+		if !(d.Score >= 0 && d.Score <= 1 && b.X >= 0 && b.Y >= 0 && b.W > 0 && b.H > 0 && b.X+b.W <= float32(w)+0.001 && b.Y+b.H <= float32(h)+0.001) {
 			t.Fatalf("detection %d is %+v", k, d)
 		}
 		if k > 0 && d.Score > s.Detections[k-1].Score {

@@ -239,11 +239,12 @@ func (e *evaluation) measure() (*eval.Report, error) {
 		defer stop()
 		return e.lookAll(ctx, w)
 	})
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
+	err = g.Wait()
 	if e.cmd.Context().Err() != nil {
 		return nil, errors.New("interrupted before the last picture: nothing was measured")
+	}
+	if err != nil {
+		return nil, err
 	}
 	report, err := e.run.Report()
 	if err != nil {

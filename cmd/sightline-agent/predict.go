@@ -171,11 +171,12 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 			return p.picture(l)
 		})
 	})
-	if err := g.Wait(); err != nil {
-		return err
-	}
+	err = g.Wait()
 	if cmd.Context().Err() != nil {
 		return errors.New("interrupted before the last picture: what was written is not complete")
+	}
+	if err != nil {
+		return err
 	}
 	if err := p.close(); err != nil {
 		return err

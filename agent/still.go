@@ -196,17 +196,23 @@ func evidenceOf(defects, parts []vision.Detection, box vision.Box) []vision.Evid
 
 // portrait cuts the part's picture out of the view with the worst to see.
 func (s *Station) portrait(p vision.Part, glances []glance) *crop {
+	var frames []*capture.Frame // one for each of the part's views: a camera may have given none
+	for i := range glances {
+		if f := glances[i].frame; f != nil {
+			frames = append(frames, f)
+		}
+	}
+	if len(frames) == 0 {
+		return nil
+	}
 	n, box := 0, p.Box
 	worst := float32(-1)
 	for _, e := range p.Defects {
-		if e.Score > worst && e.View < len(glances) {
+		if e.Score > worst && e.View < len(frames) {
 			worst, n = e.Score, e.View
 		}
 	}
-	f := glances[n].frame
-	if f == nil {
-		return nil
-	}
+	f := frames[n]
 	if n > 0 || box.Area() == 0 {
 		box = vision.Box{W: float32(f.Width), H: float32(f.Height)}
 	}

@@ -93,6 +93,9 @@ func (o *evalOptions) run(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if err := writable(o.report); err != nil {
+		return err
+	}
 	truth, err := coco.Read(o.coco)
 	if err != nil {
 		return err
@@ -128,6 +131,20 @@ func (o *evalOptions) run(cmd *cobra.Command) error {
 	}
 	if report.Unread > 0 {
 		return fmt.Errorf("%d of %d pictures can't be read and weren't measured", report.Unread, len(jobs))
+	}
+	return nil
+}
+
+// writable refuses a place that no report can be written to, before the work.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	if st, err := os.Stat(filepath.Dir(path)); err != nil || !st.IsDir() {
+		return fmt.Errorf("--report %s: there is no folder %s", path, filepath.Dir(path))
+	}
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return fmt.Errorf("--report %s: is a folder: name a file in it", path)
 	}
 	return nil
 }
@@ -222,11 +239,12 @@ func (e *evaluation) measure() (*eval.Report, error) {
 		defer stop()
 		return e.lookAll(ctx, w)
 	})
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
+	err = g.Wait()
 	if e.cmd.Context().Err() != nil {
 		return nil, errors.New("interrupted before the last picture: nothing was measured")
+	}
+	if err != nil {
+		return nil, err
 	}
 	report, err := e.run.Report()
 	if err != nil {

@@ -87,6 +87,8 @@ func (o *predictOptions) check() error {
 		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
 	case o.model.nms < 0 || o.model.nms > 1:
 		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
+	case o.threads < 1 || o.threads > 64:
+		return cli.Usage("--threads %d: 1 to 64 are possible", o.threads)
 	}
 	return nil
 }
@@ -98,6 +100,11 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 	files, err := picture.Files(o.images)
 	if err != nil {
 		return err
+	}
+	if o.draw != "" {
+		if err := apart(o.draw, files); err != nil {
+			return err
+		}
 	}
 	var truth *coco.File
 	if o.coco != "" {
@@ -147,7 +154,7 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 	spec.MaxDetections = maxPredictions
 	w := infer.New(infer.Config{
 		Executable: programs.self, Args: []string{"worker", "infer"}, Library: programs.runtime, Provider: programs.provider,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: max(o.threads, 1), Log: logger(cmd.ErrOrStderr(), false),
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: o.threads, Log: logger(cmd.ErrOrStderr(), false),
 	})
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
@@ -164,11 +171,12 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 			return p.picture(l)
 		})
 	})
-	if err := g.Wait(); err != nil {
-		return err
-	}
+	err = g.Wait()
 	if cmd.Context().Err() != nil {
 		return errors.New("interrupted before the last picture: what was written is not complete")
+	}
+	if err != nil {
+		return err
 	}
 	if err := p.close(); err != nil {
 		return err

@@ -38,8 +38,9 @@ type detection struct {
 type printer struct {
 	enc   *json.Encoder
 	out   io.Writer
-	truth *coco.File // of the format coco, else nil
-	dir   string     // of drawn pictures
+	truth *coco.File      // of the format coco, else nil
+	dir   string          // of drawn pictures
+	drawn map[string]bool // their names
 	all   []coco.Result
 	left  int // pictures that got none
 
@@ -47,7 +48,7 @@ type printer struct {
 }
 
 func newPrinter(w io.Writer, o *predictOptions, truth *coco.File) (*printer, error) {
-	p := &printer{enc: json.NewEncoder(w), out: w, dir: o.draw, unknown: map[string]int{}}
+	p := &printer{enc: json.NewEncoder(w), out: w, dir: o.draw, unknown: map[string]int{}, drawn: map[string]bool{}}
 	if o.format == "coco" {
 		p.truth = truth
 	}
@@ -117,8 +118,7 @@ func (p *printer) draw(l *looked) (err error) {
 	if s := l.result.Score; s != nil {
 		c.Text(4, 14, paint.Ink, fmt.Sprintf("picture %.3f", *s), l.frame.Width)
 	}
-	name := strings.TrimSuffix(filepath.Base(l.path), filepath.Ext(l.path)) + ".jpg"
-	f, err := os.Create(filepath.Join(p.dir, name))
+	f, err := os.Create(filepath.Join(p.dir, p.drawnAs(l.path)))
 	if err != nil {
 		return fmt.Errorf("draw the predictions: %w", err)
 	}
@@ -128,6 +128,33 @@ func (p *printer) draw(l *looked) (err error) {
 		}
 	}()
 	return jpeg.Encode(f, c.Image, &jpeg.Options{Quality: 90})
+}
+
+// drawnAs is the name of a picture's copy: its own, with a number where pictures of
+// several folders or kinds have the same.
+func (p *printer) drawnAs(path string) string {
+	stem := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	name := stem + ".jpg"
+	for n := 2; p.drawn[name]; n++ {
+		name = fmt.Sprintf("%s-%d.jpg", stem, n)
+	}
+	p.drawn[name] = true
+	return name
+}
+
+// apart refuses to draw into a folder that pictures come from: copies would take
+// their place.
+func apart(dir string, files []string) error {
+	to, err := os.Stat(dir)
+	if err != nil {
+		return nil // it will be made
+	}
+	for _, path := range files {
+		if from, err := os.Stat(filepath.Dir(path)); err == nil && os.SameFile(from, to) {
+			return fmt.Errorf("draw the predictions: %s is the folder of %s, which a drawn copy could replace: name another one", dir, filepath.Base(path))
+		}
+	}
+	return nil
 }
 
 // unscored says which detections were left out of COCO's results; "" if none.

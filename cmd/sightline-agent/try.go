@@ -62,7 +62,7 @@ label the only part. Without a rule the verdict is NONE (no_rule).`,
   sightline-agent try --source pictures/ --model drawn-parts --json
 
   # pits on real ball screws, each outlined, with its area
-  sightline-agent try --source bsdata/images --model pitting --serve 127.0.0.1:8080
+  sightline-agent try --source bsdata/images --model pitting --loop --serve 127.0.0.1:8080
 
   # a network camera with your own Ultralytics export, shown in the browser
   sightline-agent try --source rtsp://user:password@192.0.2.10/stream --model best.onnx \
@@ -119,7 +119,7 @@ func (o *tryOptions) check() error {
 		return cli.Usage("--rule and --count exclude each other: a count has no verdict")
 	case o.station.gate < 0:
 		return cli.Usage("--change-gate %v: must not be negative", o.station.gate)
-	case o.mm < 0 || o.mm > 1000:
+	case !(o.mm >= 0 && o.mm <= 1000):
 		return cli.Usage("--mm-per-px %v: must lie between 0 and 1000", o.mm)
 	case o.seconds < 0:
 		return cli.Usage("--seconds %v: must not be negative", o.seconds)

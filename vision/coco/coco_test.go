@@ -306,3 +306,13 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestParseOtherStarts: a byte order mark is no damage, and a file of results is told from annotations.
+func TestParseOtherStarts(t *testing.T) {
+	if _, err := Parse("bom.json", append([]byte("\ufeff"), small...)); err != nil {
+		t.Error(err)
+	}
+	if _, err := Parse("results.json", []byte("\n [{}]")); err == nil || !strings.Contains(err.Error(), "results.json is a list: those are results") {
+		t.Errorf("of a list: %v", err)
+	}
+}

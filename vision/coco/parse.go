@@ -65,6 +65,10 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 
 // Parse reads and checks an annotation file's bytes; name is what errors call it.
 func Parse(name string, b []byte) (*File, error) {
+	b = bytes.TrimPrefix(b, []byte("\ufeff")) // as editors of Windows put before UTF-8
+	if bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("[")) {
+		return nil, fmt.Errorf("read COCO annotations: %s is a list: those are results; annotations have images, categories and annotations", name)
+	}
 	var raw fileJSON
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return nil, fmt.Errorf("read COCO annotations: %s: %w", name, explain(err, b))

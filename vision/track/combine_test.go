@@ -154,3 +154,16 @@ func TestEvidenceKeepsTheShapesOfItsBestFrame(t *testing.T) {
 		t.Errorf("evidence is %+v", l)
 	}
 }
+
+// TestAreaIsThatOfAllRegions: a worn surface has more of them than have outlines.
+func TestAreaIsThatOfAllRegions(t *testing.T) {
+	var e evidence
+	e.look(0, 1)
+	const regions = 3 * maxShapes
+	for n := range regions {
+		e.add(0, vision.Detection{Label: "pit", Score: 0.9, Mask: &vision.Mask{X: 5 * n, W: 2, H: 2, Runs: []uint32{0, 4}}}, 1, &Config{})
+	}
+	if l := e.list(Config{}); len(l) != 1 || l[0].Area != 4*regions {
+		t.Errorf("evidence of %d regions of 4 pixels is %+v", regions, l)
+	}
+}

@@ -41,6 +41,7 @@ type labelEvidence struct {
 
 	bestFrame uint64             // that it was best in
 	shapes    []vision.Detection // that frame's with this label, of a model that gives shapes
+	area      int                // pixels of all of them, those that aren't kept included
 
 	counts *counts  // of all scores, for Majority
 	recent []recent // of the newest N views, for KofN
@@ -85,7 +86,7 @@ func (e *evidence) add(seq uint64, d vision.Detection, view float32, cfg *Config
 	l.top = l.top[:min(len(l.top), max(cfg.Evidence, maxEvidence))]
 	l.keep(seq, e, d.Score, cfg.Combine)
 	if d.Score > l.score {
-		l.score, l.box, l.bestFrame, l.shapes = d.Score, d.Box, seq, nil
+		l.score, l.box, l.bestFrame, l.shapes, l.area = d.Score, d.Box, seq, nil, 0
 		l.shape(d)
 	}
 	e.bestScore = max(e.bestScore, d.Score)
@@ -94,11 +95,14 @@ func (e *evidence) add(seq uint64, d vision.Detection, view float32, cfg *Config
 	}
 }
 
-// maxShapes bounds the regions of one label that are told.
+// maxShapes bounds the regions of one label whose outlines are told.
 const maxShapes = 64
 
 // shape keeps what was detected, if it is more than a box.
 func (l *labelEvidence) shape(d vision.Detection) {
+	if d.Mask != nil {
+		l.area += d.Mask.Area()
+	}
 	if (d.Mask != nil || d.Oriented != nil) && len(l.shapes) < maxShapes {
 		l.shapes = append(l.shapes, d)
 	}
@@ -190,6 +194,7 @@ func (e *evidence) list(cfg Config) []vision.Evidence {
 		l := &e.labels[i]
 		one := vision.Evidence{Label: l.label, Score: l.combined(e, cfg), Frames: l.frames, Box: l.box}
 		one.Show(l.shapes)
+		one.Area = l.area
 		out = append(out, one)
 	}
 	slices.SortFunc(out, func(a, b vision.Evidence) int {

@@ -123,6 +123,32 @@ func flood(values []float32, at float32) (sizes []int) {
 	return sizes
 }
 
+// TestTheScoreSaysWhether: rules decide by the picture's own score, whatever the map shows.
+func TestTheScoreSaysWhether(t *testing.T) {
+	spec := mapSpec(Segmentation, 1)
+	two := spots(0.9, [2]int{5, 6}, [2]int{6, 6}, [2]int{20, 20})
+	for name, c := range map[string]struct {
+		values []float32
+		score  float32
+		want   []float32
+		whole  bool
+	}{
+		"surer than its map":    {two, 0.97, []float32{0.97, 0.9}, false},
+		"less sure":             {two, 0.3, []float32{0.3, 0.3}, false},
+		"nothing in the map":    {spots(0.4, [2]int{5, 6}), 0.8, []float32{0.8}, true},
+		"nothing, and not sure": {spots(0.4, [2]int{5, 6}), 0.001, nil, false},
+	} {
+		s := seen(t, spec, mapOf("map", c.values, 1, 1, 48, 64), mapOf("score", []float32{c.score}, 1, 1))
+		var got []float32
+		for _, d := range s.Detections {
+			got = append(got, d.Score)
+		}
+		if !slices.Equal(got, c.want) || c.whole && (s.Detections[0].Mask != nil || s.Detections[0].Box.W != 64) {
+			t.Errorf("%s: %+v", name, s.Detections)
+		}
+	}
+}
+
 func TestSegmentationsOwnScoreAndNames(t *testing.T) {
 	spec := mapSpec(Segmentation, 1)
 	values := spots(0.9, [2]int{5, 6}, [2]int{6, 6})

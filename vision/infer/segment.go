@@ -150,7 +150,8 @@ func readSegmentation(d *Decoder, l layout, outs []Output) {
 		r.classes.data = nil // the run's
 	}
 	if d.seen.Score = d.score(l, outs, highest); d.err == nil {
-		d.tellRegions()
+		_, own := l.output(outs, scoreTensor)
+		d.tellRegions(own)
 	}
 }
 
@@ -201,16 +202,28 @@ func (d *Decoder) score(l layout, outs []Output, otherwise float32) *float32 {
 }
 
 // tellRegions makes detections of the regions, the best first. A region is as sure as
-// its best pixel, and never surer than a model that scores the picture is of that.
-func (d *Decoder) tellRegions() {
+// its best pixel, and never surer than a model that scores the picture (own) is of that.
+func (d *Decoder) tellRegions(own bool) {
 	g := &d.maps.regions
 	if d.err = d.tooMany(); d.err != nil {
 		return
 	}
+	said := *d.seen.Score
 	roots := g.found(d.spec.MinArea, d.spec.Confidence, d.spec.MaxDetections)
 	for n, mask := range g.masks(roots) {
 		o := &g.groups[roots[n]]
-		d.dets = append(d.dets, vision.Detection{Label: d.spec.Labels[o.class].Name, Class: int(o.class), Score: min(o.peak, 1, *d.seen.Score), Mask: mask, Box: boundsOf(mask)})
+		d.dets = append(d.dets, vision.Detection{Label: d.spec.Labels[o.class].Name, Class: int(o.class), Score: min(o.peak, 1, said), Mask: mask, Box: boundsOf(mask)})
+	}
+	if !own || len(d.spec.Labels) != 1 {
+		return
+	}
+	// Of one class the picture's score is the best region's, so that a rule decides by
+	// it; where the map shows none, the whole picture is meant.
+	switch {
+	case len(d.dets) > 0:
+		d.dets[0].Score = said
+	case said > d.spec.Confidence && d.spec.Background != 1:
+		d.dets = append(d.dets, vision.Detection{Label: d.spec.Labels[0].Name, Score: said, Box: vision.Box{W: float32(d.w), H: float32(d.h)}})
 	}
 }
 

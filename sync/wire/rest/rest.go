@@ -87,7 +87,7 @@ type Evidence struct {
 	Box    Box     `json:"box" doc:"x, y, width, height in pixels, in the picture where it scored best"`
 	Camera string  `json:"camera,omitempty" doc:"of the view that showed it, where there are several"`
 
-	AreaMM2  float64    `json:"area_mm2,omitempty" doc:"the same in mm², at a station that knows its scale"`
+	AreaMM2  float64    `json:"area_mm2,omitempty" doc:"area_px in mm², at a station that knows its scale"`
 	Area     int        `json:"area_px,omitempty" doc:"pixels of its regions in that picture; absent of a model that gives none"`
 	Outlines [][][2]int `json:"outlines,omitempty" doc:"around them: closed polygons of x, y in that picture's pixels"`
 }

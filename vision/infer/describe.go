@@ -34,6 +34,7 @@ type Info struct {
 	Passed    []string // providers that were passed over, each with why
 
 	ends []string // the operator that gives each output
+	head []string // the operator that computed the first of the things that each output is put together of; "" where that is open
 	exp  bool     // an exponential is computed somewhere
 }
 
@@ -58,7 +59,7 @@ func Describe(model []byte) (Info, error) {
 	i := Info{Inputs: m.inputs, Outputs: m.outputs, Producer: m.producer, Task: m.meta["task"], License: m.meta["license"], Opset: m.opset, exp: m.ops["Exp"]}
 	for _, t := range m.outputs {
 		end, computed := m.origin(t.Name)
-		i.ends, i.Last = append(i.ends, end), append(i.Last, computed)
+		i.ends, i.Last, i.head = append(i.ends, end), append(i.Last, computed), append(i.head, m.foremost(t.Name))
 	}
 	if err := i.checkInput(); err != nil {
 		return i, fmt.Errorf("read the model: %w", err)

@@ -77,7 +77,7 @@ const mostQueries = 2000
 
 func readRTDETR(d *Decoder, l layout, outs []Output) {
 	out, width := outs[0].Data, int(outs[0].Shape[2])
-	if l.form == queryRows && areRows(out) {
+	if l.form == queryRows && (len(d.spec.Labels) != 2 || areRows(out)) {
 		for p := range len(out) / width {
 			if score := out[width*p+4]; !(score <= d.spec.Confidence) {
 				d.addClass(score, p, out[width*p+5])
@@ -93,10 +93,11 @@ func readRTDETR(d *Decoder, l layout, outs []Output) {
 }
 
 // areRows reports whether each row's last value is a class's number, not a score
-// between 0 and 1.
+// between 0 and 1. What is no number tells nothing: one of them mustn't make
+// scores of all others.
 func areRows(out []float32) bool {
 	for p := 5; p < len(out); p += 6 {
-		if out[p] != float32(int32(out[p])) {
+		if v := out[p]; v-v == 0 && v != float32(int32(v)) {
 			return false
 		}
 	}

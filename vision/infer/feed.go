@@ -103,14 +103,17 @@ func (i Info) nhwc() bool {
 	return isChannels(s[len(s)-1]) && !isChannels(s[len(s)-3])
 }
 
-// one keeps of a run's outputs what belongs to its first picture.
-func one(outs []Output, batch int) []Output {
+// one keeps of a run's outputs what belongs to its first picture. Declared are
+// their shapes: rows or values whose number the model leaves open may be as many as
+// there are pictures and yet all of one.
+func one(outs []Output, declared []Tensor, batch int) []Output {
 	if batch == 1 {
 		return outs
 	}
 	for k := range outs {
 		o := &outs[k]
-		if len(o.Shape) > 0 && o.Shape[0] == int64(batch) {
+		found := len(o.Shape) < 3 && k < len(declared) && len(declared[k].Shape) > 0 && declared[k].Shape[0] < 0
+		if len(o.Shape) > 0 && o.Shape[0] == int64(batch) && !found {
 			o.Shape = slices.Clone(o.Shape)
 			o.Shape[0] = 1
 			o.Data = o.Data[:len(o.Data)/batch]

@@ -59,12 +59,17 @@ func readings() []reading {
 		}},
 		{"", "", "its output has a row for each place of the grids of strides 8, 16 and 32, but not as YOLOX's raw export has them (YOLOv6 and YOLOX with --decode_in_inference are such): " +
 			"export YOLOX without --decode_in_inference; YOLOv6 can't be read. If it is YOLOX all the same, pass --family yolox", func(i *Info) bool { return i.gridRows(1) && i.decoded() }},
+		{"", "", "its output has a row for each place of the grids of strides 8, 16 and 32, but doesn't begin with a convolution's boxes as YOLOX's raw export does " +
+			"(a transposed YOLOv8 and NanoDet are such): export YOLOv8 as Ultralytics does; NanoDet can't be read. If it is YOLOX all the same, pass --family yolox",
+			func(i *Info) bool {
+				return i.gridRows(1) && i.ends[0] == "Transpose" && i.head[0] != "" && !isLogits(i.head[0])
+			}},
 		{YOLOX, "", "the shape of its output, a row for each place of the grids of strides 8, 16 and 32, not decoded yet", func(i *Info) bool { return i.gridRows(1) && i.ends[0] == "Transpose" }},
 		{"", "", "its output has three rows for each place of the grids, and one class, which YOLOv5 and YOLOv7 score differently: pass --family yolov5 or --family yolov7",
 			func(i *Info) bool { return i.gridRows(3) && i.Outputs[0].Shape[2] == 6 }},
-		{"yolov5", "", "the shape of its output, three rows for each place of the grids of strides 8, 16 and 32, as YOLOv5 and YOLOv7 have them", func(i *Info) bool { return i.gridRows(3) }},
+		{"yolov5", "", "the shape of its output, three rows for each place of the grids of strides 8, 16 and 32, as YOLOv5 and YOLOv7 have them", func(i *Info) bool { return !i.nhwc() && i.gridRows(3) }},
 		{YOLOv8, "", "the shape of its output, a column for each place of the grids of strides 8, 16 and 32, as Ultralytics 8 to 26 have them", func(i *Info) bool {
-			return i.grid(func(s []int64) bool { return len(s) == 3 && s[2] == i.cells() && s[1] > 4 })
+			return !i.nhwc() && i.grid(func(s []int64) bool { return len(s) == 3 && s[2] == i.cells() && s[1] > 4 })
 		}},
 		{"classification", "", "its one output, a score for each class", func(i *Info) bool { return i.scores() }},
 	}

@@ -51,9 +51,20 @@ func TestFamiliesAreGuessed(t *testing.T) {
 		preset  string
 		why     string
 	}{
-		"yolox":              {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Transpose", "output"), nil, YOLOX, "", "not decoded yet"},
-		"yolox, decoded":     {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Concat", "output"), nil, "", "", "without --decode_in_inference"},
-		"yolox, unknown":     {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, nil, nil, "", "", ""},
+		"yolox":          {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Transpose", "output"), nil, YOLOX, "", "not decoded yet"},
+		"yolox, decoded": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Concat", "output"), nil, "", "", "without --decode_in_inference"},
+		"yolox, unknown": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, nil, nil, "", "", ""},
+		"yolov8, transposed": {[]string{picture640}, []string{"output float32 1x8400x84"},
+			[]operator{{kind: "Mul", in: "box stride", out: "boxes"}, {kind: "Concat", in: "boxes scores", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, "", "", "a transposed YOLOv8"},
+		"yolox, whole": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"},
+			[]operator{{kind: "Conv", in: "x w", out: "box"}, {kind: "Concat", in: "box obj cls", out: "level"}, {kind: "Reshape", in: "level to", out: "flat"},
+				{kind: "Concat", in: "flat flat2 flat3", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, YOLOX, "", "not decoded yet"},
+		"nanodet": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x112"},
+			[]operator{{kind: "Sigmoid", in: "x", out: "cls"}, {kind: "Concat", in: "cls box", out: "level"}, {kind: "Reshape", in: "level to", out: "flat"},
+				{kind: "Concat", in: "flat flat2 flat3", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, "", "", "NanoDet"},
+		// TensorFlow's exports of both tell boxes as shares of the picture.
+		"yolov8, tensorflow": {[]string{"images float32 1x640x640x3"}, []string{"output float32 1x84x8400"}, nil, nil, "", "", ""},
+		"yolov5, tensorflow": {[]string{"images float32 1x640x640x3"}, []string{"output float32 1x25200x85"}, nil, nil, "", "", ""},
 		"fastestdet":         {[]string{"input.1 float32 1x3x352x352"}, []string{"758 float32 1x85x22x22"}, made("Concat", "758"), nil, FastestDet, "", "put together of parts"},
 		"a map of stride 16": {[]string{"input.1 float32 1x3x352x352"}, []string{"758 float32 1x85x22x22"}, made("Conv", "758"), nil, "", "", ""},
 		"yolov8, bare":       {[]string{picture640}, []string{"output0 float32 1x84x8400"}, nil, nil, YOLOv8, "", "a column for each place"},

@@ -53,6 +53,7 @@ type call struct {
 	err    error
 
 	shapes, floats []byte // parts of the answer that came ahead
+	cut            bool   // one of them was too much
 }
 
 func newLink(proc *shm.Process, owner *Worker) *link {
@@ -202,8 +203,12 @@ func (l *link) collect(p *partReply) {
 	defer l.mu.Unlock()
 	l.progress = time.Now()
 	c := l.calls[p.ID]
-	if c == nil || len(c.shapes)+len(c.floats)+len(p.Shapes)+len(p.Scores) > maxParts {
-		return // nobody waits, or the answer will be found too short
+	if c == nil {
+		return // nobody waits
+	}
+	if c.cut = c.cut || len(c.shapes)+len(c.floats)+len(p.Shapes)+len(p.Scores) > maxParts; c.cut {
+		c.shapes, c.floats = nil, nil // a shorter part that follows mustn't close the gap
+		return
 	}
 	c.shapes, c.floats = append(c.shapes, p.Shapes...), append(c.floats, p.Scores...)
 }
@@ -224,6 +229,9 @@ func (l *link) deliver(r *resultReply) {
 	} else {
 		c.result = Result{Dropped: r.Dropped, Score: r.Score, Fill: r.Fill, Run: r.Run, Decode: r.Decode, Model: l.info.Digest}
 		c.result.Detections, c.err = unpackDetections(r.Boxes, w.cfg.Spec.Labels)
+		if c.err == nil && c.cut {
+			c.err = fmt.Errorf("inspect a frame: the masks or the map take more than %d MiB", maxParts>>20)
+		}
 		if c.err == nil {
 			c.err = unpackShapes(c.shapes, c.result.Detections)
 		}

@@ -54,8 +54,9 @@ type onnxModel struct {
 	own     map[string]bool   // domains of the model's own functions
 }
 
-// maker is the operator that makes a tensor, and what it is made of.
-type maker struct{ op, from string }
+// maker is the operator that makes a tensor, and what it is made of: from is ""
+// where that is several things, the first of which is first.
+type maker struct{ op, from, first string }
 
 // Limits of what a model may declare; more than any real model has.
 const (

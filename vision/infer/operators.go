@@ -14,14 +14,14 @@ func (m *onnxModel) node(b []byte) error {
 	if m.nodes++; m.nodes > maxNodes || len(m.makers) > maxNodes {
 		return fmt.Errorf("its graph has more than %d operators", maxNodes)
 	}
-	var op, domain, from string
+	var op, domain, from, first string
 	var makes []string
 	inputs := 0
 	err := fields(b, func(num protowire.Number, v value) error {
 		switch num {
 		case 1:
 			if inputs++; inputs == 1 {
-				from = string(v.b)
+				from, first = string(v.b), string(v.b)
 			}
 		case 2:
 			if len(makes) < maxTensors {
@@ -38,7 +38,7 @@ func (m *onnxModel) node(b []byte) error {
 		from = "" // several things, none of which tells what the whole is
 	}
 	for _, name := range makes {
-		m.makers[name] = maker{op, from}
+		m.makers[name] = maker{op, from, first}
 	}
 	m.ops[op] = true
 	if !slices.Contains(runtimeDomains, domain) {
@@ -110,4 +110,20 @@ func (m *onnxModel) origin(name string) (last, computed string) {
 		name = made.from
 	}
 	return last, ""
+}
+
+// foremost is the operator that computed the first of the things that a tensor is
+// put together of, "" where that is open.
+func (m *onnxModel) foremost(name string) string {
+	for range 32 {
+		made, ok := m.makers[name]
+		if !ok {
+			return ""
+		}
+		if !slices.Contains(shaping, made.op) {
+			return made.op
+		}
+		name = made.first
+	}
+	return ""
 }

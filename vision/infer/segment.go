@@ -167,6 +167,7 @@ func (d *Decoder) layMap(shape []int64) bool {
 		return false
 	}
 	r, at := &d.maps, d.at
+	r.classes.data = nil // of a run that failed
 	kx, ky := float64(w)/float64(d.spec.Input.Width), float64(h)/float64(d.spec.Input.Height)
 	r.scores = ScoreMap{W: w, H: h, Data: resized(r.scores.Data, w*h),
 		OffX: (at.GainX/2+at.PadX)*kx - 0.5, StepX: at.GainX * kx,

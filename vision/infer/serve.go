@@ -164,7 +164,7 @@ func (s *server) warmUp() error {
 		return err
 	}
 	shapes := slices.Clone(outs)
-	if _, err := NewDecoder(s.load.Spec).check(one(outs, s.info.batch())); err != nil {
+	if _, err := NewDecoder(s.load.Spec).check(one(outs, s.sess.outputs, s.info.batch())); err != nil {
 		return fmt.Errorf("decode the output: %w", err)
 	}
 	s.free <- first
@@ -255,7 +255,7 @@ func (s *server) answerAll() error {
 
 // decode fills the answer, and sends ahead what doesn't fit into it.
 func (s *server) decode(decoder *Decoder, j *job) error {
-	outs, r := one(j.outs, s.info.batch()), &j.reply
+	outs, r := one(j.outs, s.sess.outputs, s.info.batch()), &j.reply
 	seen, err := decoder.Decode(outs, j.at, j.w, j.h)
 	if err != nil {
 		return err

@@ -115,8 +115,8 @@ func layoutYOLOv8(outs []Tensor, in Input, i Info) (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	if isRows(t.Shape, 6, i.NMS) {
-		return layout{form: finishedRows}, nil
+	if isRows(t.Shape, 6, i.NMS) && (t.Shape[1] < 1 || t.Shape[1] != int64(gridCells(in.Width, in.Height))) {
+		return layout{form: finishedRows}, nil // with a row for each place it is a transposed head of two classes
 	}
 	// Heads with other strides (P2, P6) have other numbers of places, but
 	// more places than rows; the other way about it is transposed.

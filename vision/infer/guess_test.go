@@ -43,28 +43,10 @@ func TestFamiliesAreGuessed(t *testing.T) {
 		return m
 	}
 	v5 := map[string]string{"stride": "32", "names": "['a', 'b']"}
-	for name, c := range map[string]struct {
-		in, out []string
-		made    []operator
-		meta    map[string]string
-		family  Family
-		preset  string
-		why     string
-	}{
-		"yolox":          {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Transpose", "output"), nil, YOLOX, "", "not decoded yet"},
-		"yolox, decoded": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Concat", "output"), nil, "", "", "without --decode_in_inference"},
-		"yolox, unknown": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, nil, nil, "", "", ""},
-		"yolov8, transposed": {[]string{picture640}, []string{"output float32 1x8400x84"},
-			[]operator{{kind: "Mul", in: "box stride", out: "boxes"}, {kind: "Concat", in: "boxes scores", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, "", "", "a transposed YOLOv8"},
-		"yolox, whole": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"},
-			[]operator{{kind: "Conv", in: "x w", out: "box"}, {kind: "Concat", in: "box obj cls", out: "level"}, {kind: "Reshape", in: "level to", out: "flat"},
-				{kind: "Concat", in: "flat flat2 flat3", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, YOLOX, "", "not decoded yet"},
-		"nanodet": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x112"},
-			[]operator{{kind: "Sigmoid", in: "x", out: "cls"}, {kind: "Concat", in: "cls box", out: "level"}, {kind: "Reshape", in: "level to", out: "flat"},
-				{kind: "Concat", in: "flat flat2 flat3", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, "", "", "NanoDet"},
-		// TensorFlow's exports of both tell boxes as shares of the picture.
-		"yolov8, tensorflow": {[]string{"images float32 1x640x640x3"}, []string{"output float32 1x84x8400"}, nil, nil, "", "", ""},
-		"yolov5, tensorflow": {[]string{"images float32 1x640x640x3"}, []string{"output float32 1x25200x85"}, nil, nil, "", "", ""},
+	for name, c := range map[string]guessCase{
+		"yolox":              {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Transpose", "output"), nil, YOLOX, "", "not decoded yet"},
+		"yolox, decoded":     {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, made("Concat", "output"), nil, "", "", "without --decode_in_inference"},
+		"yolox, unknown":     {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"}, nil, nil, "", "", ""},
 		"fastestdet":         {[]string{"input.1 float32 1x3x352x352"}, []string{"758 float32 1x85x22x22"}, made("Concat", "758"), nil, FastestDet, "", "put together of parts"},
 		"a map of stride 16": {[]string{"input.1 float32 1x3x352x352"}, []string{"758 float32 1x85x22x22"}, made("Conv", "758"), nil, "", "", ""},
 		"yolov8, bare":       {[]string{picture640}, []string{"output0 float32 1x84x8400"}, nil, nil, YOLOv8, "", "a column for each place"},
@@ -108,19 +90,50 @@ func TestFamiliesAreGuessed(t *testing.T) {
 		"an embedding":     {[]string{"x float32 1x3x224x224"}, []string{"y float32 1x512"}, made("LpNormalization", "y"), nil, "", "", ""},
 		"any map":          {[]string{"x float32 ?x3x?x?"}, []string{"sigmoid float32 ?x1x?x?"}, made("Sigmoid", "sigmoid"), nil, "", "", ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			info, err := Describe(onnxBytes(tensors(t, c.in...), tensors(t, c.out...), c.meta, c.made...))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if info.Family != c.family || info.Preset != c.preset || !strings.Contains(info.Why, c.why) || (c.why == "") != (info.Why == "") {
-				t.Errorf("family %q, preset %q, because of %q; want %q, %q, %q", info.Family, info.Preset, info.Why, c.family, c.preset, c.why)
-			}
-			_, err = info.Spec(Options{})
-			if c.family == "" && (err == nil || c.why != "" && !strings.Contains(err.Error(), c.why)) {
-				t.Errorf("without a family: %v", err)
-			}
-		})
+		t.Run(name, c.check)
+	}
+}
+
+// TestLookalikes: what has the shape of another family's output, with other boxes in it.
+func TestLookalikes(t *testing.T) {
+	for name, c := range map[string]guessCase{
+		"yolov8, transposed": {[]string{picture640}, []string{"output float32 1x8400x84"},
+			[]operator{{kind: "Mul", in: "box stride", out: "boxes"}, {kind: "Concat", in: "boxes scores", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, "", "", "a transposed YOLOv8"},
+		"yolox, whole": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x85"},
+			[]operator{{kind: "Conv", in: "x w", out: "box"}, {kind: "Concat", in: "box obj cls", out: "level"}, {kind: "Reshape", in: "level to", out: "flat"},
+				{kind: "Concat", in: "flat flat2 flat3", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, YOLOX, "", "not decoded yet"},
+		"nanodet": {[]string{"images float32 1x3x416x416"}, []string{"output float32 1x3549x112"},
+			[]operator{{kind: "Sigmoid", in: "x", out: "cls"}, {kind: "Concat", in: "cls box", out: "level"}, {kind: "Reshape", in: "level to", out: "flat"},
+				{kind: "Concat", in: "flat flat2 flat3", out: "all"}, {kind: "Transpose", in: "all", out: "output"}}, nil, "", "", "NanoDet"},
+		// TensorFlow's exports of both tell boxes as shares of the picture.
+		"yolov8, tensorflow": {[]string{"images float32 1x640x640x3"}, []string{"output float32 1x84x8400"}, nil, nil, "", "", ""},
+		"yolov5, tensorflow": {[]string{"images float32 1x640x640x3"}, []string{"output float32 1x25200x85"}, nil, nil, "", "", ""},
+	} {
+		t.Run(name, c.check)
+	}
+}
+
+// guessCase is a model with what it is taken for, and why.
+type guessCase struct {
+	in, out []string
+	made    []operator
+	meta    map[string]string
+	family  Family
+	preset  string
+	why     string
+}
+
+func (c guessCase) check(t *testing.T) {
+	info, err := Describe(onnxBytes(tensors(t, c.in...), tensors(t, c.out...), c.meta, c.made...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Family != c.family || info.Preset != c.preset || !strings.Contains(info.Why, c.why) || (c.why == "") != (info.Why == "") {
+		t.Errorf("family %q, preset %q, because of %q; want %q, %q, %q", info.Family, info.Preset, info.Why, c.family, c.preset, c.why)
+	}
+	_, err = info.Spec(Options{})
+	if c.family == "" && (err == nil || c.why != "" && !strings.Contains(err.Error(), c.why)) {
+		t.Errorf("without a family: %v", err)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // session is absent from builds without cgo, which can't load ONNX Runtime.
-type session struct{}
+type session struct{ outputs []Tensor }
 
 type slot struct{}
 

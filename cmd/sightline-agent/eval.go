@@ -73,9 +73,9 @@ func (o *evalOptions) check() error {
 		return err
 	}
 	switch {
-	case o.model.conf < 0 || o.model.conf >= 1:
+	case !(o.model.conf >= 0 && o.model.conf < 1):
 		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
-	case o.model.nms < 0 || o.model.nms > 1:
+	case !(o.model.nms >= 0 && o.model.nms <= 1):
 		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
 	case !(o.target >= 0 && o.target <= 1):
 		return cli.Usage("--false-rejects %v: must lie between 0 and 1", o.target)

@@ -83,9 +83,9 @@ func (o *predictOptions) check() error {
 		return cli.Usage("--format %q: is neither json nor coco", o.format)
 	case o.format == "coco" && o.coco == "":
 		return cli.Usage("--format coco needs the annotation file with the ids: --coco annotations.json")
-	case o.model.conf < 0 || o.model.conf >= 1:
+	case !(o.model.conf >= 0 && o.model.conf < 1):
 		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
-	case o.model.nms < 0 || o.model.nms > 1:
+	case !(o.model.nms >= 0 && o.model.nms <= 1):
 		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
 	case o.threads < 1 || o.threads > 64:
 		return cli.Usage("--threads %d: 1 to 64 are possible", o.threads)

@@ -125,9 +125,9 @@ func (o *tryOptions) check() error {
 		return cli.Usage("--seconds %v: must not be negative", o.seconds)
 	case o.station.threads < 1 || o.station.threads > 64:
 		return cli.Usage("--threads %d: 1 to 64 are possible", o.station.threads)
-	case o.model.conf < 0 || o.model.conf >= 1:
+	case !(o.model.conf >= 0 && o.model.conf < 1):
 		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
-	case o.model.nms < 0 || o.model.nms > 1:
+	case !(o.model.nms >= 0 && o.model.nms <= 1):
 		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
 	}
 	return nil

@@ -85,10 +85,14 @@ func (b tab) do(actions ...chromedp.Action[chromedp.Void]) {
 
 func (b tab) open(url string) { b.Helper(); b.do(chromedp.Navigate(url)) }
 
+// listens is a page whose script does. What is clicked before takes the page's own
+// place in the history, as the browser has it for what no person did.
+const listens = `document.readyState === "complete" && !document.querySelector(".keys")?.hidden`
+
 // key presses one, once the page's script can hear it.
 func (b tab) key(k string) {
 	b.Helper()
-	b.shows(`document.readyState === "complete" && !document.querySelector(".keys").hidden`)
+	b.shows(listens)
 	b.do(chromedp.KeyEvent(k))
 }
 
@@ -97,6 +101,7 @@ func (b tab) run(js string) { b.Helper(); b.do(chromedp.Evaluate[chromedp.Void](
 // click follows a link or presses a button.
 func (b tab) click(selector string) {
 	b.Helper()
+	b.shows(listens)
 	b.run(fmt.Sprintf(`document.querySelector(%q).click()`, selector))
 }
 

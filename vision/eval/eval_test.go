@@ -228,6 +228,17 @@ func TestEvalRefuses(t *testing.T) {
 	if _, err := r.Report(); err == nil || !strings.Contains(err.Error(), "none of its labels (cat, dog) is a category of truth.json (pit)") {
 		t.Errorf("without a common label: %v", err)
 	}
+	maps := New(f, Config{Spec: infer.Spec{Family: "segmentation", Labels: s.Labels}})
+	maps.masked = false // as of a file of boxes, whose pictures are all bad
+	for n := range f.Images {
+		f.Images[n].State = coco.Bad
+		if err := maps.Add(Look{Image: &f.Images[n], Frame: frame(1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := maps.Report(); err == nil || !strings.Contains(err.Error(), "none of its labels") {
+		t.Errorf("where nothing can be measured: %v", err)
+	}
 	small := frame(1)
 	small.Width = 16
 	if err := r.Add(Look{Image: &f.Images[0], Frame: small}); err == nil || !strings.Contains(err.Error(), "16×32") {

@@ -123,6 +123,9 @@ func (r *Run) Report() (*Report, error) {
 	if err := r.whole(out); err != nil {
 		return nil, err
 	}
+	if len(out.figures()) == 0 && out.Accuracy == nil && len(r.category) == 0 {
+		return nil, noCategory(r)
+	}
 	if err := r.slices(out); err != nil {
 		return nil, err
 	}

@@ -229,16 +229,7 @@ func (t *outside) dim(v value) error {
 }
 
 func (t *outside) entry(b []byte) error {
-	var key, val string
-	err := fields(b, func(num protowire.Number, v value) error {
-		switch num {
-		case 1:
-			key = string(v.b)
-		case 2:
-			val = string(v.b)
-		}
-		return nil
-	})
+	key, val, err := entry(b)
 	if err != nil {
 		return err
 	}

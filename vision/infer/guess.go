@@ -141,6 +141,16 @@ func (i Info) contradicts(f Family) error {
 	return nil
 }
 
+// unsettled asks for what tells a detector's raw output from that of turned boxes or
+// key points, which without metadata has the same shape with other numbers of classes.
+func (i Info) unsettled(o Options) error {
+	if i.Labels != nil || o.Labels != nil || o.Family != "" || i.Family != YOLOv8 && i.Family != YOLOv5 {
+		return nil
+	}
+	return fmt.Errorf("the model's output has the shape of family %s (%v), and that of turned boxes or key points with fewer classes: "+
+		"pass the classes' names, whose number tells (--labels FILE, or --labels coco), or --family %s", i.Family, i.Outputs[0], i.Family)
+}
+
 // unknownFamily asks for the family, or says why there is none.
 func (i Info) unknownFamily() error {
 	if i.Why != "" {

@@ -94,6 +94,23 @@ func TestFamiliesAreGuessed(t *testing.T) {
 	}
 }
 
+// TestRawDetectorsNeedTheirNames: turned boxes and key points have the same shape with
+// fewer classes, and an angle would be one of them.
+func TestRawDetectorsNeedTheirNames(t *testing.T) {
+	for _, out := range []string{"output0 float32 1x20x8400", "output0 float32 1x25200x85"} {
+		info := describe(t, onnxBytes(tensors(t, picture640), tensors(t, out), nil))
+		if _, err := info.Spec(Options{}); err == nil || !strings.Contains(err.Error(), "--labels FILE") || !strings.Contains(err.Error(), "--family "+string(info.Family)) {
+			t.Errorf("%s: %v", out, err)
+		}
+		if _, err := info.Spec(Options{Labels: make([]string, 15)}); err == nil {
+			t.Errorf("%s: another number of names is taken", out)
+		}
+		if _, err := info.Spec(Options{Family: string(info.Family)}); err != nil {
+			t.Errorf("%s as its owner says: %v", out, err)
+		}
+	}
+}
+
 // TestLookalikes: what has the shape of another family's output, with other boxes in it.
 func TestLookalikes(t *testing.T) {
 	for name, c := range map[string]guessCase{

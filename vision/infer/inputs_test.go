@@ -103,7 +103,7 @@ func TestTypesOfInput(t *testing.T) {
 		}
 	}
 	grey := describe(t, onnxBytes(f32("images", 1, 1, 64, 64), f32("out", 1, 6, 84), nil))
-	if spec, err := grey.Spec(Options{}); err != nil || spec.Input.Colour != Gray {
+	if spec, err := grey.Spec(two); err != nil || spec.Input.Colour != Gray {
 		t.Errorf("one plane: %q, %v", spec.Input.Colour, err)
 	}
 	for _, c := range []struct {
@@ -111,7 +111,7 @@ func TestTypesOfInput(t *testing.T) {
 		colour   Colour
 	}{{1, RGB}, {3, Gray}} {
 		info := describe(t, onnxBytes(f32("images", 1, c.channels, 64, 64), f32("out", 1, 6, 84), nil))
-		if _, err := info.Spec(Options{Input: Override{Colour: c.colour}}); err == nil || !strings.Contains(err.Error(), "the model's input is") {
+		if _, err := info.Spec(Options{Input: Override{Colour: c.colour}, Labels: two.Labels}); err == nil || !strings.Contains(err.Error(), "the model's input is") {
 			t.Errorf("%d planes of %s: %v", c.channels, c.colour, err)
 		}
 	}
@@ -141,7 +141,7 @@ func TestOutputsOfOtherTypes(t *testing.T) {
 		t.Errorf("a single value as yolov8: %v", err)
 	}
 	strange := describe(t, onnxBytes(f32("images", 1, 3, 64, 64), []Tensor{{"out", "string", []int64{1, 6, 84}}}, nil))
-	if _, err := strange.Spec(Options{}); err == nil || !strings.Contains(err.Error(), "whose type isn't known") {
+	if _, err := strange.Spec(Options{Labels: []string{"a", "b"}}); err == nil || !strings.Contains(err.Error(), "whose type isn't known") {
 		t.Errorf("an output of words: %v", err)
 	}
 }
@@ -173,7 +173,7 @@ func TestPictureFedInManyWays(t *testing.T) {
 		t.Errorf("no such preset: %v", err)
 	}
 	fixed := describe(t, onnxBytes(f32("images", 1, 3, 64, 64), f32("out", 1, 6, 84), nil))
-	if _, err := fixed.Spec(Options{Preset: "timm"}); err == nil || !strings.Contains(err.Error(), "fed alike") {
+	if _, err := fixed.Spec(Options{Preset: "timm", Labels: []string{"a", "b"}}); err == nil || !strings.Contains(err.Error(), "fed alike") {
 		t.Errorf("a preset for yolov8: %v", err)
 	}
 	meta := describe(t, onnxBytes(f32("x", 1, 3, 224, 224), f32("y", 1, 2), ultralyticsMeta("classify", "{0: 'a', 1: 'b'}", "{}"), made("Softmax", "y")...))

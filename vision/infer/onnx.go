@@ -139,9 +139,9 @@ func fields(b []byte, f func(protowire.Number, value) error) error {
 	return nil
 }
 
-func (m *onnxModel) metaEntry(b []byte) error {
-	var key, val string
-	err := fields(b, func(num protowire.Number, v value) error {
+// entry reads a StringStringEntryProto.
+func entry(b []byte) (key, val string, err error) {
+	err = fields(b, func(num protowire.Number, v value) error {
 		switch num {
 		case 1:
 			key = string(v.b)
@@ -150,6 +150,11 @@ func (m *onnxModel) metaEntry(b []byte) error {
 		}
 		return nil
 	})
+	return key, val, err
+}
+
+func (m *onnxModel) metaEntry(b []byte) error {
+	key, val, err := entry(b)
 	if err != nil || len(m.meta) >= maxMeta || len(key)+len(val) > maxMetaText {
 		return err
 	}

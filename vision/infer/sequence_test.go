@@ -89,3 +89,19 @@ func TestMapOfAFailedFrameIsForgotten(t *testing.T) {
 		t.Errorf("%+v, %v: the last frame's map is held", seen, err)
 	}
 }
+
+// TestClassesAreWhole: what is no class's number is dropped, not rounded to one.
+func TestClassesAreWhole(t *testing.T) {
+	spec := YOLOv8.defaults()
+	spec.Labels = make([]Label, 3)
+	rows := []float32{
+		10, 10, 60, 60, 0.9, 1,
+		10, 70, 60, 120, 0.8, 0.37,
+		70, 10, 120, 60, 0.7, 3,
+		0, 0, 0, 0, 0, 0,
+	}
+	dets, dropped, err := decodeOne(NewDecoder(spec), rows, []int64{1, 4, 6}, Placement{GainX: 1, GainY: 1}, 640, 640)
+	if err != nil || len(dets) != 1 || dets[0].Class != 1 || dropped != 2 {
+		t.Errorf("%+v, %d dropped, %v", dets, dropped, err)
+	}
+}

@@ -149,6 +149,9 @@ func (s *session) describe(i *Info) {
 	i.Driver, i.Passed = s.provider.driver(), s.passed
 }
 
+// maxHalves bounds a float16 output, whose memory is taken by its declared shape.
+const maxHalves = 1 << 28
+
 func names(tensors []Tensor) []string {
 	var out []string
 	for _, t := range tensors {
@@ -175,6 +178,9 @@ func (s *session) newSlot(feeds []feed) (*slot, error) {
 		}
 		if slices.Contains(t.Shape, -1) || t.Shape == nil {
 			return nil, fmt.Errorf("the output %v has float16 values and an open size: export the model with float32 outputs, or with a fixed size", t)
+		}
+		if most := int64(maxHalves); slices.ContainsFunc(t.Shape, func(d int64) bool { most /= max(d, 1); return most < 1 }) {
+			return nil, fmt.Errorf("the output %v has more than %d values: no family reads so many", t, maxHalves)
 		}
 		if err := sl.fix(n, t.Shape, ort.TensorElementDataTypeFloat16); err != nil {
 			return nil, err

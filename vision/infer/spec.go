@@ -158,7 +158,7 @@ func (i Info) Spec(o Options) (Spec, error) {
 	if family.known() == nil {
 		return Spec{}, fmt.Errorf("the model is of family %q (%s), which this program can't run: known are %s", family, i.Why, familyNames())
 	}
-	if err := i.contradicts(family); err != nil {
+	if err := cmp.Or(i.contradicts(family), i.unsettled(o)); err != nil {
 		return Spec{}, err
 	}
 	s := family.defaults()

@@ -240,14 +240,9 @@ func (d *Decoder) addBest(scores []float32, n, p int, best uint64) {
 func (d *Decoder) rows(out []float32, width int) func(int32) corners {
 	for p := range len(out) / width {
 		score, class := out[width*p+4], out[width*p+5]
-		if score <= d.spec.Confidence {
-			continue
+		if !(score <= d.spec.Confidence) {
+			d.addClass(score, p, class)
 		}
-		if !(class >= 0 && class < float32(len(d.spec.Labels))) {
-			d.dropped++
-			continue
-		}
-		d.add(score, int32(p), int32(class))
 	}
 	return func(place int32) corners {
 		r := out[width*int(place):]

@@ -151,7 +151,7 @@ func (d *Decoder) end2end(out []float32) {
 
 // addClass adds a finished detection, whose class the model gives as a number.
 func (d *Decoder) addClass(score float32, place int, class float32) {
-	if !(class >= 0 && class < float32(len(d.spec.Labels))) {
+	if !(class >= 0 && class < float32(len(d.spec.Labels))) || class != float32(int32(class)) {
 		d.dropped++
 		return
 	}

@@ -118,8 +118,11 @@ func TestSamplesThatAreDamaged(t *testing.T) {
 // TestTheLargestAnswerFitsAMessage: as many detections as there can be, and as
 // many samples.
 func TestTheLargestAnswerFitsAMessage(t *testing.T) {
-	r := samples([]Output{{"an output with a name of some length", []int64{1 << 20}, make([]float32, 1<<20)},
-		{"another one", []int64{1 << 19}, make([]float32, 1<<19)}}, MaxSamples)
+	var outs []Output
+	for range 8 {
+		outs = append(outs, Output{"an output with a name of some length", []int64{1 << 16}, make([]float32, 1<<16)})
+	}
+	r := samples(outs, MaxSamples)
 	b, err := json.Marshal(reply{Result: &resultReply{Boxes: packDetections(nil, make([]vision.Detection, MaxDetections)), Raw: r}})
 	if err != nil || len(b) > shm.MaxMessage {
 		t.Errorf("%d bytes, a message holds %d; %v", len(b), shm.MaxMessage, err)

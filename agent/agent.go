@@ -45,6 +45,12 @@ type Config struct {
 	Install        func(ctx context.Context, folder string) error // bundles from a folder of this device
 	RefusedPicture func(name string) ([]byte, bool)               // JPEG, by its name in api.Failure
 
+	// How models are swapped into stations whose model the configuration names; all nil
+	// where none may be. They are asked at any time from any goroutine.
+	Swap       func(station string, ask api.SwapAsk) error
+	CancelSwap func(station string) error
+	Swapping   func(station string) Swapping
+
 	// Golden records golden vectors for who asks; may be nil.
 	Golden func(ctx context.Context, archive io.Reader, pictures []string) ([]byte, error)
 }

@@ -22,7 +22,7 @@ var (
 type Echo struct {
 	Recipe  string
 	Recipes []string // all, in the order of the configuration
-	Cut     Cut      // verdicts above it are the recipe's
+	Cut     Cut      // the recipe's verdicts are all above it
 	Took    time.Duration
 }
 

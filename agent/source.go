@@ -35,7 +35,7 @@ func (a *Agent) Now() api.Now {
 	updates := a.updates()
 	for _, s := range a.stations {
 		st := a.station(s, now)
-		st.Update = updates[st.ID]
+		st.Update, st.Swap = updates[st.ID], a.swapping(st.ID).Swap
 		out.Stations = append(out.Stations, st)
 	}
 	for _, c := range a.cameras {
@@ -48,19 +48,13 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	f, l := s.figures(liveFrames), s.loadout()
 	out := api.Station{
 		ID: s.cfg.ID, Line: s.cfg.Line, Views: s.stationViews(),
-		Model: api.Model{
-			Name: l.About.Name, Version: l.About.Version, Digest: l.About.Digest, Family: l.About.Family,
-			P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99),
-		},
+		Model:  modelNow(&l, &f),
 		Signed: !l.About.Unsigned, Bundle: l.Follows,
 		AgeP50: api.MS(f.AgeP50), AgeP99: api.MS(f.AgeP99), DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
 		Counts: api.Counts{Pass: f.Parts[vision.Pass], Fail: f.Parts[vision.Fail], None: f.Parts[vision.None]},
 	}
 	if s.cfg.Allow {
 		out.Unrecorded = "allow"
-	}
-	if l.Model != nil {
-		out.Model.Restarts = l.Model.Stats().Restarts
 	}
 	if l.Rule != nil {
 		out.Rule = api.Rule{Name: l.Rule.Name(), Digest: l.Rule.Digest()}
@@ -76,6 +70,18 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	s.line(&out)
 	out.State, out.StateText = s.state(&f, now)
 	return out
+}
+
+// modelNow tells of what looks at the pictures.
+func modelNow(l *Loadout, f *Figures) api.Model {
+	m := api.Model{
+		Name: l.About.Name, Version: l.About.Version, Digest: l.About.Digest, Family: l.About.Family,
+		P50: api.MS(f.ModelP50), P99: api.MS(f.ModelP99),
+	}
+	if l.Model != nil {
+		m.Restarts = l.Model.Stats().Restarts
+	}
+	return m
 }
 
 // stationViews tells of each camera of a station what became of its pictures.

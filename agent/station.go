@@ -37,6 +37,7 @@ type StationConfig struct {
 	Deadline time.Duration // 0: DefaultDeadline
 	Allow    bool          // tell verdicts that aren't on disk by the deadline
 	Pictures bool          // keep a picture of each part
+	Swaps    bool          // another model may be switched to when the present one is given up
 
 	Trigger    *TriggerConfig // it inspects when it is told to; nil: it follows the parts that it sees
 	Class      sched.Class    // whose frames go first

@@ -21,7 +21,8 @@ var (
 )
 
 // Cut is the place in the journal from which a loadout's verdicts stand: each
-// of them has a number above After.
+// of them has a number above After. So may have some of the former loadout's, which
+// were still to be written, or whose parts were in view.
 type Cut struct {
 	Epoch, After uint64
 }
@@ -192,11 +193,11 @@ func (s *Station) lost(w *infer.Worker, err error) bool {
 }
 
 // dieLocked is for a station whose only model is given up. It can't inspect any
-// more; one that follows a bundle, or has another recipe, waits for another model to
-// be switched to.
+// more; one that follows a bundle, has another recipe, or may have another model swapped
+// in waits for that.
 func (s *Station) dieLocked(err error) {
 	s.lane.dead = err
-	if s.lane.Follows == "" && len(s.cfg.Recipes) < 2 {
+	if s.lane.Follows == "" && len(s.cfg.Recipes) < 2 && !s.cfg.Swaps {
 		s.failLocked(err)
 		return
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -378,4 +379,47 @@ func (m *memory) SetRecipe(_ context.Context, _, recipe string) (Recipes, error)
 	m.recipe = recipe
 	m.mu.Unlock()
 	return m.Recipe("")
+}
+
+func (m *memory) Model(station string) (StationModel, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.modelLocked(station)
+}
+
+func (m *memory) modelLocked(id string) (StationModel, error) {
+	st := station(m.stations, id)
+	if st == nil {
+		return StationModel{}, ErrNoStation
+	}
+	return StationModel{Model: st.Model, Configured: "/srv/caps", Source: "/srv/caps", Swap: st.Swap}, nil
+}
+
+func (m *memory) SwapModel(id string, ask SwapAsk) (StationModel, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch st := station(m.stations, id); {
+	case st == nil:
+	case ask.Model == "not/absolute":
+		return StationModel{}, fmt.Errorf("%w: not/absolute: give the absolute path", ErrBadSwap)
+	case st.Swap != nil && !st.Swap.Phase.Over():
+		return StationModel{}, errors.New("another one is being swapped in")
+	default:
+		st.Swap = &Swap{Model: ask.Model, Phase: SwapLoading}
+	}
+	return m.modelLocked(id)
+}
+
+func (m *memory) CancelSwap(id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := station(m.stations, id)
+	switch {
+	case st == nil:
+		return ErrNoStation
+	case st.Swap == nil || st.Swap.Phase.Over():
+		return ErrNoSwap
+	}
+	st.Swap = &Swap{Model: st.Swap.Model, Phase: SwapCancelled, Text: "it was taken back"}
+	return nil
 }

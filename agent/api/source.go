@@ -47,6 +47,13 @@ type Source interface {
 	// SetRecipe makes another one active. The error is ErrNoStation, ErrNoRecipe, or
 	// says for people why not.
 	SetRecipe(ctx context.Context, station, recipe string) (Recipes, error)
+	// Model tells what a station inspects with; ErrNoStation.
+	Model(station string) (StationModel, error)
+	// SwapModel begins to swap another model into a station. The error is ErrNoStation,
+	// ErrBadSwap, or says for people why not.
+	SwapModel(station string, ask SwapAsk) (StationModel, error)
+	// CancelSwap takes a swap back that isn't done; ErrNoStation, ErrNoSwap.
+	CancelSwap(station string) error
 	// Picture is that of a part of late, by the part's ID.
 	Picture(part string) (PartPicture, bool)
 	// Approve is an operator's OK for the bundle that a station waits with. The

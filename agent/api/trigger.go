@@ -46,7 +46,7 @@ type Answer struct {
 type Recipes struct {
 	Recipe  string   `json:"recipe" doc:"the active one"`
 	Recipes []string `json:"recipes" doc:"all, in the order of the configuration; a controller numbers them from 1"`
-	After   uint64   `json:"after" doc:"results with a higher number are the active recipe's"`
+	After   uint64   `json:"after" doc:"the active recipe's results all have higher numbers; each result names its recipe"`
 	TookMS  float64  `json:"took_ms,omitempty" doc:"how long the change took, ms"`
 }
 

@@ -110,6 +110,7 @@ type Station struct {
 	Signed     bool        `json:"signed" doc:"false while it runs a file that nobody signed: no verified bundle, and no model that is part of the program"`
 	Bundle     string      `json:"bundle,omitempty" doc:"name of the signed bundle that it follows; absent for none" example:"caps"`
 	Update     *Update     `json:"update,omitempty" doc:"how it is with that bundle; absent where it follows none, or before the first look"`
+	Swap       *Swap       `json:"swap,omitempty" doc:"the model that is being swapped in, or was last since the agent's start; absent for none"`
 	Mode       string      `json:"mode" enum:"continuous,trigger" doc:"continuous: it follows the parts that it sees; trigger: it inspects when it is told to"`
 	Ready      bool        `json:"ready" doc:"whether a verdict could be promised for a trigger that came now; true in continuous mode"`
 	NotReady   string      `json:"not_ready,omitempty" doc:"why not, for people"`

@@ -31,7 +31,12 @@ func following(id string, phase Phase) Station {
 // send posts as a program or a browser would.
 func send(t *testing.T, s *Server, path, body string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequest("POST", "http://localhost:8080"+path, strings.NewReader(body))
+	return sendBy(t, s, "POST", path, body, header...)
+}
+
+func sendBy(t *testing.T, s *Server, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, "http://localhost:8080"+path, strings.NewReader(body))
 	r.RemoteAddr = "127.0.0.1:4711"
 	r.Header.Set("Content-Type", "application/json")
 	for n := 0; n+1 < len(header); n += 2 {

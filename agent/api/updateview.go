@@ -18,6 +18,7 @@ type updateView struct {
 	Mark     string
 	Next     *nextView
 	Failure  *failureView
+	Swap     *swapView
 }
 
 // nextView is a bundle on its way, as one bar.
@@ -44,16 +45,18 @@ type failureView struct {
 
 type pictureView struct{ Name, URL string }
 
-// viewUpdate is nil for a station that runs what is part of the program and
-// follows no bundle: there is nothing to say.
+// viewUpdate is nil for a station that runs what is part of the program, follows no
+// bundle, and had no other model swapped in: there is nothing to say.
 func viewUpdate(s *Station) *updateView {
-	if s.Bundle == "" && s.Signed {
+	if s.Bundle == "" && s.Signed && s.Swap == nil {
 		return nil
 	}
-	v := &updateView{Follows: s.Bundle, Unsigned: !s.Signed, Mark: "wait"}
+	v := &updateView{Follows: s.Bundle, Unsigned: !s.Signed, Mark: "wait", Swap: s.Swap.view()}
 	switch {
 	case !s.Signed:
 		v.Mark, v.Runs = "bad", "Runs "+named(s.Model.Name, s.Model.Version)+", a file that nobody signed."
+	case s.Bundle == "":
+		v.Mark, v.Runs = "info", "Runs "+named(s.Model.Name, s.Model.Version)+", which is part of the program."
 	case s.Model.Name != "":
 		v.Mark, v.Runs = "info", "Runs "+named(s.Model.Name, s.Model.Version)+", which is part of the program, until the first bundle is here."
 	default:

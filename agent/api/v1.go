@@ -45,6 +45,7 @@ func (s *Server) addV1(mux *http.ServeMux) {
 	get(api, "list-doors", "/v1/doors", "The doors for the line's controller", s.listDoors)
 	s.addCameras(api)
 	s.addUpdates(api)
+	s.addSwaps(api)
 	s.addGolden(api)
 
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {

@@ -37,6 +37,29 @@ const (
 // newLineRig makes stations one, two… with these recipes, the first of which is active.
 func newLineRig(t *testing.T, stations ...[]config.Recipe) *lineRig {
 	t.Helper()
+	r := bareLineRig(t)
+	r.cfg.Stations[0].Recipes, r.cfg.Stations[0].Recipe = stations[0], stations[0][0].Name
+	if len(stations) > 1 {
+		two := r.cfg.Stations[0]
+		two.ID, two.Cameras, two.Recipes, two.Recipe = "two", []string{"two"}, stations[1], stations[1][0].Name
+		r.cfg.Cameras = append(r.cfg.Cameras, r.cfg.Cameras[0])
+		r.cfg.Cameras[1].ID, r.cfg.Stations = "two", append(r.cfg.Stations, two)
+	}
+	var all []agent.StationConfig
+	for i := range r.cfg.Stations {
+		s, book, err := r.made.configured(t.Context(), r.cfg, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, r.books = append(all, s), append(r.books, book)
+	}
+	r.run(all, func(c agent.Config) agent.Config { return c })
+	return r
+}
+
+// bareLineRig has the station one without recipes, and no agent yet.
+func bareLineRig(t *testing.T) *lineRig {
+	t.Helper()
 	if !equipment(t).has["onnx"] {
 		t.Skip("ONNX Runtime isn't here")
 	}
@@ -56,35 +79,23 @@ func newLineRig(t *testing.T, stations ...[]config.Recipe) *lineRig {
 	if r.made, err = newAssembly(t.Context(), programs, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	var all []agent.StationConfig
-	for n, recipes := range stations {
-		id := []string{"one", "two"}[n]
-		r.cfg.Cameras = append(r.cfg.Cameras, config.Camera{ID: id, Source: filepath.Join(dir, "shown", "golden"), Loop: true})
-		r.cfg.Stations = append(r.cfg.Stations, config.Station{
-			ID: id, Cameras: []string{id}, Model: "drawn-parts", Deadline: 5 * time.Second, Criticality: "normal", Recipes: recipes, Recipe: recipes[0].Name,
-		})
-	}
-	for i := range r.cfg.Stations {
-		s, book, err := r.made.configured(t.Context(), r.cfg, i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, r.books = append(all, s), append(r.books, book)
-	}
-	r.run(all)
+	r.cfg.Cameras = []config.Camera{{ID: "one", Source: filepath.Join(dir, "shown", "golden"), Loop: true}}
+	r.cfg.Stations = []config.Station{{ID: "one", Cameras: []string{"one"}, Model: "drawn-parts", Deadline: 5 * time.Second, Criticality: "normal"}}
 	return r
 }
 
 // run starts the agent, until the test's end.
-func (r *lineRig) run(stations []agent.StationConfig) {
+func (r *lineRig) run(stations []agent.StationConfig, with func(agent.Config) agent.Config) {
 	j, opened, err := journal.Open(r.cfg.Data)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.agent = agent.New(agent.Config{Journal: j, Opened: opened, Models: r.made.hired(), Log: r.made.log, Stay: true})
+	r.agent = agent.New(with(agent.Config{Journal: j, Opened: opened, Models: r.made.hired(), Log: r.made.log, Stay: true}))
 	for i, s := range stations {
 		r.agent.Add(s)
-		r.books[i].agent = r.agent
+		if r.books != nil {
+			r.books[i].agent = r.agent
+		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

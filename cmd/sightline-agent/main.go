@@ -41,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use.`,
   sightline-agent enroll --fleet https://fleet.example:8443 --token sle1-…`,
 		Version: version,
 	}
-	root.AddCommand(newTry(), newPredict(), newEval(), newRun(), newCheck(), newEnroll(), newPin(), newUpdate(), newWorker())
+	root.AddCommand(newTry(), newPredict(), newEval(), newRun(), newCheck(), newEnroll(), newPin(), newUpdate(), newSwap(), newWorker())
 	root.AddCommand(newGate(), newGolden(), newCameras())
 	return root
 }

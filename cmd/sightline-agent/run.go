@@ -199,6 +199,8 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	}
 	defer made.close(context.WithoutCancel(ctx))
 	made.broken = make(chan brokenRule, len(cfg.Stations))
+	named := recallModels(cfg, log)
+	models := newSwaps(made, cfg)
 	var stations []agent.StationConfig
 	books := make([]*cookbook, len(cfg.Stations))
 	for i := range cfg.Stations {
@@ -212,6 +214,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		if err := exposable(cfg, &cfg.Stations[i]); err != nil {
 			return fault(cfg, i, "recipes", err)
 		}
+		models.add(&cfg.Stations[i], &s, named[s.ID])
 		stations, books[i] = append(stations, s), book
 	}
 	j, opened, err := journal.Open(cfg.Data)
@@ -225,11 +228,11 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	j.Retain(int64(cfg.Journal.LimitMB) * 1e6)
 	bundles := newUpdates(cfg, newPlant(made, cfg.Infer.Threads), log)
 	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, updates: bundles, log: log}
-	a := agent.New(agentConfig(cfg, bundles, agent.Config{
+	a := agent.New(agentConfig(cfg, bundles, models.hooks(agent.Config{
 		Journal: j, Opened: opened, Models: made.hired(), Log: log, Version: version, Stay: true, Turns: turns(cfg.Infer, programs.provider.Accelerated(programs.runtime)), Open: !loopback(cfg.Listen),
 		Board: board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true}), Fleet: link.now,
 		Golden: (&recorder{made: made, threads: cfg.Infer.Threads}).record,
-	}))
+	})))
 	for i, s := range stations {
 		a.Add(s)
 		bundles.plant.add(&cfg.Stations[i], s.Track.Mode, books[i])
@@ -241,12 +244,12 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if err != nil {
 		return err
 	}
-	bundles.plant.agent = a
+	bundles.plant.agent, models.agent = a, a
 	if err := bundles.open(); err != nil {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	others := []func(context.Context) error{bundles.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg)}
+	others := []func(context.Context) error{bundles.run, models.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg)}
 	for _, book := range books {
 		if book != nil {
 			others = append(others, book.warm)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
@@ -22,9 +23,17 @@ import (
 // installTime is how long verifying and copying a folder's bundles may take.
 const installTime = 30 * time.Minute
 
-// local is the running agent that update speaks to.
+// maxAnswer bounds what the agent says, in bytes.
+const maxAnswer = 1 << 20
+
+// local is the running agent that a command speaks to.
 type local struct {
 	config, agent string
+}
+
+func (l *local) flags(f *pflag.FlagSet) {
+	f.StringVar(&l.agent, "agent", "", "address of the agent, as http://127.0.0.1:8080; overrides the configuration")
+	f.StringVar(&l.config, "config", "", "configuration of the agent, which has its address")
 }
 
 func newUpdate() *cobra.Command {
@@ -40,9 +49,7 @@ golden pictures, and the station's own policy for when it may switch.`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	f := cmd.PersistentFlags()
-	f.StringVar(&l.agent, "agent", "", "address of the agent, as http://127.0.0.1:8080; overrides the configuration")
-	f.StringVar(&l.config, "config", "", "configuration of the agent, which has its address")
+	l.flags(cmd.PersistentFlags())
 	cmd.AddCommand(&cobra.Command{
 		Use:   "install FOLDER",
 		Short: "install the bundles of a folder, such as a USB stick's",
@@ -107,6 +114,13 @@ func (l *local) address() (string, error) {
 
 // post asks the agent to do something.
 func (l *local) post(ctx context.Context, path string, in any) error {
+	ctx, cancel := context.WithTimeout(ctx, installTime)
+	defer cancel()
+	return l.ask(ctx, http.MethodPost, path, in, nil)
+}
+
+// ask sends in, nil for nothing, and reads the answer into out, unless that is nil.
+func (l *local) ask(ctx context.Context, method, path string, in, out any) error {
 	base, err := l.address()
 	if err != nil {
 		return err
@@ -119,9 +133,7 @@ func (l *local) post(ctx context.Context, path string, in any) error {
 		}
 		body = bytes.NewReader(text)
 	}
-	ctx, cancel := context.WithTimeout(ctx, installTime)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+path, body)
+	r, err := http.NewRequestWithContext(ctx, method, base+path, body)
 	if err != nil {
 		return fmt.Errorf("ask the agent at %s: %w", base, err)
 	}
@@ -133,7 +145,13 @@ func (l *local) post(ctx context.Context, path string, in any) error {
 		return fmt.Errorf("ask the agent: %w: is it running, and is this its address (--config or --agent)?", err)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode < 300 {
+	switch {
+	case answer.StatusCode < 300 && out == nil:
+		return nil
+	case answer.StatusCode < 300:
+		if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
+			return fmt.Errorf("read the answer of the agent at %s: %w", base, err)
+		}
 		return nil
 	}
 	var p struct{ Detail string }

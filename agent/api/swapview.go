@@ -1,0 +1,61 @@
+package api
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sightline-edge/sightline/internal/web"
+)
+
+// swapView is a swap as a page shows it.
+type swapView struct {
+	Mark, Words string
+	On          bool // it isn't over
+}
+
+// view is nil for none.
+func (s *Swap) view() *swapView {
+	if s == nil {
+		return nil
+	}
+	mark := "wait"
+	switch s.Phase {
+	case SwapDone:
+		mark = "pass"
+	case SwapRefused:
+		mark = "bad"
+	case SwapCancelled:
+		mark = "info"
+	}
+	return &swapView{mark, web.Sentence(s.Words()) + ".", !s.Phase.Over()}
+}
+
+// Words say for people how far a swap is, or how it went.
+func (s *Swap) Words() string {
+	what := s.Model
+	if s.Name != "" {
+		what = named(s.Name, s.Version)
+	}
+	took := (time.Duration(s.TookMS) * time.Millisecond).Round(100 * time.Millisecond)
+	switch s.Phase {
+	case SwapLoading:
+		return fmt.Sprintf("%s is being loaded, for %v", what, took)
+	case SwapProving:
+		return fmt.Sprintf("%s runs its golden pictures; asked for %v ago", what, took)
+	case SwapSwitching:
+		return fmt.Sprintf("%s takes over when the parts that are in view have left", what)
+	case SwapDone:
+		return fmt.Sprintf("%s was swapped in after %v%s; its results have numbers above %d", what, took, s.proof(), s.After)
+	case SwapCancelled:
+		return fmt.Sprintf("%s was not swapped in: %s", what, s.Text)
+	}
+	return fmt.Sprintf("%s was refused: %s", what, s.Text)
+}
+
+// proof says how the golden pictures went.
+func (s *Swap) proof() string {
+	if s.Gate == nil {
+		return ", without golden pictures"
+	}
+	return fmt.Sprintf(", %d of %d golden pictures passed", s.Gate.Passed, s.Gate.Pictures)
+}

@@ -40,7 +40,7 @@ func switchRows(ctx context.Context, env *Env) ([]Row, error) {
 		return nil, err
 	}
 	return withRig(ctx, func(r *rig) (rows []Row, err error) {
-		s := &switching{rig: r, env: env, token: auth.NewSecret(auth.TokenPrefix)}
+		s := &switching{rig: r, env: env, watched: watched{token: auth.NewSecret(auth.TokenPrefix)}}
 		if err := s.publish(ctx); err != nil {
 			return nil, fmt.Errorf("publish two bundles: %w", err)
 		}
@@ -56,9 +56,14 @@ func switchRows(ctx context.Context, env *Env) ([]Row, error) {
 // switching is a fleet with two bundles, and a real agent that follows them.
 type switching struct {
 	*rig
-	env   *Env
-	token string // of the fleet's interface
-	agent string // where the agent answers
+	watched
+	env *Env
+}
+
+// watched is an agent with one station, belt, that is asked how it is doing.
+type watched struct {
+	agent string // where it answers
+	token string // of the fleet's interface, which is asked too
 }
 
 // command runs one of the programs, logged in to the fleet.
@@ -180,10 +185,12 @@ func (s *switching) configure(ctx context.Context, source string) (file string, 
 type told struct {
 	verdicts, none, late float64
 	captured, inferred   float64
+	lost                 float64 // pictures that a model looked at in vain, or too late
+	age                  float64 // p99 of the newest pictures at their result, ms
 }
 
 func (a told) since(b told) told {
-	return told{a.verdicts - b.verdicts, a.none - b.none, a.late - b.late, a.captured - b.captured, a.inferred - b.inferred}
+	return told{a.verdicts - b.verdicts, a.none - b.none, a.late - b.late, a.captured - b.captured, a.inferred - b.inferred, a.lost - b.lost, a.age}
 }
 
 // inTime is the share of verdicts that were told by their deadline.
@@ -194,12 +201,15 @@ func (a told) seen() float64 { return a.inferred / a.captured }
 
 var lateRecords = regexp.MustCompile(`(?m)^sightline_journal_records_late_total (\S+)$`)
 
-func (s *switching) look(ctx context.Context) (n told, err error) {
+func (s *watched) look(ctx context.Context) (n told, err error) {
 	var station struct {
 		Counts struct{ Pass, Fail, None float64 }
 		Views  []struct {
 			Inferred float64 `json:"frames_inferred"`
+			Failed   float64 `json:"frames_failed"`
+			Late     float64 `json:"frames_late"`
 		}
+		Age float64 `json:"age_p99_ms"`
 	}
 	var camera struct {
 		Captured float64 `json:"frames_captured"`
@@ -230,15 +240,18 @@ func (s *switching) look(ctx context.Context) (n told, err error) {
 	n.late, err = strconv.ParseFloat(string(late[1]), 64)
 	c := station.Counts
 	n.verdicts, n.none, n.captured, n.inferred = c.Pass+c.Fail+c.None, c.None, camera.Captured, station.Views[0].Inferred
+	n.lost, n.age = station.Views[0].Failed+station.Views[0].Late, station.Age
 	return n, err
 }
 
-func (s *switching) call(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+func (s *watched) call(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+s.token)
+	if s.token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.token)
+	}
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -1,0 +1,202 @@
+package oip
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// headerLength names the header with the number of bytes of JSON that stand
+// before the tensors' binary data.
+const headerLength = "Inference-Header-Content-Length"
+
+// request is the JSON of a request to infer.
+type request struct {
+	ID         string            `json:"id,omitempty"`
+	Parameters requestParameters `json:"parameters,omitzero"`
+	Inputs     []wireTensor      `json:"inputs"`
+	Outputs    []wantedOutput    `json:"outputs,omitempty"`
+}
+
+// requestParameters are those that mean something here; others are ignored, as
+// Triton does where a model has no use for them.
+type requestParameters struct {
+	Timeout          *int64          `json:"timeout,omitempty"` // µs
+	Priority         *uint64         `json:"priority,omitempty"`
+	BinaryDataOutput bool            `json:"binary_data_output,omitempty"`
+	SequenceID       json.RawMessage `json:"sequence_id,omitempty"`
+	SequenceStart    bool            `json:"sequence_start,omitempty"`
+	SequenceEnd      bool            `json:"sequence_end,omitempty"`
+}
+
+// wireTensor is a tensor in JSON: its data stands in it, or binary behind it.
+type wireTensor struct {
+	Name       string           `json:"name"`
+	Datatype   string           `json:"datatype"`
+	Shape      []int64          `json:"shape"`
+	Parameters tensorParameters `json:"parameters,omitzero"`
+	Data       json.RawMessage  `json:"data,omitempty"`
+}
+
+type tensorParameters struct {
+	BinaryDataSize *int64  `json:"binary_data_size,omitempty"`
+	SharedMemory   *string `json:"shared_memory_region,omitempty"`
+}
+
+// wantedOutput names an output that the asker wants, and how.
+type wantedOutput struct {
+	Name       string           `json:"name"`
+	Parameters wantedParameters `json:"parameters,omitzero"`
+}
+
+type wantedParameters struct {
+	BinaryData     *bool   `json:"binary_data,omitempty"`
+	Classification *uint64 `json:"classification,omitempty"`
+	SharedMemory   *string `json:"shared_memory_region,omitempty"`
+}
+
+// response is the JSON of an answer.
+type response struct {
+	ModelName    string       `json:"model_name"`
+	ModelVersion string       `json:"model_version,omitempty"`
+	ID           string       `json:"id,omitempty"`
+	Outputs      []wireTensor `json:"outputs"`
+}
+
+// decodeJSON decodes one JSON value into v, with an error for people.
+func decodeJSON(text []byte, v any) error {
+	err := json.Unmarshal(text, v)
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case len(bytes.TrimSpace(text)) == 0:
+		return errors.New("it is empty")
+	case errors.As(err, &kind) && kind.Field != "":
+		return fmt.Errorf("%s is a %s, which isn't wanted there", kind.Field, cut(kind.Value))
+	case errors.As(err, &kind):
+		return fmt.Errorf("it is a %s, an object is wanted", cut(kind.Value))
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%w, at byte %d of %d", syntax, syntax.Offset, len(text))
+	}
+	return err
+}
+
+// parseHeaderLength reads the header of that name; ok is false without one.
+// total is the whole body's length, -1 where it isn't known.
+func parseHeaderLength(value string, total int64) (n int64, ok bool, err error) {
+	if value == "" {
+		return 0, false, nil
+	}
+	n, err = strconv.ParseInt(value, 10, 64)
+	switch {
+	case err != nil || n < 0:
+		return 0, false, fmt.Errorf("%s is %q: the number of bytes of JSON is wanted", headerLength, cut(value))
+	case total >= 0 && n > total:
+		return 0, false, fmt.Errorf("%s is %d: the whole body has %d bytes", headerLength, n, total)
+	case n > maxHeader:
+		return 0, false, fmt.Errorf("%s is %d: at most %d are possible", headerLength, n, maxHeader)
+	}
+	return n, true, nil
+}
+
+// size checks the tensor and tells how many bytes its values have. For BYTES
+// as JSON it is what they have at most.
+func (t *wireTensor) size() (int64, error) {
+	if t.Name == "" || len(t.Name) > maxName {
+		return 0, fmt.Errorf("a tensor's name has %d bytes, 1 to %d are possible", len(t.Name), maxName)
+	}
+	n, err := t.bytes()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	return n, nil
+}
+
+func (t *wireTensor) bytes() (int64, error) {
+	if t.Datatype == "" {
+		return 0, errors.New("its datatype is missing")
+	}
+	n, err := Bytes(t.Datatype, t.Shape)
+	if err != nil {
+		return 0, err
+	}
+	binary := t.Parameters.BinaryDataSize
+	switch {
+	case t.Parameters.SharedMemory != nil:
+		return 0, errors.New("it lies in shared memory, which isn't supported: send its data")
+	case t.Shape == nil:
+		return 0, errors.New("its shape is missing")
+	case binary != nil && t.Data != nil:
+		return 0, errors.New("it has data and a binary_data_size: one of them is wanted")
+	case binary == nil && t.Data == nil:
+		return 0, errors.New("its data is missing: data or a binary_data_size is wanted")
+	case binary == nil && n < 0:
+		values, err := elements(t.Shape)
+		return 4*values + int64(len(t.Data)), err // a text is longer in JSON than its bytes
+	case binary == nil:
+		return n, nil
+	case !fitsInt(*binary):
+		return 0, fmt.Errorf("its binary_data_size is %d", *binary)
+	case n >= 0 && *binary != n:
+		return 0, fmt.Errorf("its binary_data_size is %d, %s of %s are %d", *binary, Shape(t.Shape), t.Datatype, n)
+	}
+	return *binary, nil
+}
+
+// encode makes the JSON of a request or an answer's tensor.
+func (t *Tensor) encode(binary bool) (wireTensor, error) {
+	w := wireTensor{Name: t.Name, Datatype: t.Datatype, Shape: t.Shape}
+	if w.Shape == nil {
+		w.Shape = []int64{}
+	}
+	if binary {
+		n := int64(len(t.Data))
+		w.Parameters.BinaryDataSize = &n
+		return w, nil
+	}
+	data, err := appendJSON(nil, t)
+	w.Data = data
+	return w, err
+}
+
+// decodeTensors gives the tensors of an answer; tail is what stands behind the
+// JSON. Binary data stays where it is.
+func decodeTensors(list []wireTensor, tail []byte) ([]Tensor, error) {
+	if len(list) > maxTensors {
+		return nil, fmt.Errorf("%d tensors, at most %d are possible", len(list), maxTensors)
+	}
+	var out []Tensor
+	seen := map[string]bool{}
+	for i := range list {
+		w := &list[i]
+		n, err := w.size()
+		if err != nil {
+			return nil, err
+		}
+		if seen[w.Name] {
+			return nil, fmt.Errorf("%s is there twice", w.Name)
+		}
+		seen[w.Name] = true
+		t := Tensor{Name: w.Name, Datatype: w.Datatype, Shape: w.Shape}
+		if w.Parameters.BinaryDataSize == nil {
+			if t.Data, err = appendData(nil, w.Datatype, w.Shape, w.Data); err != nil {
+				return nil, fmt.Errorf("%s: %w", w.Name, err)
+			}
+		} else {
+			if n > int64(len(tail)) {
+				return nil, fmt.Errorf("%s: its binary data ends after %d of %d bytes", w.Name, len(tail), n)
+			}
+			t.Data, tail = tail[:n:n], tail[n:]
+		}
+		if err := t.check(); err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	if len(tail) > 0 {
+		return nil, fmt.Errorf("%d bytes too many stand behind the last tensor", len(tail))
+	}
+	return out, nil
+}

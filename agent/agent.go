@@ -66,6 +66,7 @@ type Agent struct {
 	sched    *sched.Scheduler
 	governor *sched.Governor
 	crew     *crew
+	models   modelBook
 	health   health.Set
 	thumbs   thumbs
 	events   events
@@ -87,6 +88,10 @@ func (a *Agent) Add(cfg StationConfig) *Station {
 	s := newStation(cfg, a.recorder, a.cut)
 	s.lane.tally.cut = a.cut()
 	a.enlist(s)
+	a.models.use(&s.lane.Loadout, false)
+	s.switched = func(l *Loadout, from *lane) {
+		a.models.use(l, from.Model != nil && costName(from.About) != costName(l.About))
+	}
 	a.stations = append(a.stations, s)
 	for _, c := range cfg.Cameras {
 		if !slices.Contains(a.cameras, c) {

@@ -96,6 +96,7 @@ func (a *Agent) StopWorker(w *infer.Worker) bool {
 		return false
 	}
 	a.crew.remove(w)
+	a.models.retire(w)
 	return true
 }
 

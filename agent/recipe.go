@@ -108,6 +108,7 @@ func (s *Station) swap(l Loadout) (Cut, error) {
 		close(idle)
 	}
 	s.mu.Unlock()
+	s.switched(&l, old)
 	late := time.NewTimer(time.Until(s.ledger.last()))
 	defer late.Stop()
 	select {

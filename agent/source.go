@@ -41,6 +41,7 @@ func (a *Agent) Now() api.Now {
 	for _, c := range a.cameras {
 		out.Cameras = append(out.Cameras, a.camera(c))
 	}
+	out.Models = a.modelUses()
 	return out
 }
 

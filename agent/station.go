@@ -89,8 +89,9 @@ type Station struct {
 	inquiries sync.WaitGroup                                             // triggers that aren't answered
 	recalled  chan struct{}                                              // closed once the ledger knows what the journal does
 	costs     func(name string) *sched.Model
-	member    *sched.Member   // at the governor; nil before the agent has one
-	hard      context.Context // of run: what models and disk are waited for with
+	switched  func(l *Loadout, from *lane) // hears of each switch
+	member    *sched.Member                // at the governor; nil before the agent has one
+	hard      context.Context              // of run: what models and disk are waited for with
 
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane
@@ -131,7 +132,7 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		cfg.Deadline = DefaultDeadline
 	}
 	s := &Station{
-		cfg: cfg, recorder: r, cut: cut, began: time.Now(), log: cfg.Log.With("station", cfg.ID), stop: func() {},
+		cfg: cfg, recorder: r, cut: cut, began: time.Now(), log: cfg.Log.With("station", cfg.ID), stop: func() {}, switched: func(*Loadout, *lane) {},
 		gone: make(chan *view, len(cfg.Cameras)), turn: make(chan struct{}, 1), poked: make(chan struct{}, 1), armed: make(chan struct{}),
 	}
 	for _, c := range cfg.Cameras {

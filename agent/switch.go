@@ -328,6 +328,7 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 	s.armLocked()
 	s.mu.Unlock()
 	o.old.leave(o.new)
+	s.switched(&o.new.Loadout, o.old)
 	s.log.Info("station switched", "model", o.new.About.Name, "version", o.new.About.Version, "recipe", o.new.Recipe, "after", o.cut.After)
 	close(o.over)
 }

@@ -269,7 +269,7 @@ func fresh(t *testing.T, file, want string) {
 func TestMetricsReference(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("<!-- Made from agent/api/metrics.go by go generate. -->\n# Metrics\n\n`/metrics` of an agent, in Prometheus' text format, " +
-		"beside Go's own (`go_…`) and the process's (`process_…`). Labels are bounded: stations by the configuration, the others by the program.\n\n" +
+		"beside Go's own (`go_…`) and the process's (`process_…`). Labels are bounded: stations by the configuration, models by those in use and the 16 that were last, the others by the program.\n\n" +
 		"| Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n")
 	for _, m := range metricTable() {
 		kind := "gauge"
@@ -282,6 +282,7 @@ func TestMetricsReference(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, kind, labels, m.help)
 	}
+	fmt.Fprintf(&b, "| `%s` | histogram | `%s` | %s |\n", stageMetric, strings.Join(stageLabels, "`, `"), stageHelp)
 	fresh(t, "../../docs/metrics.md", b.String())
 }
 
@@ -293,6 +294,7 @@ func TestMetricsGolden(t *testing.T) {
 	m.journal = Journal{Epoch: 9, Last: 4711, Bytes: 1 << 20, Dropped: 5}
 	m.fleet = &Fleet{Device: "d0", Connected: true, Backlog: 6, Sent: 7, Resent: 1, SentBytes: 800, Connects: 2, Certificate: time.Unix(1.8e9, 0)}
 	m.health.Raise(health.NoRule, "station2", "")
+	m.models = inUse()
 	var got strings.Builder
 	for line := range strings.Lines(ask(t, newServer(t, m), "GET", "/metrics").Body.String()) {
 		if strings.Contains(line, "sightline_") {

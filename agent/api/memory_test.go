@@ -41,6 +41,7 @@ type memory struct {
 	journal  Journal
 	fleet    *Fleet
 	board    *board.Reading
+	models   []ModelUse
 	shot     *Shot
 	turn     chan struct{} // closed when shot changes
 	broken   error         // of Results and Since
@@ -74,7 +75,7 @@ func (m *memory) Now() Now {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Now{
-		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Cameras: slices.Clone(m.cameras), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board, Doors: slices.Clone(m.doors),
+		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Cameras: slices.Clone(m.cameras), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board, Doors: slices.Clone(m.doors), Models: slices.Clone(m.models),
 	}
 }
 

@@ -67,7 +67,7 @@ func byStation(values func(*Station, func(value float64, label string))) func(*S
 
 // metricTable is all that /metrics tells besides the process itself.
 func metricTable() []metric {
-	return slices.Concat(agentMetrics(), frameMetrics(), lineMetrics(), deviceMetrics(), fleetMetrics())
+	return slices.Concat(agentMetrics(), frameMetrics(), modelMetrics(), lineMetrics(), deviceMetrics(), fleetMetrics())
 }
 
 // agentMetrics are of the agent and what its stations decided.
@@ -284,10 +284,11 @@ type collector struct {
 	server *Server
 	table  []metric
 	descs  []*prometheus.Desc
+	stages *prometheus.Desc
 }
 
 func newCollector(s *Server) *collector {
-	c := &collector{server: s, table: metricTable()}
+	c := &collector{server: s, table: metricTable(), stages: prometheus.NewDesc(stageMetric, stageHelp, stageLabels, nil)}
 	for _, m := range c.table {
 		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
 	}
@@ -299,6 +300,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range c.descs {
 		out <- d
 	}
+	out <- c.stages
 }
 
 // Collect tells the current values.
@@ -309,6 +311,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(c.descs[i], m.kind, value, labels...)
 		})
 	}
+	c.collectStages(now.Models, out)
 }
 
 func (s *Server) metrics() http.Handler {

@@ -132,9 +132,10 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request, n *Now, st *Sta
 		Board   *boardView
 		Update  *updateView
 		Line    *lineView
+		Model   *modelView
 	}{
 		head: newHead(st.ID+" · Sightline", "now", n.Stations), Station: viewStation(n, st), Seen: seen, Need: needs(n, st.ID), Board: viewBoard(n.Board),
-		Update: viewUpdate(st), Line: viewLine(n, st),
+		Update: viewUpdate(st), Line: viewLine(n, st), Model: viewModel(n, st),
 	}
 	for i := range recent {
 		data.Parts = append(data.Parts, viewPart(&recent[i]))

@@ -68,7 +68,7 @@ func (p SwapPhase) Over() bool { return p == SwapDone || p == SwapRefused || p =
 
 // addSwaps adds what changes the model of a running station.
 func (s *Server) addSwaps(api huma.API) {
-	get(api, "get-station-model", "/v1/stations/{station}/model", "The model of a station", s.getModel)
+	get(api, "get-station-model", "/v1/stations/{station}/model", "The model of a station", s.getStationModel)
 	huma.Register(api, huma.Operation{
 		OperationID: "put-station-model", Method: http.MethodPut, Path: "/v1/stations/{station}/model", Summary: "Swap another model into a running station",
 		DefaultStatus: http.StatusAccepted, MaxBodyBytes: 8 << 10,
@@ -85,7 +85,7 @@ func (s *Server) addSwaps(api huma.API) {
 
 type stationModelOutput struct{ Body StationModel }
 
-func (s *Server) getModel(_ context.Context, in *stationInput) (*stationModelOutput, error) {
+func (s *Server) getStationModel(_ context.Context, in *stationInput) (*stationModelOutput, error) {
 	m, err := s.source.Model(in.Station)
 	if err != nil {
 		return nil, s.swapError(in.Station, err)

@@ -13,10 +13,11 @@ import (
 
 // Now is what an agent says of itself at one moment.
 type Now struct {
-	Version  string    // of the program
-	Began    time.Time // start of the agent
-	Stations []Station // in the order of the configuration
-	Cameras  []Camera  // in the order in which stations name them
+	Version  string     // of the program
+	Began    time.Time  // start of the agent
+	Stations []Station  // in the order of the configuration
+	Cameras  []Camera   // in the order in which stations name them
+	Models   []ModelUse // those that serve a station first
 	Health   []health.Raised
 	Recorder Recorder
 	Journal  Journal

@@ -44,6 +44,7 @@ func (s *Server) addV1(mux *http.ServeMux) {
 	s.addTriggers(api)
 	get(api, "list-doors", "/v1/doors", "The doors for the line's controller", s.listDoors)
 	s.addCameras(api)
+	s.addModels(api)
 	s.addUpdates(api)
 	s.addSwaps(api)
 	s.addGolden(api)

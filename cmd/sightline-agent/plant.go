@@ -320,7 +320,11 @@ func (c *candidate) Gate(ctx context.Context, draw func(string, []byte)) (*gate.
 	}
 	ctx, cancel := context.WithTimeout(ctx, gateLimit)
 	defer cancel()
-	return gate.Run(ctx, c.subject, os.DirFS(c.dir), c.golden, draw)
+	report, err := gate.Run(ctx, c.subject, os.DirFS(c.dir), c.golden, draw)
+	if err == nil {
+		c.plant.agent.Gated(c.loadout.About, report.OK())
+	}
+	return report, err
 }
 
 // Activate implements updater.Candidate.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sightline-edge/sightline/vision/scene/ipcam"
+	"github.com/sightline-edge/sightline/vision/shm"
 )
 
 // Within which times a mishap is seen, and frames come again once it is over.
@@ -303,7 +304,7 @@ func takeCensus() census {
 // memory is this process's own, what the collector could give back left out.
 func memory() int64 {
 	debug.FreeOSMemory()
-	return privateMemory(os.Getpid())
+	return shm.PrivateMemory(os.Getpid())
 }
 
 func load() string {

@@ -172,7 +172,7 @@ func (s *session) outgrown() error {
 		return nil
 	}
 	s.weighed = time.Now()
-	used := privateMemory(s.proc.Pid())
+	used := shm.PrivateMemory(s.proc.Pid())
 	s.camera.weigh(used)
 	if limit := int64(s.camera.cfg.MemoryMB) * 1e6; used > limit {
 		return fmt.Errorf("%w: %d MB, %d are allowed", errGrown, used/1e6, limit/1e6)

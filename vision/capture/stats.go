@@ -142,22 +142,6 @@ func processCPU(pid int) time.Duration {
 	return time.Duration(user+system) * time.Second / ticks
 }
 
-// privateMemory is what of a process's memory nobody else has: resident less
-// shared, so without the frames. 0 if it is gone.
-func privateMemory(pid int) int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0
-	}
-	f := bytes.Fields(b)
-	if len(f) < 3 {
-		return 0
-	}
-	resident, _ := strconv.ParseInt(string(f[1]), 10, 64) // the kernel writes numbers
-	shared, _ := strconv.ParseInt(string(f[2]), 10, 64)
-	return (resident - shared) * int64(os.Getpagesize())
-}
-
 func (c *Camera) weigh(bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

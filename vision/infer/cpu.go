@@ -12,18 +12,17 @@ import (
 // 100 a second on every architecture that we build for.
 const clockTick = 10 * time.Millisecond
 
-// CPU is the processor time of all worker processes so far, the running one included.
+// CPU is the processor time of all worker processes so far, the running ones included.
 func (w *Worker) CPU() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.pid == 0 {
-		return w.cpu
+	sum := w.cpu
+	for _, p := range w.procs {
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid())); err == nil { // else it ends just now
+			sum += cpuTime(string(text))
+		}
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.pid))
-	if err != nil {
-		return w.cpu // it ends just now; its time is added then
-	}
-	return w.cpu + cpuTime(string(text))
+	return sum
 }
 
 // cpuTime reads user and system time, fields 14 and 15 of proc_pid_stat(5);

@@ -21,6 +21,7 @@ const maxPools = 64
 type link struct {
 	owner *Worker
 	proc  *shm.Process
+	began time.Time   // the process's start
 	info  Info        // set before ready
 	ready atomic.Bool // the model was loaded
 	gone  chan struct{}
@@ -46,6 +47,7 @@ type sentPool struct {
 
 // call is a frame whose answer is awaited.
 type call struct {
+	began  time.Time // when the caller gave it
 	done   chan struct{}
 	result Result
 	raw    []RawSample // if samples were asked for
@@ -57,13 +59,14 @@ type call struct {
 }
 
 func newLink(proc *shm.Process, owner *Worker) *link {
-	return &link{owner: owner, proc: proc, gone: make(chan struct{}), seats: make(chan struct{}, outstanding),
+	return &link{owner: owner, proc: proc, began: time.Now(), gone: make(chan struct{}), seats: make(chan struct{}, outstanding),
 		calls: map[uint64]*call{}, pools: map[*shm.Pool]*sentPool{}, progress: time.Now()}
 }
 
 // infer sends the request, whose ID and pool it fills in, and gives the
 // answered call.
 func (l *link) infer(ctx context.Context, r *inferRequest, pool *shm.Pool) (*call, error) {
+	c := &call{began: time.Now(), done: make(chan struct{})}
 	select {
 	case l.seats <- struct{}{}:
 	case <-ctx.Done():
@@ -71,7 +74,6 @@ func (l *link) infer(ctx context.Context, r *inferRequest, pool *shm.Pool) (*cal
 	case <-l.gone:
 		return nil, ErrWorkerLost
 	}
-	c := &call{done: make(chan struct{})}
 	if err := l.send(c, r, pool); err != nil {
 		<-l.seats
 		return nil, err
@@ -224,6 +226,7 @@ func (l *link) deliver(r *resultReply) {
 		c.err = fmt.Errorf("inspect a frame: %s", r.Err)
 		if r.TimedOut {
 			w.timedOut.Add(1)
+			w.stopped.Add(1)
 			c.err = fmt.Errorf("inspect a frame: %w: stopped after %v", ErrTimeLimit, w.cfg.Limit)
 		}
 	} else {
@@ -247,6 +250,7 @@ func (l *link) deliver(r *resultReply) {
 		w.failed.Add(1)
 	} else {
 		w.inferred.Add(1)
+		w.timed.add(time.Since(c.began), r.Fill, r.Run, r.Decode)
 	}
 	close(c.done)
 	<-l.seats

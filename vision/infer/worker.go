@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,7 @@ type Result struct {
 type Stats struct {
 	Inferred uint64 // results given
 	Failed   uint64 // frames that the worker answered with an error
+	Stopped  uint64 // of them, those whose run was stopped at the limit
 	TimedOut uint64 // runs stopped at the limit, and workers killed for silence
 	Lost     uint64 // frames that died with a worker
 	Restarts uint64 // workers started after the first
@@ -92,14 +94,19 @@ type Stats struct {
 type Worker struct {
 	cfg Config
 
-	inferred, failed, timedOut, lost, restarts, dropped atomic.Uint64
+	inferred, failed, stopped, timedOut, lost, restarts, dropped atomic.Uint64
+
+	timed timed
 
 	mu      sync.Mutex // protects the fields below
 	link    *link      // nil while no worker is ready
 	changed chan struct{}
 	ended   error // set when Run has ended
 	cpu     time.Duration
-	pid     int // of the running process, 0 without
+	pid     int            // of the newest process, 0 without one
+	procs   []*shm.Process // that run, the newest last
+	known   Info           // of the newest process that had loaded the model
+	start   time.Duration  // what that took
 }
 
 // New makes a Worker; Run starts it.
@@ -171,7 +178,7 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 	if err != nil {
 		return false, err
 	}
-	w.setPid(proc.Pid())
+	w.begun(proc)
 	l := newLink(proc, w)
 	guard := make(chan struct{})
 	go func() {
@@ -183,9 +190,7 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 	l.lose()
 	proc.Stop(stopGrace)
 	<-guard
-	w.mu.Lock()
-	w.cpu, w.pid = w.cpu+proc.CPU(), 0
-	w.mu.Unlock()
+	w.over(proc)
 	if err == nil {
 		err = errors.New(proc.Exit())
 	}
@@ -259,16 +264,30 @@ func (m Model) open() (*os.File, error) {
 	return f, nil
 }
 
-func (w *Worker) setPid(pid int) {
+// begun notes a process that runs now.
+func (w *Worker) begun(p *shm.Process) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pid = pid
+	w.procs, w.pid = append(w.procs, p), p.Pid()
+}
+
+// over notes that a process has ended.
+func (w *Worker) over(p *shm.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cpu += p.CPU()
+	w.procs = slices.DeleteFunc(w.procs, func(o *shm.Process) bool { return o == p })
+	if w.pid = 0; len(w.procs) > 0 {
+		w.pid = w.procs[len(w.procs)-1].Pid()
+	}
 }
 
 func (w *Worker) setLink(l *link) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.link = l
+	if w.link = l; l != nil {
+		w.known, w.start = l.info, time.Since(l.began)
+	}
 	w.tellChange()
 }
 
@@ -375,6 +394,6 @@ func (w *Worker) Forget(pool *shm.Pool) {
 
 // Stats gives the counters.
 func (w *Worker) Stats() Stats {
-	return Stats{Inferred: w.inferred.Load(), Failed: w.failed.Load(), TimedOut: w.timedOut.Load(),
+	return Stats{Inferred: w.inferred.Load(), Failed: w.failed.Load(), Stopped: w.stopped.Load(), TimedOut: w.timedOut.Load(),
 		Lost: w.lost.Load(), Restarts: w.restarts.Load(), Dropped: w.dropped.Load()}
 }

@@ -29,8 +29,12 @@ type link struct {
 
 	sending sync.Mutex // keeps pool and infer requests in order
 
+	overgrown atomic.Int64 // bytes that it had when it was killed for them
+
 	mu       sync.Mutex // protects the fields below
 	lost     bool
+	relieved bool          // another process has taken over
+	drained  chan struct{} // closed once it is relieved and owes nothing
 	calls    map[uint64]*call
 	lastID   uint64
 	lastPool uint64
@@ -59,7 +63,7 @@ type call struct {
 }
 
 func newLink(proc *shm.Process, owner *Worker) *link {
-	return &link{owner: owner, proc: proc, began: time.Now(), gone: make(chan struct{}), seats: make(chan struct{}, outstanding),
+	return &link{owner: owner, proc: proc, began: time.Now(), gone: make(chan struct{}), seats: make(chan struct{}, outstanding), drained: make(chan struct{}),
 		calls: map[uint64]*call{}, pools: map[*shm.Pool]*sentPool{}, progress: time.Now()}
 }
 
@@ -72,7 +76,7 @@ func (l *link) infer(ctx context.Context, r *inferRequest, pool *shm.Pool) (*cal
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-l.gone:
-		return nil, ErrWorkerLost
+		return nil, l.farewell()
 	}
 	if err := l.send(c, r, pool); err != nil {
 		<-l.seats
@@ -91,12 +95,11 @@ func (l *link) infer(ctx context.Context, r *inferRequest, pool *shm.Pool) (*cal
 func (l *link) send(c *call, r *inferRequest, pool *shm.Pool) error {
 	l.sending.Lock()
 	defer l.sending.Unlock()
-	id, known, evicted, ok := l.register(c, pool)
-	if !ok {
-		return ErrWorkerLost
+	id, known, evicted, err := l.register(c, pool)
+	if err != nil {
+		return err
 	}
 	conn := l.proc.Conn
-	var err error
 	if evicted != 0 {
 		err = conn.Send(request{Forget: evicted})
 	}
@@ -122,11 +125,14 @@ func (l *link) send(c *call, r *inferRequest, pool *shm.Pool) error {
 
 // register gives the call its ID and looks the pool up: known is its ID with
 // the worker or 0; evicted is the ID of a pool that must go first, or 0.
-func (l *link) register(c *call, pool *shm.Pool) (id, known, evicted uint64, ok bool) {
+func (l *link) register(c *call, pool *shm.Pool) (id, known, evicted uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.relieved {
+		return 0, 0, 0, errRelieved
+	}
 	if l.lost {
-		return 0, 0, 0, false
+		return 0, 0, 0, ErrWorkerLost
 	}
 	l.lastID++
 	id = l.lastID
@@ -136,12 +142,12 @@ func (l *link) register(c *call, pool *shm.Pool) (id, known, evicted uint64, ok 
 	l.calls[id] = c
 	if p := l.pools[pool]; p != nil {
 		p.used = id
-		return id, p.id, 0, true
+		return id, p.id, 0, nil
 	}
 	if len(l.pools) >= maxPools {
 		evicted = l.evict()
 	}
-	return id, 0, evicted, true
+	return id, 0, evicted, nil
 }
 
 // evict drops the least recently used pool; l.mu is held.
@@ -194,9 +200,46 @@ func (l *link) take(id uint64) *call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.calls[id]
-	delete(l.calls, id)
+	if c != nil {
+		delete(l.calls, id)
+		l.drainedLocked()
+	}
 	l.progress = time.Now()
 	return c
+}
+
+// errRelieved means that a frame came for a process from which another one has taken
+// over: it is that one's.
+var errRelieved = fmt.Errorf("%w: another one has taken over", ErrWorkerLost)
+
+// farewell is why a process that has gone took a frame no more.
+func (l *link) farewell() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.relieved {
+		return errRelieved
+	}
+	return ErrWorkerLost
+}
+
+// retire takes no frame any more; what it gives is closed when all were answered.
+func (l *link) retire() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.relieved = true
+	l.drainedLocked()
+	return l.drained
+}
+
+func (l *link) drainedLocked() {
+	if !l.relieved || len(l.calls) > 0 {
+		return
+	}
+	select {
+	case <-l.drained:
+	default:
+		close(l.drained)
+	}
 }
 
 // collect keeps a part of an answer until the rest comes.

@@ -28,6 +28,7 @@ type loadRequest struct {
 	Threads  int           `json:"threads"`
 	Provider Provider      `json:"provider,omitempty"`
 	Limit    time.Duration `json:"limit"`
+	Memory   int64         `json:"memory,omitempty"` // bytes that the process may have for itself
 }
 
 type inferRequest struct {

@@ -15,11 +15,13 @@ type Report struct {
 	Ready  bool          // frames are answered now
 	Start  time.Duration // that process's start until it had loaded the model and run it once
 	Memory int64         // private memory of all its processes, bytes, without what an accelerator holds
+	Cap    int64         // what one process may have of it
+	Leak   *Leak         // nil for none that shows
 }
 
 // Report tells all that there is to tell; Stats is cheaper.
 func (w *Worker) Report() Report {
-	r := Report{Stats: w.Stats(), Stages: w.timed.read()}
+	r := Report{Stats: w.Stats(), Stages: w.timed.read(), Cap: w.cfg.memory(), Leak: w.Leak()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.Info, r.Ready, r.Start = w.known, w.link != nil, w.start
@@ -34,12 +36,15 @@ func (w *Worker) Report() Report {
 func (r *Report) Merge(o *Report) {
 	for _, c := range []struct{ to, from *uint64 }{
 		{&r.Inferred, &o.Inferred}, {&r.Failed, &o.Failed}, {&r.Stopped, &o.Stopped}, {&r.TimedOut, &o.TimedOut},
-		{&r.Lost, &o.Lost}, {&r.Restarts, &o.Restarts}, {&r.Dropped, &o.Dropped},
+		{&r.Lost, &o.Lost}, {&r.Restarts, &o.Restarts}, {&r.Leaked, &o.Leaked}, {&r.Outgrown, &o.Outgrown}, {&r.Dropped, &o.Dropped},
 	} {
 		*c.to += *c.from
 	}
 	r.Stages.Merge(&o.Stages)
 	r.Memory += o.Memory
+	if r.Cap = max(r.Cap, o.Cap); r.Leak == nil || o.Leak != nil && o.Leak.PerHour > r.Leak.PerHour {
+		r.Leak = o.Leak
+	}
 	if !r.Ready && (o.Ready || o.Info.Digest != "") {
 		r.Info, r.Ready, r.Start = o.Info, o.Ready, o.Start
 	}

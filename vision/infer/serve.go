@@ -91,6 +91,9 @@ func (s *server) receiveLoad() ([]byte, error) {
 		return nil, errors.New("the first message must name the model")
 	}
 	s.load = *req.Load
+	if err := limitMemory(s.load.Memory); err != nil {
+		return nil, s.refuse(err)
+	}
 	s.load.Spec.Labels = make([]Label, s.load.Classes)
 	var st unix.Stat_t
 	if err := unix.Fstat(fds[0], &st); err != nil || st.Size < 1 {
@@ -202,7 +205,7 @@ func (s *server) runAll(model []byte) error {
 	err := s.open(model)
 	_ = unix.Munmap(model) // ONNX Runtime has its own copy
 	if err != nil {
-		err = s.refuse(err)
+		err = s.refuse(s.tooMuch(err))
 		s.conn.Close() // ends receiveAll
 		return err
 	}

@@ -25,6 +25,8 @@ var (
 	ErrWorkerLost = errors.New("the inference worker was lost")
 	// ErrTimeLimit means that the model ran longer than Config.Limit.
 	ErrTimeLimit = errors.New("the model took too long")
+	// ErrMemory means that the model takes more than Config.Memory.
+	ErrMemory = errors.New("it takes too much memory")
 	// ErrStopped means that Run has ended.
 	ErrStopped = errors.New("the inference worker is stopped")
 )
@@ -58,6 +60,8 @@ type Config struct {
 	Provider   Provider      // "" counts as Auto
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
+	Memory     int64         // bytes that a process may have for itself, without what an accelerator holds; 0: half of the machine's. Beyond it the process is recycled
+	Weigh      time.Duration // how often that is looked at; 0 counts as 5 s. How long a leak is watched scales with it
 	Log        *slog.Logger
 }
 
@@ -85,7 +89,9 @@ type Stats struct {
 	Stopped  uint64 // of them, those whose run was stopped at the limit
 	TimedOut uint64 // runs stopped at the limit, and workers killed for silence
 	Lost     uint64 // frames that died with a worker
-	Restarts uint64 // workers started after the first
+	Restarts uint64 // workers started after one that ended by itself
+	Leaked   uint64 // workers that were replaced, between two frames, because they leaked
+	Outgrown uint64 // workers that were replaced so because they had more than Config.Memory
 	Dropped  uint64 // scores and boxes that were no numbers
 }
 
@@ -94,9 +100,12 @@ type Stats struct {
 type Worker struct {
 	cfg Config
 
-	inferred, failed, stopped, timedOut, lost, restarts, dropped atomic.Uint64
+	inferred, failed, stopped, timedOut, lost, restarts, leaked, outgrown, dropped atomic.Uint64
 
-	timed timed
+	timed   timed
+	renew   chan renewal // room for one
+	leaks   leakBook
+	crowded atomic.Bool // the process takes more than it may from the beginning
 
 	mu      sync.Mutex // protects the fields below
 	link    *link      // nil while no worker is ready
@@ -117,7 +126,10 @@ func New(cfg Config) *Worker {
 	if cfg.Limit <= 0 {
 		cfg.Limit = defaultLimit
 	}
-	return &Worker{cfg: cfg, changed: make(chan struct{})}
+	if cfg.Weigh <= 0 {
+		cfg.Weigh = defaultWeigh
+	}
+	return &Worker{cfg: cfg, renew: make(chan renewal, 1), changed: make(chan struct{})}
 }
 
 // Run keeps a worker process running until ctx ends, and returns nil then. It
@@ -135,43 +147,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-func (w *Worker) run(ctx context.Context) error {
-	model, err := w.cfg.Model.open()
-	if err != nil {
-		return err
-	}
-	defer model.Close()
-	w.cfg.Model.Data = nil // the file has it; whoever keeps the Worker needn't
-	digest := ""
-	for try, dead := 1, 0; shm.Backoff(ctx, try) == nil; try++ {
-		if try > 1 || digest != "" {
-			w.restarts.Add(1)
-		}
-		ready, err := w.life(ctx, model, &digest)
-		var fatal fatalError
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.As(err, &fatal):
-			return fatal.error
-		case ready:
-			try, dead = 0, 0
-		default:
-			if dead++; dead == crashes {
-				return fmt.Errorf("load %s: the worker ended %d times in a row while loading it, at last with: %w", w.cfg.Model.name(), dead, err)
-			}
-		}
-		w.cfg.Log.Warn("inference worker ended, starting it again", "err", err)
-	}
-	return nil
-}
-
 // fatalError wraps what a new start can't heal.
 type fatalError struct{ error }
 
-// life is one worker process from start to end. ready tells whether it could
-// serve frames in between.
-func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (ready bool, err error) {
+// life is one worker process from start to end; up hears when it serves. ready
+// tells whether it could serve frames in between.
+func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *spell) (ready bool, err error) {
 	// One line tells a crash while loading; WorkerMain raises the level later.
 	env := append([]string{"GOTRACEBACK=none"}, w.cfg.Env...)
 	proc, err := shm.Command{Path: w.cfg.Executable, Args: w.cfg.Args, Env: env, Log: w.cfg.Log}.Start()
@@ -180,17 +161,19 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 	}
 	w.begun(proc)
 	l := newLink(proc, w)
-	guard := make(chan struct{})
-	go func() {
-		defer close(guard)
-		l.watch(ctx)
-	}()
-	err = w.serve(l, model, digest)
-	w.setLink(nil) // first, so that who hears of the loss waits for the next worker
+	s.link = l
+	var guards sync.WaitGroup
+	guards.Go(func() { l.watch(ctx) })
+	guards.Go(l.weigh)
+	err = w.serve(l, model, func() { up <- s })
+	w.dropLink(l) // first, so that who hears of the loss waits for the next worker
 	l.lose()
 	proc.Stop(stopGrace)
-	<-guard
+	guards.Wait()
 	w.over(proc)
+	if big := l.overgrown.Load(); big > 0 && !l.ready.Load() {
+		err = fatalError{fmt.Errorf("load %s: %w: its process took %d MB while loading it, at most %d MB may be", w.cfg.Model.name(), ErrMemory, big/1e6, w.cfg.memory()/1e6)}
+	}
 	if err == nil {
 		err = errors.New(proc.Exit())
 	}
@@ -198,9 +181,9 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 }
 
 // serve loads the model and delivers answers until the worker is gone.
-func (w *Worker) serve(l *link, model *os.File, digest *string) error {
+func (w *Worker) serve(l *link, model *os.File, up func()) error {
 	spec := w.cfg.Spec
-	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit}
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory()}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why
@@ -214,15 +197,16 @@ func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 		case r.Refused != "":
 			return fatalError{fmt.Errorf("load %s: %s", w.cfg.Model.name(), r.Refused)}
 		case r.Ready != nil:
-			if *digest != "" && *digest != r.Ready.Digest {
-				return fatalError{fmt.Errorf("load %s: the file has changed since it was first loaded", w.cfg.Model.name())}
-			}
-			*digest = r.Ready.Digest
 			l.info = *r.Ready
 			l.info.Labels = labelNames(spec.Labels)
+			if l.tooLarge(shm.PrivateMemory(l.proc.Pid())) {
+				return nil
+			}
+			if !w.takeOver(l) {
+				return fatalError{fmt.Errorf("load %s: the file has changed since it was first loaded", w.cfg.Model.name())}
+			}
 			w.cfg.Log.Info("model loaded", "model", w.cfg.Model.name(), "provider", l.info.Provider, "runtime", l.info.Runtime, "passed", l.info.Passed)
-			l.ready.Store(true)
-			w.setLink(l)
+			up()
 		case r.Part != nil:
 			l.collect(r.Part)
 		case r.Result != nil:
@@ -282,13 +266,28 @@ func (w *Worker) over(p *shm.Process) {
 	}
 }
 
-func (w *Worker) setLink(l *link) {
+// takeOver lets frames go to the process that has loaded the model. It returns false
+// if that isn't the one of before.
+func (w *Worker) takeOver(l *link) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.link = l; l != nil {
-		w.known, w.start = l.info, time.Since(l.began)
+	if w.known.Digest != "" && w.known.Digest != l.info.Digest {
+		return false
 	}
+	l.ready.Store(true)
+	w.link, w.known, w.start = l, l.info, time.Since(l.began)
 	w.tellChange()
+	return true
+}
+
+// dropLink lets no frame go to a process any more.
+func (w *Worker) dropLink(l *link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.link == l {
+		w.link = nil
+		w.tellChange()
+	}
 }
 
 // tellChange wakes everybody who waits for a worker; w.mu is held.
@@ -360,12 +359,17 @@ func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool,
 	if err := fitsSlot(frame, pool, slot); err != nil {
 		return nil, err
 	}
-	l, err := w.awaitLink(ctx)
-	if err != nil {
-		return nil, err
+	for {
+		l, err := w.awaitLink(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c, err := l.infer(ctx, &inferRequest{Slot: slot, Offset: frame.Offset, Width: frame.Width, Height: frame.Height,
+			Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores}, pool)
+		if !errors.Is(err, errRelieved) {
+			return c, err
+		}
 	}
-	return l.infer(ctx, &inferRequest{Slot: slot, Offset: frame.Offset, Width: frame.Width, Height: frame.Height,
-		Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores}, pool)
 }
 
 func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {
@@ -395,5 +399,5 @@ func (w *Worker) Forget(pool *shm.Pool) {
 // Stats gives the counters.
 func (w *Worker) Stats() Stats {
 	return Stats{Inferred: w.inferred.Load(), Failed: w.failed.Load(), Stopped: w.stopped.Load(), TimedOut: w.timedOut.Load(),
-		Lost: w.lost.Load(), Restarts: w.restarts.Load(), Dropped: w.dropped.Load()}
+		Lost: w.lost.Load(), Restarts: w.restarts.Load(), Leaked: w.leaked.Load(), Outgrown: w.outgrown.Load(), Dropped: w.dropped.Load()}
 }

@@ -34,6 +34,12 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	case "leak":
+		go leak(os.Getenv(leaks))
+		if err := WorkerMain(context.Background(), 3); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case "die":
 		fmt.Fprintln(os.Stderr, "out of memory")
 		os.Exit(137)

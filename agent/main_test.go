@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(asWorker) {
 	case "infer":
 		err = infer.WorkerMain(context.Background(), 3)
+	case "leak":
+		go leak()
+		err = infer.WorkerMain(context.Background(), 3)
 	case "die":
 		os.Exit(137)
 	default:
@@ -48,6 +51,20 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// leaked is what a worker that leaks holds on to.
+var leaked [][]byte
+
+// leak takes 40 MB a second and never gives them back.
+func leak() {
+	for range time.Tick(10 * time.Millisecond) {
+		b := make([]byte, 400_000)
+		for n := range b {
+			b[n] = 1
+		}
+		leaked = append(leaked, b)
+	}
+}
+
 var quiet = slog.New(slog.DiscardHandler)
 
 // shipped is the shipped model's loadout with a worker that isn't running. Its
@@ -59,6 +76,12 @@ func shipped(t testing.TB, name string, confidence float32) Loadout {
 
 // limited is shipped with a limit of a run, 0 for the usual one.
 func limited(t testing.TB, name string, confidence float32, limit time.Duration) Loadout {
+	t.Helper()
+	return shippedAs(t, name, confidence, infer.Config{Env: []string{asWorker + "=infer"}, Limit: limit})
+}
+
+// shippedAs is shipped with a worker of those settings.
+func shippedAs(t testing.TB, name string, confidence float32, cfg infer.Config) Loadout {
 	t.Helper()
 	library, err := infer.FindLibrary("")
 	if err != nil {
@@ -89,11 +112,9 @@ func limited(t testing.TB, name string, confidence float32, limit time.Duration)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.Executable, cfg.Library, cfg.Model, cfg.Spec, cfg.Log = os.Args[0], library, infer.Model{Path: name, Data: data}, spec, quiet
 	return Loadout{
-		Model: infer.New(infer.Config{
-			Executable: os.Args[0], Env: []string{asWorker + "=infer"}, Library: library, Limit: limit,
-			Model: infer.Model{Path: name, Data: data}, Spec: spec, Log: quiet,
-		}),
+		Model: infer.New(cfg),
 		About: Model{Name: name, Digest: m.Model.SHA256, Bundle: "digest of " + name},
 		Rule:  ruleOf(t, m.Rule.Spec()),
 		Track: track.Config{Start: 0.5, Keep: 0.1, Roles: roles},

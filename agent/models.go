@@ -140,7 +140,7 @@ func (a *Agent) modelUses() []api.ModelUse {
 
 func (r *modelRecord) use(stations []string) api.ModelUse {
 	sum := r.past
-	sum.Ready, sum.Memory = false, 0
+	sum.Ready, sum.Memory, sum.Leak = false, 0, nil
 	for _, w := range r.workers {
 		one := w.Report()
 		sum.Merge(&one)
@@ -151,13 +151,24 @@ func (r *modelRecord) use(stations []string) api.ModelUse {
 		Provider: sum.Info.Provider, Precision: sum.Info.Precision, Runtime: sum.Info.Runtime, Passed: sum.Info.Passed,
 		Requests: sum.Inferred + sum.Failed + sum.Lost,
 		Failures: api.Failures{Error: sum.Failed - sum.Stopped, Timeout: sum.Stopped, Lost: sum.Lost},
-		Memory:   sum.Memory, Start: api.MS(sum.Start), Restarts: sum.Restarts, Swaps: r.swaps,
+		Memory:   sum.Memory, Cap: sum.Cap, Leak: leakNow(sum.Leak), Recycles: api.Recycles{Leak: sum.Leaked, Cap: sum.Outgrown}, Start: api.MS(sum.Start), Restarts: sum.Restarts, Swaps: r.swaps,
 		Gates: api.Gates{Passed: r.passed, Refused: r.refused},
 	}
 	for n, to := range []*api.Stage{infer.StageWait: &m.Stages.Wait, infer.StagePre: &m.Stages.Pre, infer.StageRun: &m.Stages.Run, infer.StageDecode: &m.Stages.Decode} {
 		*to = stage(&sum.Stages[n])
 	}
 	return m
+}
+
+func leakNow(l *infer.Leak) *api.Leak {
+	if l == nil {
+		return nil
+	}
+	out := &api.Leak{PerHour: int64(l.PerHour), OverMS: api.MS(l.Over), Runs: l.Runs}
+	if !l.Full.IsZero() {
+		out.Full = &l.Full
+	}
+	return out
 }
 
 func stage(s *infer.Spread) api.Stage {

@@ -3,8 +3,10 @@ package agent
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/vision/infer"
 )
 
@@ -62,6 +64,24 @@ func TestModelsInUse(t *testing.T) {
 	}
 	if one, two := r.model("digest 1").Swaps, r.model("digest 2").Swaps; one != 1 || two != 2 {
 		t.Errorf("swaps are %d and %d, want 1 and 2", one, two)
+	}
+}
+
+// TestModelThatLeaks: its process is replaced while the station goes on, and people hear
+// of it.
+func TestModelThatLeaks(t *testing.T) {
+	l := shippedAs(t, "leaky", 0.1, infer.Config{Env: []string{asWorker + "=leak"}, Memory: 4 << 30, Weigh: 10 * time.Millisecond})
+	r := plant(t, []*infer.Worker{l.Model}, StationConfig{ID: "one", Model: l.Model, About: l.About, Rule: l.Rule, Track: l.Track})
+	r.eventually("the warning", func() bool { return r.warned(health.ModelLeaks, "one") })
+	r.eventually("another process", func() bool { return r.model(l.About.Digest).Recycles.Leak > 0 })
+	before := r.judged("one", "leaky")
+	r.eventually("verdicts of the next process", func() bool { return r.judged("one", "leaky") > before+1 })
+	m, s := r.model(l.About.Digest), r.named("one")
+	if m.Leak == nil || m.Leak.PerHour < 40e6*3600/3 || m.Leak.PerHour > 40e6*3600*3 || m.Cap != 4<<30 {
+		t.Errorf("the model is told as %+v, leaking %+v", m, m.Leak)
+	}
+	if m.Restarts != 0 || m.Failures.Total() != 0 || s.Views[0].Failed != 0 || s.State != api.Inspecting || r.warned(health.ModelWorkerRestarting, "one") {
+		t.Errorf("something was lost: %+v, the station is %s", m, s.State)
 	}
 }
 

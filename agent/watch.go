@@ -8,6 +8,7 @@ import (
 
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/quality"
 	"github.com/sightline-edge/sightline/vision/sched"
 )
@@ -65,7 +66,7 @@ func (a *Agent) watch(ctx context.Context) error {
 type watchedStation struct {
 	dropped, ruleFailed, restarts  uint64
 	droppedAt, ruleAt, restartedAt time.Time
-	unsure                         counted
+	unsure, outgrown               counted
 }
 
 // shown is how long a warning about something that happened stays.
@@ -92,12 +93,39 @@ func (a *Agent) watchStation(s *Station, w *watchedStation) {
 		detail = failure.Error()
 	}
 	a.set(health.ModelWorkerRestarting, id, failure != nil || recent(now, restarts, &w.restarts, &w.restartedAt), detail)
+	a.watchMemory(s, &l, w)
 	a.set(health.NoRule, id, l.Rule == nil && l.Model != nil && !s.isLoading(), "")
 	a.set(health.VerdictsUnrecordedAllowed, id, s.cfg.Allow, "")
 	if l.Rule != nil {
 		r := l.Rule.Stats()
 		a.set(health.RuleFailing, id, recent(now, r.Failed, &w.ruleFailed, &w.ruleAt), r.LastError)
 	}
+}
+
+// watchMemory looks at what the processes of the station's models take.
+func (a *Agent) watchMemory(s *Station, l *Loadout, w *watchedStation) {
+	var leaks []string
+	outgrown, crowded := uint64(0), false
+	for _, m := range []struct {
+		worker *infer.Worker
+		about  Model
+	}{{l.Model, l.About}, {l.Small, l.SmallAbout}} {
+		if m.worker == nil {
+			continue
+		}
+		outgrown += m.worker.Stats().Outgrown
+		crowded = crowded || m.worker.Crowded()
+		if leak := m.worker.Leak(); leak != nil {
+			text := strings.TrimSpace(m.about.Name+" "+m.about.Version) + ": " + leak.String()
+			if left := time.Until(leak.Full); left > 0 {
+				text += fmt.Sprintf(", which would meet its cap in %v", left.Round(time.Minute))
+			}
+			leaks = append(leaks, text)
+		}
+	}
+	a.set(health.ModelLeaks, s.cfg.ID, len(leaks) > 0, strings.Join(leaks, "; "))
+	grown := recent(time.Now(), outgrown, &w.outgrown.n, &w.outgrown.at)
+	a.set(health.ModelMemory, s.cfg.ID, crowded || grown, fmt.Sprintf("replaced %d times so far", outgrown))
 }
 
 // counted is a count as the last look saw it, and when it grew last.

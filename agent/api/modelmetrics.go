@@ -59,6 +59,20 @@ func modelMetrics() []metric {
 			})},
 		{"sightline_infer_model_memory_bytes", "Private memory of the model's processes, without what an accelerator holds.", gauge, model,
 			eachModel(func(m *ModelUse) float64 { return float64(m.Memory) })},
+		{"sightline_infer_model_memory_cap_bytes", "Private memory that a process of the model may have; beyond it, it is replaced.", gauge, model,
+			eachModel(func(m *ModelUse) float64 { return float64(m.Cap) })},
+		{"sightline_infer_model_leak_bytes_per_second", "What the model's processes take on and don't give back; 0 where no leak shows.", gauge, model,
+			eachModel(func(m *ModelUse) float64 {
+				if m.Leak == nil {
+					return 0
+				}
+				return float64(m.Leak.PerHour) / 3600
+			})},
+		{"sightline_infer_model_recycles_total", "How often a process of the model was replaced between two pictures: because it leaked, or had more memory than it may.", counter, []string{"model", "digest", "reason"},
+			byModel(func(m *ModelUse, emit func(float64, string)) {
+				emit(float64(m.Recycles.Leak), "leak")
+				emit(float64(m.Recycles.Cap), "cap")
+			})},
 		{"sightline_infer_model_start_seconds", "Start of the model's newest process until it had loaded and run it; 0 before.", gauge, model,
 			eachModel(func(m *ModelUse) float64 { return m.Start / 1e3 })},
 		{"sightline_infer_model_restarts_total", "How often a process of the model ended and was started again.", counter, model,

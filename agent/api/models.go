@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -27,8 +28,11 @@ type ModelUse struct {
 	Failures Failures    `json:"failures" doc:"of them, those without a result"`
 	Stages   ModelStages `json:"stages" doc:"how long pictures with a result took"`
 	Memory   int64       `json:"memory_bytes" doc:"private memory of its processes, without what an accelerator holds"`
+	Cap      int64       `json:"memory_cap_bytes" doc:"what one process may have; beyond it, it is replaced"`
+	Leak     *Leak       `json:"leak,omitempty" doc:"memory that its processes take on and don't give back; absent where none shows"`
 	Start    float64     `json:"start_ms" doc:"start of its newest process until it had loaded and run the model, ms; 0 before"`
 	Restarts uint64      `json:"restarts" doc:"how often a process that ended was started again"`
+	Recycles Recycles    `json:"recycles" doc:"how often a process was replaced between two pictures, without a loss"`
 	Swaps    uint64      `json:"swaps" doc:"how often a station switched to it"`
 	Gates    Gates       `json:"gates" doc:"how its golden pictures went on this device"`
 }
@@ -64,6 +68,20 @@ type Stage struct {
 // StageBounds are the upper bounds of the histograms of /metrics, seconds.
 var StageBounds = []float64{
 	0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+}
+
+// Leak is memory that is taken on and not given back.
+type Leak struct {
+	PerHour int64      `json:"bytes_per_hour" doc:"the median over all pairs of looks"`
+	OverMS  float64    `json:"over_ms" doc:"of the time that it was seen over, ms"`
+	Runs    uint64     `json:"runs" doc:"of the model meanwhile"`
+	Full    *time.Time `json:"meets_cap,omitempty" doc:"when the cap would be met; absent if it is"`
+}
+
+// Recycles counts processes that were replaced, by reason.
+type Recycles struct {
+	Leak uint64 `json:"leak" doc:"it leaked"`
+	Cap  uint64 `json:"cap" doc:"it had more memory than it may"`
 }
 
 // Gates counts runs of golden pictures before a bundle may serve.

@@ -32,7 +32,7 @@ func inUse() []ModelUse {
 			Name: good.Name, Version: good.Version, Digest: good.Digest, Family: good.Family, Stations: []string{"station1"}, Workers: 1, Ready: true,
 			Provider: "cpu", Precision: "float32", Runtime: "1.27.0", Requests: 107412, Failures: Failures{Error: 1, Timeout: 2, Lost: 9},
 			Stages: ModelStages{Wait: stageOf(40), Pre: stageOf(40), Run: stageOf(40), Decode: stageOf(40)},
-			Memory: 146.2e6, Start: 213.4, Restarts: 3, Swaps: 2, Gates: Gates{Passed: 4, Refused: 1},
+			Memory: 146.2e6, Cap: 4e9, Leak: &Leak{PerHour: 36e6, OverMS: 7.2e6, Runs: 51200}, Recycles: Recycles{Leak: 2, Cap: 1}, Start: 213.4, Restarts: 3, Swaps: 2, Gates: Gates{Passed: 4, Refused: 1},
 		},
 		{Name: good.Name, Version: "2", Digest: "00112233445566778899", Stations: []string{}, Gates: Gates{Refused: 1}},
 	}
@@ -80,12 +80,12 @@ func TestPageShowsTheModel(t *testing.T) {
 	}
 	m.models = inUse()
 	want := "Model drawn-parts 3 Computes CPU float32 ONNX Runtime 1.27.0 Pictures 107,412 12 failed " +
-		"Takes 24 ms 99 of 100; waits 24, tensor 24, decoding 24 Process 146 MB started in 213 ms, again 3×"
+		"Takes 24 ms 99 of 100; waits 24, tensor 24, decoding 24 Memory 146 MB of 4.0 GB, leaks 36 MB an hour Process started in 213 ms again 3× after it ended, 2× for its leak, 1× for its memory"
 	if got := text(ask(t, s, "GET", "/")); !strings.Contains(got, want) {
 		t.Errorf("the page doesn't say\n%s\nbut\n%s", want, got)
 	}
 	m.models[0].Requests, m.models[0].Failures, m.models[0].Stages = 0, Failures{}, ModelStages{}
-	if got := text(ask(t, s, "GET", "/")); !strings.Contains(got, "ONNX Runtime 1.27.0 Process 146 MB") {
+	if got := text(ask(t, s, "GET", "/")); !strings.Contains(got, "ONNX Runtime 1.27.0 Memory 146 MB") {
 		t.Errorf("before the first picture: %s", got)
 	}
 }

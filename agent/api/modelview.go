@@ -23,6 +23,23 @@ func viewModel(n *Now, s *Station) *modelView {
 	return nil
 }
 
+// starts says how often the process was started after the first.
+func (m *ModelUse) starts() string {
+	var all []string
+	for _, c := range []struct {
+		n    uint64
+		what string
+	}{{m.Restarts, "after it ended"}, {m.Recycles.Leak, "for its leak"}, {m.Recycles.Cap, "for its memory"}} {
+		if c.n > 0 {
+			all = append(all, fmt.Sprintf("%d× %s", c.n, c.what))
+		}
+	}
+	if all == nil {
+		return ""
+	}
+	return "again " + strings.Join(all, ", ")
+}
+
 // providerText is what computes, as people write it.
 func providerText(provider string) string {
 	switch provider {
@@ -51,6 +68,11 @@ func (m *ModelUse) view() *modelView {
 	if s := m.Stages; s.Run.Count > 0 {
 		row("Takes", milliseconds(s.Run.P99)+" ms", fmt.Sprintf("99 of 100; waits %s, tensor %s, decoding %s", milliseconds(s.Wait.P99), milliseconds(s.Pre.P99), milliseconds(s.Decode.P99)))
 	}
-	row("Process", size(uint64(max(m.Memory, 0))), fmt.Sprintf("started in %s ms, again %d×", milliseconds(m.Start), m.Restarts))
+	memory := "of " + size(uint64(max(m.Cap, 0)))
+	if l := m.Leak; l != nil {
+		memory += fmt.Sprintf(", leaks %s an hour", size(uint64(max(l.PerHour, 0))))
+	}
+	row("Memory", size(uint64(max(m.Memory, 0))), memory)
+	row("Process", fmt.Sprintf("started in %s ms", milliseconds(m.Start)), m.starts())
 	return v
 }

@@ -43,6 +43,7 @@ type Infer struct {
 	Provider    string `yaml:"provider" doc:"What computes: auto, cpu, cuda or tensorrt. auto takes CUDA where ONNX Runtime has it and it can be used, else the CPU; one that is named isn't replaced. Empty: SIGHTLINE_PROVIDER, then auto."`
 	Threads     int    `yaml:"threads" doc:"Processor threads for each model, 1 to 64."`
 	Parallel    int    `yaml:"parallel" doc:"How many models run at once, 1 to 64. 0: one on an accelerator, on the processor as many as have cores of their own."`
+	MemoryMB    int    `yaml:"memory_mb" doc:"Memory that a model's process may have for itself, in MB (10^6 bytes), 64 to 1000000, without what an accelerator holds. A model that takes more while it is loaded is refused; a process that grows beyond it is replaced between two pictures. 0: half of the memory that this program may use."`
 }
 
 // Journal says how results are kept.

@@ -75,6 +75,9 @@ func (v *validator) device() {
 	if n := c.Infer.Parallel; n < 0 || n > 64 {
 		v.fault("infer.parallel", "must be 1 to 64, or 0 for the usual, got %d", n)
 	}
+	if mb := c.Infer.MemoryMB; mb != 0 && (mb < 64 || mb > 1e6) {
+		v.fault("infer.memory_mb", "must be 64 to 1000000, or 0 for half of this machine's, got %d", mb)
+	}
 	if len(c.Stations) == 0 {
 		v.fault("stations", "there are none: a device has at least one station, with id, camera and model")
 	}

@@ -37,6 +37,7 @@ type programs struct {
 	runtime string // ONNX Runtime
 
 	provider infer.Provider
+	memory   int64 // bytes that a model's process may have; 0: the usual
 }
 
 // findPrograms looks for what workers need, by the configuration's section
@@ -47,6 +48,7 @@ func findPrograms(c config.Infer) (programs, error) {
 		return p, err
 	}
 	var unknown error
+	p.memory = int64(c.MemoryMB) * 1e6
 	p.runtime, err = infer.FindLibrary(c.ONNXRuntime)
 	p.provider, unknown = infer.FindProvider(c.Provider)
 	err = errors.Join(err, unknown)
@@ -271,7 +273,7 @@ func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	return infer.New(infer.Config{
 		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime, Provider: a.programs.provider,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Log: a.log,
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Memory: a.programs.memory, Log: a.log,
 	})
 }
 

@@ -69,6 +69,16 @@ var (
 		Title: "the model's process ended and is being started again",
 		Do:    "If this comes back, look into the log for the reason: the model, its memory, or the library that runs it. Parts that it missed are rejected.",
 	}
+	ModelLeaks = Warning{
+		Code: "model_leaks", Severity: Warn,
+		Title: "the model's process takes on memory and doesn't give it back",
+		Do:    "Nothing at once: its process is replaced between two pictures before the memory is used up, and nothing is lost. Another version of the model, or of ONNX Runtime (infer.onnxruntime), may not leak.",
+	}
+	ModelMemory = Warning{
+		Code: "model_memory", Severity: Warn,
+		Title: "the model's process takes more memory than it may have",
+		Do:    "Raise infer.memory_mb in the configuration if the device has room, or use a smaller model. A process that grew beyond it was replaced between two pictures.",
+	}
 	RuleFailing = Warning{
 		Code: "rule_failing", Severity: Error,
 		Title: "the station's rule fails, its parts get no decision and are rejected",
@@ -231,7 +241,7 @@ func All() []Warning {
 	return []Warning{
 		CameraSilent, CameraUnreachable, CameraPictureBroken, CameraPictureIncomplete, CameraRefuses,
 		CameraFrozen, CameraDark, CameraOverexposed, CameraBlurred, CameraMoved, CameraFlicker, CameraReference,
-		ModelWorkerRestarting, RuleFailing, NoRule,
+		ModelWorkerRestarting, ModelLeaks, ModelMemory, RuleFailing, NoRule,
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
 		UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,

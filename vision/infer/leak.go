@@ -186,6 +186,10 @@ func (b *leakBook) seen(g *growth, leak *Leak, most int64) {
 	}
 }
 
+// Crowded tells whether the process takes more than Config.Memory from the beginning,
+// so that another one would be no smaller.
+func (w *Worker) Crowded() bool { return w.crowded.Load() }
+
 // Leak tells of memory that the worker's processes take on and never give back, nil
 // for none that shows.
 func (w *Worker) Leak() *Leak {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ type plantRig struct {
 	updates *updates
 	plant   *plant
 	self    string // a link to the program that workers are
+
+	told atomic.Pointer[func(*agent.Inspection)] // hears verdicts; nil: nobody does
 }
 
 // newPlantRig makes stations one, two… without a model, or with the one that is
@@ -44,14 +47,21 @@ func newPlantRig(t *testing.T, stations int, model string) *plantRig {
 // is active.
 func newRecipeRig(t *testing.T, stations int, model string, recipes []config.Recipe) *plantRig {
 	t.Helper()
+	dir := t.TempDir()
+	if _, err := mutant.Drawn(filepath.Join(dir, "shown"), 2); err != nil {
+		t.Fatal(err)
+	}
+	return newRigOver(t, stations, model, recipes, config.Camera{Source: filepath.Join(dir, "shown", "golden"), Loop: true}, config.Infer{Threads: 1})
+}
+
+// newRigOver is newRecipeRig over any camera, with any settings of inference.
+func newRigOver(t *testing.T, stations int, model string, recipes []config.Recipe, shown config.Camera, settings config.Infer) *plantRig {
+	t.Helper()
 	if !equipment(t).has["onnx"] {
 		t.Skip("ONNX Runtime isn't here")
 	}
 	dir := t.TempDir()
-	r := &plantRig{t: t, cfg: &config.Config{Data: filepath.Join(dir, "data"), Infer: config.Infer{Threads: 1}}, self: filepath.Join(dir, "self")}
-	if _, err := mutant.Drawn(filepath.Join(dir, "shown"), 2); err != nil {
-		t.Fatal(err)
-	}
+	r := &plantRig{t: t, cfg: &config.Config{Data: filepath.Join(dir, "data"), Infer: settings}, self: filepath.Join(dir, "self")}
 	programs, err := findPrograms(r.cfg.Infer)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +77,7 @@ func newRecipeRig(t *testing.T, stations int, model string, recipes []config.Rec
 	for n := range stations {
 		r.cfg.Stations = append(r.cfg.Stations, config.Station{
 			ID: []string{"one", "two"}[n], Bundle: "caps", Model: model, Deadline: 5 * time.Second,
-			Camera: config.Camera{Source: filepath.Join(dir, "shown", "golden"), Loop: true},
+			Camera: shown,
 		})
 	}
 	if recipes != nil {
@@ -79,7 +89,11 @@ func newRecipeRig(t *testing.T, stations int, model string, recipes []config.Rec
 	}
 	r.plant = newPlant(made, 1)
 	r.updates = newUpdates(r.cfg, r.plant, made.log)
-	a := agent.New(agent.Config{Journal: j, Opened: opened, Log: made.log, Stay: true})
+	a := agent.New(agent.Config{Journal: j, Opened: opened, Log: made.log, Stay: true, Told: func(i *agent.Inspection) {
+		if told := r.told.Load(); told != nil {
+			(*told)(i)
+		}
+	}})
 	r.plant.agent = a
 	for i := range r.cfg.Stations {
 		camera, err := made.camera(&r.cfg.Stations[i].Camera, "")

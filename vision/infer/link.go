@@ -299,6 +299,13 @@ func (l *link) deliver(r *resultReply) {
 	<-l.seats
 }
 
+// tookTooLong tells that the process was killed because it didn't load the model.
+func (l *link) tookTooLong() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hung && !l.ready.Load()
+}
+
 // lose answers all calls: the worker is gone. It drops the pools.
 func (l *link) lose() {
 	l.mu.Lock()

@@ -158,11 +158,20 @@ func (s *server) open(model []byte) error {
 	return s.warmUp()
 }
 
+// firstLimit is how long the first run may take: what an accelerator compiles then takes
+// minutes, the processor's takes hardly longer than those that follow.
+func firstLimit(p Provider, limit time.Duration) time.Duration {
+	if p == CPU {
+		return max(6*limit, 10*time.Second)
+	}
+	return loadLimit
+}
+
 // warmUp runs the model on an empty tensor and fixes the outputs to the shapes
 // that come out.
 func (s *server) warmUp() error {
 	first := <-s.free
-	outs, err := s.sess.run(first.slot, loadLimit)
+	outs, err := s.sess.run(first.slot, firstLimit(Provider(s.info.Provider), s.load.Limit))
 	if err != nil {
 		return err
 	}

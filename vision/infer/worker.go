@@ -174,6 +174,9 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 	if big := l.overgrown.Load(); big > 0 && !l.ready.Load() {
 		err = fatalError{fmt.Errorf("load %s: %w: its process took %d MB while loading it, at most %d MB may be", w.cfg.Model.name(), ErrMemory, big/1e6, w.cfg.memory()/1e6)}
 	}
+	if l.tookTooLong() {
+		err = fatalError{fmt.Errorf("load %s: %w: it wasn't loaded within %v", w.cfg.Model.name(), ErrTimeLimit, loadLimit)}
+	}
 	if err == nil {
 		err = errors.New(proc.Exit())
 	}

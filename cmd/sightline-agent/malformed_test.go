@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/cmd/internal/mutant"
+	"github.com/sightline-edge/sightline/vision/models"
+	"github.com/sightline-edge/sightline/vision/scene"
+	"github.com/sightline-edge/sightline/vision/scene/ipcam"
+	"github.com/sightline-edge/sightline/vision/shm"
+)
+
+// What may come of a malformed model.
+const (
+	probeMemory = 600               // MB that a model's process may have
+	probeMost   = (750 + 512) * 1e6 // bytes that one may take before it fails by itself
+	probeTime   = 90 * time.Second  // until a probe is refused, or was loaded and judged
+	ageRatio    = 1.25              // of the active station's p99, to before
+	calm        = 12 * time.Second  // that is measured before
+	wordsMost   = 64 << 10          // bytes of an error
+	shownRate   = 15.0              // pictures a second
+	fullCount   = 1000
+)
+
+// victim is what came of one malformed model.
+type victim struct {
+	fault mutant.Fault
+	seed  uint64
+	err   error // of the load
+	ok    bool  // it was loaded and its golden pictures passed
+	took  time.Duration
+}
+
+// victims are n faults in turn; without those that take a minute each unless there are many.
+func victims(n int) (list []victim) {
+	for seed := uint64(0); len(list) < n; seed++ {
+		for _, f := range mutant.Faults() {
+			if slow := f == mutant.WithoutEnd && (n < fullCount || seed%8 != 0); !slow && len(list) < n {
+				list = append(list, victim{fault: f, seed: seed})
+			}
+		}
+	}
+	return list
+}
+
+// TestMalformedModels: each is refused in words, or loaded and judged, within bounds of
+// time and memory, while an active station goes on as before; nothing is left of it. 20
+// of them by default, 1,000 with SIGHTLINE_FAULTS=full.
+func TestMalformedModels(t *testing.T) {
+	count := 20
+	full := os.Getenv("SIGHTLINE_FAULTS") == "full"
+	if full {
+		count = fullCount
+	}
+	r := newRigOver(t, 2, "", nil, drawnCamera(t), config.Infer{Threads: 1, MemoryMB: probeMemory})
+	dir, digest := r.bundle("1")
+	r.activated("one", dir, digest)
+	r.tells("one", digest)
+	ages := r.listen()
+	<-time.After(calm)
+	before := ages()
+	files, memory := openFiles(t), r.watchMemory()
+	list := victims(count)
+	for n := range list {
+		r.probe(&list[n], []string{"drawn-parts", "pitting"}[n%2])
+	}
+	during, most := ages(), memory()
+	r.eventually("the probes' processes are gone", func() bool { return len(r.children()) == 1 })
+	if now := openFiles(t); now > files+2 {
+		t.Errorf("%d files are open, %d were before", now, files)
+	}
+	if most > probeMost {
+		t.Errorf("a probe took %d MB, at most %d may be", most/1e6, int64(probeMost/1e6))
+	}
+	if v := r.plant.Vitals("one"); v.Digest != digest || v.Failure != "" || v.Restarts != 0 || v.None != 0 {
+		t.Errorf("the station has %+v", v)
+	}
+	was, is := quantile(before, 0.99), quantile(during, 0.99)
+	ratio := is.Seconds() / was.Seconds()
+	t.Logf("%d probes, the largest took %d MB; %d pictures before, p99 of their age %v; %d meanwhile, %v: ratio %.2f\n%s",
+		count, most/1e6, len(before), was, len(during), is, ratio, probeTable(list))
+	if len(during) == 0 || full && ratio > ageRatio {
+		t.Errorf("the station's pictures were %.2f times as old, at most %v may be", ratio, ageRatio)
+	}
+}
+
+// probe loads a malformed bundle as an update would, and judges it.
+func (r *plantRig) probe(p *victim, model string) {
+	r.t.Helper()
+	dir := filepath.Join(r.t.TempDir(), "bundle")
+	from, err := models.Open(model)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := mutant.WriteMalformed(from, dir, p.fault, p.seed); err != nil {
+		r.t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	what := fmt.Sprintf("%s, seed %d, of %s", p.fault, p.seed, model)
+	ctx, cancel := context.WithTimeout(r.t.Context(), probeTime)
+	defer cancel()
+	began := time.Now()
+	c, err := r.plant.Load(ctx, "two", dir, what)
+	if err == nil {
+		report, gated := c.Gate(ctx, nil)
+		if gated != nil {
+			r.t.Errorf("%s: its golden pictures end with: %v", what, gated)
+		} else {
+			p.ok = report.OK()
+		}
+		if err := c.Close(); err != nil {
+			r.t.Errorf("%s: %v", what, err)
+		}
+	}
+	p.err, p.took = err, time.Since(began)
+	switch {
+	case p.took > probeTime || ctx.Err() != nil:
+		r.t.Errorf("%s: not done within %v: %v", what, probeTime, err)
+	case err != nil && (!strings.Contains(err.Error(), "model") || len(err.Error()) > wordsMost):
+		r.t.Errorf("%s: the error doesn't say what is wrong: %.300v", what, err)
+	}
+	if testing.Verbose() {
+		r.t.Logf("%s: %v, passed %v: %.200v", what, p.took.Round(time.Millisecond), p.ok, err)
+	}
+}
+
+// listen gathers how old pictures are at their verdict; what it gives takes them away.
+func (r *plantRig) listen() func() []time.Duration {
+	var mu sync.Mutex
+	var all []time.Duration
+	told := func(i *agent.Inspection) {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, i.Latency())
+	}
+	r.told.Store(&told)
+	return func() []time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		taken := all
+		all = nil
+		return taken
+	}
+}
+
+// watchMemory looks at the workers' memory until what it gives is called, which tells
+// the most that one had.
+func (r *plantRig) watchMemory() func() int64 {
+	end, most := make(chan struct{}), make(chan int64)
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		top := int64(0)
+		for {
+			select {
+			case <-end:
+				most <- top
+				return
+			case <-tick.C:
+			}
+			for _, pid := range r.children() {
+				top = max(top, shm.PrivateMemory(pid))
+			}
+		}
+	}()
+	return func() int64 {
+		close(end)
+		return <-most
+	}
+}
+
+// drawnCamera is an MJPEG camera over drawn parts, until the test's end.
+func drawnCamera(t *testing.T) config.Camera {
+	t.Helper()
+	s, err := scene.New(scene.Config{Seed: 5, Width: 512, Height: 288})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ipcam.NewMJPEG(ipcam.Drawing{Drawer: s, Width: 512, Height: 288, Rate: shownRate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	server := &http.Server{Handler: m, ReadHeaderTimeout: time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	var both sync.WaitGroup
+	both.Go(func() { _ = m.Run(ctx) })
+	both.Go(func() { _ = server.Serve(l) })
+	t.Cleanup(func() {
+		stop()
+		server.Close()
+		both.Wait()
+	})
+	return config.Camera{Source: "http://" + l.Addr().String() + "/"}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
+
+func quantile(all []time.Duration, q float64) time.Duration {
+	slices.Sort(all)
+	return agent.Quantile(all, q)
+}
+
+// probeTable tells what came of each fault.
+func probeTable(list []victim) string {
+	type row struct {
+		all, refused, judged, passed int
+		most                         time.Duration
+	}
+	rows := map[mutant.Fault]*row{}
+	for _, p := range list {
+		k := rows[p.fault]
+		if k == nil {
+			k = &row{}
+			rows[p.fault] = k
+		}
+		k.all++
+		k.most = max(k.most, p.took)
+		switch {
+		case p.err != nil:
+			k.refused++
+		case p.ok:
+			k.passed++
+		default:
+			k.judged++
+		}
+	}
+	var b strings.Builder
+	for _, f := range slices.Sorted(maps.Keys(rows)) {
+		k := rows[f]
+		fmt.Fprintf(&b, "%-20s %4d: %4d refused, %3d by their golden pictures, %3d passed, the longest took %v\n",
+			f, k.all, k.refused, k.judged, k.passed, k.most.Round(time.Millisecond))
+	}
+	return b.String()
+}

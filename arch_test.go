@@ -31,8 +31,8 @@ var packages = map[string]rule{
 	"vision/optics":      {imports: []string{"vision"}},
 	"vision/quality":     {imports: []string{"vision"}},
 	"vision/change":      {imports: []string{"vision"}},
-	"vision/capture":     {imports: []string{"vision", "vision/shm", "vision/picture", "vision/optics"}, c: []string{"gst_gocv.go", "aravis_gocv.go"}},
-	"vision/infer":       {imports: []string{"vision", "vision/shm", "vision/picture"}, c: []string{"fill_cgo.go"}},
+	"vision/capture":     {imports: []string{"vision", "vision/shm", "vision/picture", "vision/optics", "internal/lean"}, c: []string{"gst_gocv.go", "aravis_gocv.go"}},
+	"vision/infer":       {imports: []string{"vision", "vision/shm", "vision/picture", "internal/lean"}, c: []string{"fill_cgo.go"}},
 	"vision/sched":       {outside: []string{"none"}},
 	"vision/track":       {imports: []string{"vision"}},
 	"vision/rules":       {imports: []string{"vision", "vision/rules/guest"}},
@@ -80,6 +80,7 @@ var packages = map[string]rule{
 
 	"internal/auth":   {leaf: "internal packages are leaves"},
 	"internal/health": {leaf: "internal packages are leaves"},
+	"internal/lean":   {outside: []string{"none"}, c: []string{"lean_cgo.go"}, leaf: "internal packages are leaves"},
 	"internal/web":    {leaf: "internal packages are leaves"},
 	"internal/whole":  {leaf: "internal packages are leaves"},
 

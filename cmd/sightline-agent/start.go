@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sightline-edge/sightline/internal/lean"
 )
 
 // How the agent stays out of its own way while it starts.
@@ -20,6 +22,7 @@ const (
 func collectLater() {
 	usual := debug.SetGCPercent(startGrowth)
 	time.AfterFunc(startTime, func() { debug.SetGCPercent(usual) })
+	lean.Soon()
 }
 
 // humbly runs do on a thread of lower priority, which ends with it: workers that

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sightline-edge/sightline/internal/lean"
 	"github.com/sightline-edge/sightline/vision/shm"
 )
 
@@ -78,7 +79,8 @@ type worker struct {
 	order  order
 	counts counts
 	beat   time.Time
-	bad    error // the last unreadable picture
+	bad    error     // the last unreadable picture
+	settle sync.Once // by the first picture the source is open
 
 	mu     sync.Mutex // protects what follows
 	change *sync.Cond
@@ -377,6 +379,7 @@ func (w *worker) hand(s shot) error {
 	if w.held < 0 {
 		panic("BUG: a reader gave a picture without asking for room")
 	}
+	w.settle.Do(lean.Soon)
 	m := message{Kind: tellFrame, ID: w.from.ID, Slot: w.held, Frame: &s.taken, Counts: w.counts}
 	w.held = -1
 	if w.conn.Send(m) != nil {

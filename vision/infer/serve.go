@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/sightline-edge/sightline/internal/lean"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/shm"
 )
@@ -220,7 +221,7 @@ func (s *server) runAll(model []byte) error {
 	}
 	close(s.opened)
 	debug.SetTraceback("single") // until here a crash is the model's, told in one line
-	debug.FreeOSMemory()
+	lean.Soon()
 	info := s.info
 	info.Labels = nil // the agent has them; they may be too long for a message
 	if err := s.conn.Send(reply{Ready: &info}); err != nil {

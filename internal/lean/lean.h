@@ -1,0 +1,6 @@
+// See lean.go.
+#pragma once
+
+// sightline_lean gives back C's free memory and lets go of the pages of all programs
+// and libraries that nobody can have written to. It returns how many bytes those are.
+unsigned long sightline_lean(void);

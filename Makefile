@@ -14,13 +14,15 @@ FUZZTIME ?= 10s
 ARGS ?=
 ONLY ?=
 
-# The tags and the environment with which gocv builds against Debian's split
-# OpenCV packages; .ci/setup writes the .pc file.
+# sightline-capture needs GStreamer and FFmpeg's libraries, sightline-capture-opencv
+# OpenCV as well. The tags and the environment with which gocv builds against Debian's
+# split OpenCV packages; .ci/setup writes the .pc file.
 GOCV_TAGS := gocv gocv_specific_modules gocv_videoio
 GOCV_ENV := PKG_CONFIG_PATH=$(CURDIR)/build/pc$(if $(PKG_CONFIG_PATH),:$(PKG_CONFIG_PATH)) CGO_ENABLED=1
+MEDIA := $(shell command -v gcc >/dev/null && command -v pkg-config >/dev/null && \
+	pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0 libavformat libavcodec libavutil libswscale && echo yes)
 GOCV_PACKAGES := $(patsubst %,./%,$(wildcard vision/capture cmd/sightline-capture))
-OPENCV := $(shell command -v g++ >/dev/null && command -v pkg-config >/dev/null && \
-	pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0 && ls /usr/include/opencv4/opencv2/videoio.hpp 2>/dev/null)
+OPENCV := $(if $(MEDIA),$(shell command -v g++ >/dev/null && ls /usr/include/opencv4/opencv2/videoio.hpp 2>/dev/null))
 
 # go-nvml's functions are bound when they are called, from the driver's own
 # library; a linker that binds all at the start, as Ubuntu's does, must be told.
@@ -36,7 +38,7 @@ endif
 
 SOURCES := $(shell find agent board cmd fleet internal sync updater vision -type f \
 	-not -name '*_test.go' -not -path '*/testdata/*' -not -path '*/__pycache__/*' 2>/dev/null)
-BINARIES := bin/sightline-agent bin/sightline bin/sightline-fleet $(if $(OPENCV),bin/sightline-capture)
+BINARIES := bin/sightline-agent bin/sightline bin/sightline-fleet $(if $(MEDIA),bin/sightline-capture) $(if $(OPENCV),bin/sightline-capture-opencv)
 
 .PHONY: help setup build demo test check bench faults fuzz fmt clean fetch tested checked
 
@@ -46,8 +48,9 @@ help: ## list the targets
 setup: ## install what the tests need (Debian packages: root or sudo), fetch the pinned rest
 	@.ci/setup all
 
-build: fetch $(BINARIES) ## build the programs into bin/ (sightline-capture where OpenCV is)
-	@$(if $(OPENCV),:,echo "sightline-capture was left out: it needs OpenCV and GStreamer (make setup); pictures and MJPEG work without it")
+build: fetch $(BINARIES) ## build the programs into bin/ (sightline-capture where FFmpeg and GStreamer are)
+	@$(if $(MEDIA),:,echo "sightline-capture was left out: it needs FFmpeg's libraries and GStreamer (make setup); pictures and MJPEG work without it")
+	@$(if $(OPENCV),:,echo "sightline-capture-opencv was left out: it needs OpenCV as well; all but V4L2 devices work without it")
 
 demo: export TMPDIR := $(CURDIR)/build/tmp
 demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--seconds 30"
@@ -76,7 +79,7 @@ check: setup ## formatting, vet, staticcheck, modules, generated files, scripts,
 	@$(MAKE) --no-print-directory checked
 
 checked:
-	@$(GOCV_ENV) GOCV_TAGS='$(if $(OPENCV),$(GOCV_TAGS))' GOCV_PACKAGES='$(GOCV_PACKAGES)' .ci/check
+	@$(GOCV_ENV) MEDIA='$(MEDIA)' GOCV_TAGS='$(if $(OPENCV),$(GOCV_TAGS))' GOCV_PACKAGES='$(GOCV_PACKAGES)' .ci/check
 
 bench: build ## measure, print a table, write bench.json; ONLY=P1 runs P1 alone
 	@.ci/bench-python
@@ -115,5 +118,9 @@ bin/sightline-fleet: $(SOURCES) go.mod go.sum
 	@CGO_ENABLED=0 go build $(BUILD) -o $@ ./cmd/sightline-fleet
 
 bin/sightline-capture: $(SOURCES) go.mod go.sum
+	@echo "==> building $@"
+	@CGO_ENABLED=1 go build $(BUILD) -tags media -o $@ ./cmd/sightline-capture
+
+bin/sightline-capture-opencv: $(SOURCES) go.mod go.sum
 	@echo "==> building $@ (with OpenCV; the first time takes half a minute)"
 	@$(GOCV_ENV) go build $(BUILD) -tags '$(GOCV_TAGS)' -o $@ ./cmd/sightline-capture

@@ -31,7 +31,7 @@ var packages = map[string]rule{
 	"vision/optics":      {imports: []string{"vision"}},
 	"vision/quality":     {imports: []string{"vision"}},
 	"vision/change":      {imports: []string{"vision"}},
-	"vision/capture":     {imports: []string{"vision", "vision/shm", "vision/picture", "vision/optics", "internal/lean"}, c: []string{"gst_gocv.go", "aravis_gocv.go"}},
+	"vision/capture":     {imports: []string{"vision", "vision/shm", "vision/picture", "vision/optics", "internal/lean"}, c: []string{"gst_media.go", "aravis_media.go", "film_media.go"}},
 	"vision/infer":       {imports: []string{"vision", "vision/shm", "vision/picture", "internal/lean"}, c: []string{"fill_cgo.go"}},
 	"vision/sched":       {outside: []string{"none"}},
 	"vision/track":       {imports: []string{"vision"}},

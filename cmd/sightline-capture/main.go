@@ -1,7 +1,8 @@
-// Command sightline-capture reads one camera or recording through OpenCV,
-// GStreamer or Aravis and hands its frames to sightline-agent in shared memory.
-// The agent starts one for each camera; people have no use for it but --version
-// and devices, which lists the industrial cameras that answer.
+// Command sightline-capture reads one camera or recording through FFmpeg, GStreamer
+// or Aravis and hands its frames to sightline-agent in shared memory. The agent
+// starts one for each camera; people have no use for it but --version and devices,
+// which lists the industrial cameras that answer. Built a second time, with OpenCV,
+// it is sightline-capture-opencv, which reads V4L2 devices.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/sightline-edge/sightline/vision/capture"
 )
@@ -36,15 +38,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case len(args) > 0:
 		fmt.Fprintln(stderr, "sightline-capture: it is started by sightline-agent and takes no arguments but --version and devices")
 		return 2
-	case !capture.HaveOpenCV:
-		fmt.Fprintln(stderr, "sightline-capture: built without OpenCV, so it can't read videos, RTSP or devices: run make setup, then make build")
+	case !capture.HaveMedia:
+		fmt.Fprintln(stderr, "sightline-capture: built without FFmpeg and GStreamer, so it can't read videos, RTSP or devices: run make setup, then make build")
 		return 1
+	case !capture.HaveOpenCV && capture.NeedsOpenCV(socket):
+		become(withOpenCV)
 	}
 	if err := capture.WorkerMain(ctx, socket, capture.OpenAll); err != nil {
 		fmt.Fprintf(stderr, "sightline-capture: %v (it is started by sightline-agent, not by hand)\n", err)
 		return 1
 	}
 	return 0
+}
+
+// withOpenCV is what the program's name ends in where it is built with OpenCV. Its 240
+// libraries take 100 ms and tens of MB, which only V4L2 devices need.
+const withOpenCV = "-opencv"
+
+// become goes on as the program beside this one whose name ends so. It returns where
+// that isn't installed, which whoever opens the source tells.
+func become(ending string) {
+	if self, err := os.Executable(); err == nil {
+		_ = syscall.Exec(self+ending, []string{self + ending}, os.Environ())
+	}
 }
 
 // list prints the GigE Vision and USB3 Vision cameras that answer, as JSON.

@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Files: files,
 		Condition: func(cond string) (bool, error) {
-			return cond == "opencv" && capture.HaveOpenCV, nil
+			return cond == "media" && capture.HaveMedia, nil
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("GOCOVERDIR", os.Getenv("GOCOVERDIR"))
@@ -74,8 +74,8 @@ func alone(t *testing.T) bool {
 }
 
 func TestDevices(t *testing.T) {
-	if !capture.HaveOpenCV {
-		t.Skip("left out: built without OpenCV (-tags gocv)")
+	if !capture.HaveMedia {
+		t.Skip("left out: built without GStreamer (-tags media or gocv)")
 	}
 	fake, err := exec.LookPath("arv-fake-gv-camera-0.8")
 	if err != nil {
@@ -105,8 +105,8 @@ func TestDevices(t *testing.T) {
 
 // The library is looked for when it is needed, not when the program starts.
 func TestDevicesWithoutAravis(t *testing.T) {
-	if !capture.HaveOpenCV {
-		t.Skip("left out: built without OpenCV (-tags gocv)")
+	if !capture.HaveMedia {
+		t.Skip("left out: built without GStreamer (-tags media or gocv)")
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "libaravis-0.8.so.0"), nil, 0o644); err != nil { // found first, and no library

@@ -1,4 +1,4 @@
-//go:build !cgo || !gocv
+//go:build !cgo || !(media || gocv)
 
 package capture
 
@@ -8,7 +8,7 @@ import (
 )
 
 // FindGenICam lists the GigE Vision and USB3 Vision cameras that answer; only
-// sightline-capture built with OpenCV can.
+// sightline-capture built with GStreamer can.
 func FindGenICam(context.Context) ([]Device, error) {
 	return nil, errors.New("sightline-capture was built without cgo, so it can't look for industrial cameras: run make setup, then make build")
 }

@@ -231,7 +231,7 @@ func rtspRig(t *testing.T, name, transport string, silence time.Duration) *rig {
 	r.gate, _ = gate(t, ln.Addr().String())
 	cfg := config("rtsp://" + r.gate.Addr() + rigPath)
 	cfg.Transport = transport
-	if HaveOpenCV { // else the worker isn't this program
+	if HaveMedia { // else the worker isn't this program
 		r.leak, cfg.MemoryMB = syscall.SIGUSR2, 300
 	}
 	r.start(t, cfg, silence)

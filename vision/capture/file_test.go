@@ -125,7 +125,7 @@ func TestSourcesThatCantBeRead(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.source == text {
-				needOpenCV(t)
+				needMedia(t)
 			}
 			cam, err := New(config(c.source))
 			if err == nil {
@@ -179,7 +179,7 @@ func realVideo(t *testing.T) string {
 }
 
 func TestRecordingGivesEveryFrameOnce(t *testing.T) {
-	needOpenCV(t)
+	needMedia(t)
 	r := start(t, config(realVideo(t)))
 	n, doubled := 0, 0
 	var last *[]byte

@@ -47,7 +47,7 @@ type gvCamera struct {
 // needGV starts the fake camera, or leaves the test out.
 func needGV(t *testing.T, args ...string) *gvCamera {
 	t.Helper()
-	needOpenCV(t)
+	needMedia(t)
 	if _, err := exec.LookPath("arv-fake-gv-camera-0.8"); err != nil {
 		t.Skip("left out: no arv-fake-gv-camera-0.8 (Debian's aravis-tools)")
 	}

@@ -17,7 +17,7 @@ import (
 // in the place of hardware's.
 func TestPipelinesOfTheDocs(t *testing.T) {
 	t.Parallel()
-	needOpenCV(t)
+	needMedia(t)
 	needFFmpeg(t)
 	doc, err := os.ReadFile("../../docs/cameras.md")
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // host and port.
 func peerCamera(t *testing.T, pipeline string, access ...string) string {
 	t.Helper()
-	needOpenCV(t)
+	needMedia(t)
 	const python = "/usr/bin/python3" // Debian's, for which python3-gi is
 	if err := exec.Command(python, "-c", "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer").Run(); err != nil {
 		t.Skip("left out: gir1.2-gst-rtsp-server-1.0 or python3-gi isn't installed")
@@ -80,7 +80,7 @@ func isBars(t *testing.T, f *Frame) {
 
 func TestPeerCamera(t *testing.T) {
 	t.Parallel()
-	needOpenCV(t)
+	needMedia(t)
 	for codec, pipeline := range peerCodecs {
 		for _, transport := range []string{"tcp", "udp"} {
 			if !full && (codec == "h264") != (transport == "udp") {

@@ -13,7 +13,7 @@ const testPipeline = "videotestsrc is-live=true pattern=smpte75 ! video/x-raw,wi
 
 func TestPipelines(t *testing.T) {
 	t.Parallel()
-	needOpenCV(t)
+	needMedia(t)
 	for _, c := range []struct {
 		name, pipeline string
 		gray           bool
@@ -54,7 +54,7 @@ func TestPipelines(t *testing.T) {
 
 func TestPipelineReasons(t *testing.T) {
 	t.Parallel()
-	needOpenCV(t)
+	needMedia(t)
 	for _, c := range []struct{ name, pipeline, want string }{
 		{"a missing element", "nosuchelement ! appsink", `no element "nosuchelement"`},
 		{"a missing property", "videotestsrc nosuch=1 ! appsink", `no property "nosuch"`},
@@ -83,7 +83,7 @@ func TestPipelineReasons(t *testing.T) {
 // newest is given, and each is counted.
 func TestPipelineThatIsFaster(t *testing.T) {
 	t.Parallel()
-	needOpenCV(t)
+	needMedia(t)
 	cfg := config("gst: videotestsrc is-live=true ! video/x-raw,width=1920,height=1080,framerate=500/1,format=BGR ! appsink")
 	r := start(t, cfg)
 	eventually(t, 15*time.Second, "pictures passed over", func() bool {

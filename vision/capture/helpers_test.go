@@ -67,7 +67,7 @@ func leftovers() string {
 // config reads with this test binary.
 func config(source string) Config {
 	c := Config{Source: source, SelfExecutable: os.Args[0]}
-	if HaveOpenCV {
+	if HaveMedia {
 		c.CaptureBinary = os.Args[0]
 	}
 	if testing.Verbose() {
@@ -76,12 +76,12 @@ func config(source string) Config {
 	return c
 }
 
-// needOpenCV leaves a test out where nothing reads videos. The tests run in both
-// builds; what needs OpenCV runs in the one that has it.
-func needOpenCV(t *testing.T) {
+// needMedia leaves a test out where nothing reads videos. The tests run in all
+// builds; what needs FFmpeg or GStreamer runs in those that have them.
+func needMedia(t *testing.T) {
 	t.Helper()
-	if !HaveOpenCV {
-		t.Skip("left out: not built with OpenCV (-tags gocv)")
+	if !HaveMedia {
+		t.Skip("left out: built without FFmpeg and GStreamer (-tags media or gocv)")
 	}
 }
 

@@ -57,7 +57,7 @@ func TestNoisyAnswerIsToldShortly(t *testing.T) {
 // also while a process tries to reach it.
 func TestTriggerOfACameraThatIsAway(t *testing.T) {
 	t.Parallel()
-	needOpenCV(t)
+	needMedia(t)
 	cfg := config("aravis:127.0.0.9")
 	cfg.Trigger = "software"
 	r := start(t, cfg)

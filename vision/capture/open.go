@@ -21,13 +21,13 @@ func OpenPlain(ctx context.Context, o order) (reader, opened, error) {
 	case httpCamera:
 		return openHTTP(ctx, o)
 	}
-	return nil, opened{}, errors.New("this source needs sightline-capture, the program with OpenCV: install it with make setup and make build")
+	return nil, opened{}, errors.New("this source needs sightline-capture, the program with FFmpeg and GStreamer: install it with make setup and make build")
 }
 
 // OpenAll opens every source: those of OpenPlain in plain Go, the rest through
-// OpenCV where this program was built with it (HaveOpenCV).
+// libraries where this program was built with them (HaveMedia, HaveOpenCV).
 func OpenAll(ctx context.Context, o order) (reader, opened, error) {
-	if !o.Kind.openCV() {
+	if !o.Kind.native() {
 		return OpenPlain(ctx, o)
 	}
 	return openNative(ctx, o)

@@ -2,14 +2,5 @@
 
 package capture
 
-import (
-	"context"
-	"errors"
-)
-
-// HaveOpenCV tells whether OpenAll reads videos, RTSP and devices.
+// HaveOpenCV tells whether OpenAll reads V4L2 devices.
 const HaveOpenCV = false
-
-func openNative(context.Context, order) (reader, opened, error) {
-	return nil, opened{}, errors.New("sightline-capture was built without OpenCV: build it with make build on a machine where make setup has run")
-}

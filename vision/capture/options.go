@@ -138,9 +138,9 @@ func (cfg *Config) check(src source) error {
 		return errors.New("a camera has no end to loop at; only files and folders can be looped")
 	case cfg.Realtime && (k == folder || k == pictureOne):
 		return errors.New("pictures have no time stamps to be played by; real time is for recordings")
-	case k.openCV() && cfg.CaptureBinary == "":
+	case k.native() && cfg.CaptureBinary == "":
 		return errors.New("videos, RTSP, devices and industrial cameras need sightline-capture, which isn't installed: run make setup and make build, or install its package")
-	case !k.openCV() && cfg.SelfExecutable == "":
+	case !k.native() && cfg.SelfExecutable == "":
 		return errors.New("no program to read it with")
 	}
 	return cfg.Options.check(src)

@@ -17,7 +17,7 @@ import (
 
 func needFFmpeg(t *testing.T) {
 	t.Helper()
-	needOpenCV(t)
+	needMedia(t)
 	if !ipcam.HaveFFmpeg() {
 		t.Skip("left out: no ffmpeg program")
 	}

@@ -48,7 +48,7 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	cmd := shm.Command{Path: c.cfg.SelfExecutable, Args: c.cfg.SelfArgs, Log: c.log}
-	if c.src.kind.openCV() {
+	if c.src.kind.native() {
 		cmd.Path, cmd.Args = c.cfg.CaptureBinary, nil
 	}
 	proc, err := cmd.Start()

@@ -20,7 +20,7 @@ const (
 	_          kind = iota
 	pictureOne      // one picture file
 	folder          // every picture of a folder, once
-	video           // a recording; through OpenCV
+	video           // a recording; through FFmpeg
 	watched         // a folder into which pictures come
 	program         // raw frames from a program's standard output
 	httpCamera      // multipart JPEG over HTTP, or one JPEG at a time
@@ -51,8 +51,8 @@ func listKinds(kinds []kind) string {
 // reached again when they are lost.
 func (k kind) live() bool { return k >= watched }
 
-// openCV tells which sources only sightline-capture can read.
-func (k kind) openCV() bool { return k == video || k >= rtsp }
+// native tells which sources only sightline-capture can read.
+func (k kind) native() bool { return k == video || k >= rtsp }
 
 // source is a parsed Config.Source.
 type source struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 // openDevice opens a V4L2 device. What is asked of it is first held against what
 // it offers, and read back afterwards: drivers take the nearest silently.
 func openDevice(o order) (reader, opened, error) {
+	_ = os.Setenv("OPENCV_LOG_LEVEL", "SILENT") // its warnings would reach the log at every start; can't fail for such a name
 	want, err := agree(o.At, o.Options)
 	if err != nil {
 		return nil, opened{}, err
@@ -50,14 +52,7 @@ func openDevice(o order) (reader, opened, error) {
 		_ = vc.Close() // nothing was read
 		return nil, opened{}, err
 	}
-	r, desc, err := newVideoReader(vc, o, "v4l2")
-	if err != nil {
-		return nil, desc, err
-	}
-	video, ok := r.(*videoReader)
-	if !ok {
-		panic(fmt.Sprintf("BUG: OpenCV's reader is a %T", r))
-	}
+	video, desc := newVideoReader(vc, "v4l2")
 	return &deviceReader{videoReader: video, gray: gray, node: o.At, lit: lit{doubt: v4l2Doubt, now: o.Options.Exposure}}, desc, nil
 }
 
@@ -214,7 +209,7 @@ func (r *deviceReader) readGray(room roomFunc) (shot, error) {
 		m = &laid
 	}
 	if !r.vc.Read(m) || m.Empty() {
-		return shot{}, r.over()
+		return shot{}, errStopped
 	}
 	s := shot{taken: taken{Mono: monotonic(), Width: m.Cols(), Height: m.Rows(), Gray: true}, empty: mem == nil}
 	if s.Width != r.w || s.Height != r.h || m.Type() != gocv.MatTypeCV8UC1 {

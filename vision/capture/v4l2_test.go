@@ -177,9 +177,13 @@ func TestV4L2Source(t *testing.T) {
 			t.Errorf("%s: %+v, %v", s, src, err)
 		}
 	}
-	needOpenCV(t)
+	needMedia(t)
+	want := "no such file"
+	if !HaveOpenCV {
+		want = "needs sightline-capture-opencv beside"
+	}
 	r := start(t, config("/dev/v4l/by-id/none"))
-	eventually(t, 10*time.Second, "the reason", func() bool { return strings.Contains(r.Stats().LastError, "no such file") })
+	eventually(t, 10*time.Second, "the reason", func() bool { return strings.Contains(r.Stats().LastError, want) })
 }
 
 func TestV4L2Problems(t *testing.T) {

@@ -1,9 +1,9 @@
-//go:build cgo && gocv
+//go:build cgo && (media || gocv)
 
 #include <string.h>
 
 #include "_cgo_export.h"
-#include "gst_pipe_gocv.h"
+#include "gst_pipe_media.h"
 
 static gst_pipe *_Atomic decoding; // the RTSP camera whose decoder is at work
 

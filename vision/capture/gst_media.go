@@ -1,11 +1,11 @@
-//go:build cgo && gocv
+//go:build cgo && (media || gocv)
 
 package capture
 
 /*
 #cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-video-1.0
 #include <stdlib.h>
-#include "gst_gocv.h"
+#include "gst_media.h"
 */
 import "C"
 

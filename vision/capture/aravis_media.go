@@ -1,11 +1,11 @@
-//go:build cgo && gocv
+//go:build cgo && (media || gocv)
 
 package capture
 
 /*
 #cgo LDFLAGS: -ldl
 #include <stdlib.h>
-#include "aravis_gocv.h"
+#include "aravis_media.h"
 */
 import "C"
 

@@ -1,4 +1,4 @@
-//go:build cgo && gocv
+//go:build cgo && (media || gocv)
 
 package capture
 

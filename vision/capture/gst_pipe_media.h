@@ -1,12 +1,12 @@
-// What the two halves of the binding share: gst_gocv.c is any pipeline,
-// rtsp_gocv.c what an RTSP camera needs besides.
+// What the two halves of the binding share: gst_media.c is any pipeline,
+// rtsp_media.c what an RTSP camera needs besides.
 #pragma once
 
 #include <gst/app/gstappsink.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
 
-#include "gst_gocv.h"
+#include "gst_media.h"
 
 // first is when the first packet of a picture came.
 struct first {

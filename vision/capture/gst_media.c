@@ -1,9 +1,9 @@
-//go:build cgo && gocv
+//go:build cgo && (media || gocv)
 
 #include <string.h>
 #include <time.h>
 
-#include "gst_pipe_gocv.h"
+#include "gst_pipe_media.h"
 
 int64_t monotonic_ns(void) {
 	struct timespec t;

@@ -1,10 +1,10 @@
-//go:build cgo && gocv
+//go:build cgo && (media || gocv)
 
 // libaravis-0.8 by dlopen: neither the build nor a machine without industrial
 // cameras needs it. The prototypes are those of its documentation, with opaque
 // pointers; a gboolean, a gint and an enum are ints, a GError is as below.
 
-#include "aravis_gocv.h"
+#include "aravis_media.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// One GStreamer pipeline, as package capture needs it. See gst_gocv.go.
+// One GStreamer pipeline, as package capture needs it. See gst_media.go.
 #pragma once
 
 #include <stdint.h>

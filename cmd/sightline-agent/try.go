@@ -137,6 +137,7 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	collectLater()
 	ctx := cmd.Context()
 	log := logger(cmd.ErrOrStderr(), o.verbose)
 	c, err := choose(o.model)

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"os"
 	"runtime"
 	"runtime/debug"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,16 +12,16 @@ import (
 
 // How the agent stays out of its own way while it starts.
 const (
-	startTime   = time.Second // about as long as a start takes on a slow device
-	startGrowth = 400         // GOGC meanwhile: nothing is collected below 16 MB
-	startNice   = 5           // of what needn't be there before the first result
+	startGrowth = 400 // GOGC until it settles: nothing is collected below 16 MB
+	startNice   = 5   // of what needn't be there before the first result
 )
 
 // collectLater lets the start allocate what stays for good without two
 // collections, which delay the first result by some ms.
 func collectLater() {
-	usual := debug.SetGCPercent(startGrowth)
-	time.AfterFunc(startTime, func() { debug.SetGCPercent(usual) })
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(startGrowth)
+	}
 	lean.Soon()
 }
 

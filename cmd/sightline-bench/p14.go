@@ -26,39 +26,53 @@ func p14() Figure {
 		ID:   "P14",
 		What: "parts counted in a recording: the agent ÷ Python with OpenCV, ONNX Runtime and supervision's ByteTrack",
 		Goal: "told",
-		Run: func(ctx context.Context, env *Env) (rows []Row, err error) {
-			video, model, err := env.bottles()
-			if err == nil && env.Python == "" {
-				err = LeftOut("there is no Python with the pinned packages (make bench makes one)")
-			}
-			if _, look := exec.LookPath("ffmpeg"); err == nil && look != nil {
-				err = LeftOut("there is no ffmpeg to cut recordings with")
-			}
-			if err != nil {
-				return nil, err
-			}
-			dir, err := os.MkdirTemp("", "sightline-bench-")
-			if err != nil {
-				return nil, fmt.Errorf("make a folder: %w", err)
-			}
-			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-			bottles := &contest{
-				env: env, dir: dir, id: "P14", what: "YOLOX-nano, bottles on 1,189 frames of 640×360", video: video, model: model,
-				ours: []string{"--model", model, "--labels", "coco", "--count", "bottle"}, theirs: []string{model, "yolox", "416x416", "39", "0.1", "0.45"},
-				gated: &gated{rate: ">= 1.5", cpu: "<= 0.7"}, plain: true,
-			}
-			var left LeftOut
-			if rows, err = bottles.measure(ctx); err != nil && !errors.As(err, &left) {
-				return rows, err
-			}
-			drawn, err := drawnContest(ctx, env, dir)
-			if err != nil {
-				return rows, err
-			}
-			more, err := drawn.measure(ctx)
-			return append(rows, more...), err
+		Run: func(ctx context.Context, env *Env) ([]Row, error) {
+			return bottleContest(ctx, env, "P14", func(bottles *contest) ([]Row, error) {
+				bottles.gated, bottles.plain = &gated{rate: ">= 1.5", cpu: "<= 0.7"}, true
+				var left LeftOut
+				rows, err := bottles.measure(ctx)
+				if err != nil && !errors.As(err, &left) {
+					return rows, err
+				}
+				drawn, err := drawnContest(ctx, env, bottles.dir)
+				if err != nil {
+					return rows, err
+				}
+				more, err := drawn.measure(ctx)
+				return append(rows, more...), err
+			})
 		},
 	}
+}
+
+// bottleContest measures with the bottles' recording, counted by both sides.
+func bottleContest(ctx context.Context, env *Env, id string, measure func(*contest) ([]Row, error)) (rows []Row, err error) {
+	video, model, err := env.bottles()
+	if err == nil && env.Python == "" {
+		err = LeftOut("there is no Python with the pinned packages (make bench makes one)")
+	}
+	if err == nil {
+		err = needsFFmpeg()
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "sightline-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return measure(&contest{
+		env: env, dir: dir, id: id, what: "YOLOX-nano, bottles on 1,189 frames of 640×360", video: video, model: model,
+		ours: []string{"--model", model, "--labels", "coco", "--count", "bottle"}, theirs: []string{model, "yolox", "416x416", "39", "0.1", "0.45"},
+	})
+}
+
+func needsFFmpeg() error {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		return LeftOut("there is no ffmpeg to cut recordings with")
+	}
+	return nil
 }
 
 // contest is one recording that both sides count the parts of.
@@ -72,7 +86,7 @@ type contest struct {
 	gated        *gated   // nil: no rows with it
 
 	first  string     // a recording of the first frame alone
-	empty  [sides]lap // of it; its memory is the bare model's
+	empty  [sides]lap // of it
 	noGate string     // why there are no rows with the gate
 }
 
@@ -155,13 +169,7 @@ func (c *contest) prepare(ctx context.Context) error {
 	} else if !strings.Contains(string(help), gateFlag[0]) {
 		c.noGate = "this agent has no " + gateFlag[0]
 	}
-	c.first = filepath.Join(c.dir, "first-"+filepath.Base(c.video))
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", c.video, "-frames:v", "1", "-c", "copy", "-an", "-y", c.first).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("cut the first frame off %s: %w: %s", c.video, err, out)
-	}
-	bare, err := weighBare(ctx, c.env, c.model)
-	if err != nil {
+	if err := c.cutFirst(ctx); err != nil {
 		return err
 	}
 	for _, side := range [2]int{agentSide, scriptSide} {
@@ -173,11 +181,21 @@ func (c *contest) prepare(ctx context.Context) error {
 			}
 			wall, cpu = append(wall, r.wall.Seconds()), append(cpu, r.cpu.Seconds())
 		}
-		c.empty[side] = lap{wall: seconds(quantile(wall, 0.5)), cpu: seconds(quantile(cpu, 0.5)), memory: bare}
+		c.empty[side] = lap{wall: seconds(quantile(wall, 0.5)), cpu: seconds(quantile(cpu, 0.5))}
 	}
 	c.empty[gateSide] = c.empty[agentSide]
-	fmt.Fprintf(c.env.Log, "    %s: start and end with one frame: %v, the script %v; the bare model takes %.1f MB\n", c.id,
-		c.empty[agentSide].wall.Round(time.Millisecond), c.empty[scriptSide].wall.Round(time.Millisecond), bare/1e6)
+	fmt.Fprintf(c.env.Log, "    %s: start and end with one frame: %v, the script %v\n", c.id,
+		c.empty[agentSide].wall.Round(time.Millisecond), c.empty[scriptSide].wall.Round(time.Millisecond))
+	return nil
+}
+
+// cutFirst makes the recording of the first frame alone.
+func (c *contest) cutFirst(ctx context.Context) error {
+	c.first = filepath.Join(c.dir, "first-"+filepath.Base(c.video))
+	out, err := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", c.video, "-frames:v", "1", "-c", "copy", "-an", "-y", c.first).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("cut the first frame off %s: %w: %s", c.video, err, out)
+	}
 	return nil
 }
 
@@ -188,12 +206,9 @@ func (c *contest) rows(ctx context.Context, side int, ours, theirs []lap) ([]Row
 	wanted := []Row{
 		{ID: c.id + "/rate", Goal: ">= 1.15", What: "frames/s, start and end left out ÷ the script's"},
 		{ID: c.id + "/cpu", Goal: "<= 0.92", What: "CPU a frame of all processes, ms, start and end left out ÷ the script's"},
-		{ID: c.id + "/memory", Goal: "<= 0.4", What: "memory beyond the bare model's, MB (PSS) ÷ the script's"},
-		{ID: c.id + "/start", Goal: "told", What: "start to end of a recording of one frame, s ÷ the script's"},
 	}
-	take := []func(lap, lap) float64{rate, perFrame, beyond, startup}
+	take := []func(lap, lap) float64{rate, perFrame}
 	if side == gateSide {
-		wanted, take = wanted[:2], take[:2]
 		for n, goal := range []string{c.gated.rate, c.gated.cpu} {
 			wanted[n].ID, wanted[n].Goal = strings.Replace(wanted[n].ID, c.id, c.id+"/gate", 1), goal
 			wanted[n].What = "with " + strings.Join(gateFlag, " ") + ": " + wanted[n].What
@@ -219,12 +234,7 @@ func (c *contest) rows(ctx context.Context, side int, ours, theirs []lap) ([]Row
 	return rows, nil
 }
 
-// rate, perFrame, beyond and startup are a turn's figures, without what a run
-// over the first frame takes.
+// rate and perFrame are a turn's figures, without what a run over the first frame takes.
 func rate(r, empty lap) float64 { return float64(r.frames-1) / (r.wall - empty.wall).Seconds() }
 
 func perFrame(r, empty lap) float64 { return milliseconds(r.cpu-empty.cpu) / float64(r.frames-1) }
-
-func beyond(r, empty lap) float64 { return (r.memory - empty.memory) / 1e6 }
-
-func startup(_, empty lap) float64 { return empty.wall.Seconds() }

@@ -23,7 +23,34 @@ import (
 type lap struct {
 	parts, frames int
 	wall, cpu     time.Duration // of the whole program, its processes included
-	memory        float64       // of all its processes, bytes of PSS; median over the run's seconds
+	said          time.Duration // from its start to the first it printed
+	seconds       []memory      // of all its processes, each second
+}
+
+// memory is what processes take, in bytes: what several share is divided among
+// them (PSS). private is what no file holds, too.
+type memory struct{ all, private float64 }
+
+// median is that of the seconds.
+func (r lap) median() (m memory) {
+	var all, private []float64
+	for _, s := range r.seconds {
+		all, private = append(all, s.all), append(private, s.private)
+	}
+	return memory{quantile(all, 0.5), quantile(private, 0.5)}
+}
+
+// first notes when something is written.
+type first struct {
+	text bytes.Buffer
+	at   time.Time
+}
+
+func (f *first) Write(b []byte) (int, error) {
+	if f.at.IsZero() {
+		f.at = time.Now()
+	}
+	return f.text.Write(b)
 }
 
 // turn lets one side count the parts of a recording.
@@ -75,7 +102,8 @@ func (c *contest) script(ctx context.Context, video string) (lap, error) {
 // watchRun runs a program on two cores to its end and looks at its memory once
 // a second.
 func watchRun(cmd *exec.Cmd) (r lap, stdout []byte, err error) {
-	var out, errs bytes.Buffer
+	var out first
+	var errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
@@ -83,9 +111,9 @@ func watchRun(cmd *exec.Cmd) (r lap, stdout []byte, err error) {
 	if err := startOnTwo(cmd); err != nil {
 		return r, nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	over, looked := make(chan struct{}), make(chan []float64)
+	over, looked := make(chan struct{}), make(chan []memory)
 	go func() {
-		var all []float64
+		var all []memory
 		defer func() { looked <- all }()
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -94,7 +122,7 @@ func watchRun(cmd *exec.Cmd) (r lap, stdout []byte, err error) {
 			case <-over:
 				return
 			case <-tick.C:
-				if m := treeMemory(cmd.Process.Pid); m > 0 {
+				if m := treeMemory(cmd.Process.Pid); m.all > 0 {
 					all = append(all, m)
 				}
 			}
@@ -103,14 +131,13 @@ func watchRun(cmd *exec.Cmd) (r lap, stdout []byte, err error) {
 	err = cmd.Wait()
 	r.wall = time.Since(began)
 	close(over)
-	if all := <-looked; len(all) > 0 {
-		r.memory = quantile(all, 0.5)
-	}
+	r.seconds = <-looked
 	if err != nil {
 		return r, nil, fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, bytes.TrimSpace(errs.Bytes()))
 	}
 	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() // with the children's that it waited for
-	return r, out.Bytes(), nil
+	r.said = out.at.Sub(began)
+	return r, out.text.Bytes(), nil
 }
 
 // startOnTwo starts a program whose processes share the first two of our cores.
@@ -171,26 +198,32 @@ func tree(root int) []int {
 	return found
 }
 
-// treeMemory is the memory of a process and its children in bytes: what several
-// share is divided among them (PSS). 0 once they have ended.
-func treeMemory(root int) float64 {
-	total := 0.0
+// treeMemory is the memory of a process and its children; 0 once they have ended.
+func treeMemory(root int) (m memory) {
 	for _, pid := range tree(root) {
-		total += memoryOf(strconv.Itoa(pid))
+		one := memoryOf(strconv.Itoa(pid))
+		m = memory{m.all + one.all, m.private + one.private}
 	}
-	return total
+	return m
 }
 
-func memoryOf(pid string) float64 {
+func memoryOf(pid string) (m memory) {
 	text, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
 	if err != nil {
-		return 0
+		return m
 	}
-	_, rest, _ := strings.Cut(string(text), "\nPss:")
-	f := strings.Fields(rest)
-	if len(f) == 0 {
-		return 0
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		kb, _ := strconv.ParseFloat(f[1], 64) // the kernel writes numbers
+		switch f[0] {
+		case "Pss:":
+			m.all = 1024 * kb
+		case "Pss_Anon:":
+			m.private = 1024 * kb
+		}
 	}
-	kb, _ := strconv.ParseFloat(f[0], 64) // the kernel writes numbers
-	return 1024 * kb
+	return m
 }

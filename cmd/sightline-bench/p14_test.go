@@ -17,25 +17,24 @@ import (
 )
 
 // laps are turns that took the seconds of wall clock and processor that are given.
-func laps(parts int, memory float64, took ...[2]float64) (all []lap) {
+func laps(parts int, took ...[2]float64) (all []lap) {
 	for _, t := range took {
-		all = append(all, lap{parts: parts, frames: 101, wall: seconds(t[0]), cpu: seconds(t[1]), memory: memory})
+		all = append(all, lap{parts: parts, frames: 101, wall: seconds(t[0]), cpu: seconds(t[1])})
 	}
 	return all
 }
 
-// TestContestRows: start and end are taken off either side, and memory is what
-// comes on top of the model.
+// TestContestRows: start and end are taken off either side.
 func TestContestRows(t *testing.T) {
 	var log bytes.Buffer
 	c := &contest{env: &Env{Log: &log}, id: "P14", what: "x", plain: true, gated: &gated{rate: ">= 1.5", cpu: "<= 0.7"}}
 	c.empty = [sides]lap{
-		agentSide:  {wall: time.Second, cpu: seconds(0.5), memory: 50e6},
-		gateSide:   {wall: time.Second, cpu: seconds(0.5), memory: 50e6},
-		scriptSide: {wall: 2 * time.Second, cpu: time.Second, memory: 50e6},
+		agentSide:  {wall: time.Second, cpu: seconds(0.5)},
+		gateSide:   {wall: time.Second, cpu: seconds(0.5)},
+		scriptSide: {wall: 2 * time.Second, cpu: time.Second},
 	}
 	two := [2]float64{2, 1.5}
-	ours, theirs := laps(7, 90e6, two, two, two, two, [2]float64{3, 2.5}), laps(7, 150e6, [][2]float64{{4, 3}, {4, 3}, {4, 3}, {4, 3}, {4, 3}}...)
+	ours, theirs := laps(7, two, two, two, two, [2]float64{3, 2.5}), laps(7, [][2]float64{{4, 3}, {4, 3}, {4, 3}, {4, 3}, {4, 3}}...)
 	rows, err := c.rows(t.Context(), agentSide, ours, theirs)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +44,7 @@ func TestContestRows(t *testing.T) {
 		got[r.ID] = [4]float64{r.Ours, r.Bare, r.Ratio, r.Worst}
 	}
 	want := map[string][4]float64{
-		"P14/rate": {100, 50, 2, 1}, "P14/cpu": {10, 20, 0.5, 1}, "P14/memory": {40, 100, 0.4, 0.4}, "P14/start": {1, 2, 0.5, 0.5},
+		"P14/rate": {100, 50, 2, 1}, "P14/cpu": {10, 20, 0.5, 1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -59,15 +58,15 @@ func TestContestRows(t *testing.T) {
 func TestUnequalCountsAreVoid(t *testing.T) {
 	turn := [2]float64{2, 1}
 	for name, c := range map[string]struct{ ours, theirs []lap }{
-		"the script":        {laps(7, 0, turn), laps(8, 0, turn)},
-		"an agent's turn":   {append(laps(7, 0, turn), laps(6, 0, turn)...), append(laps(7, 0, turn), laps(6, 0, turn)...)},
-		"the frames differ": {laps(7, 0, turn), []lap{{parts: 7, frames: 100}}},
+		"the script":        {laps(7, turn), laps(8, turn)},
+		"an agent's turn":   {append(laps(7, turn), laps(6, turn)...), append(laps(7, turn), laps(6, turn)...)},
+		"the frames differ": {laps(7, turn), []lap{{parts: 7, frames: 100}}},
 	} {
 		if err := sameCount(c.ours, c.theirs); err == nil || !strings.Contains(err.Error(), "void: the agent counted") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := sameCount(laps(7, 0, turn, turn), laps(7, 0, turn, turn)); err != nil {
+	if err := sameCount(laps(7, turn, turn), laps(7, turn, turn)); err != nil {
 		t.Error(err)
 	}
 }
@@ -76,7 +75,7 @@ func TestUnequalCountsAreVoid(t *testing.T) {
 func TestWatchedProgram(t *testing.T) {
 	burn := "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
 	r, out, err := watchRun(exec.CommandContext(t.Context(), "sh", "-c", "echo said; sh -c '"+burn+"'; true"))
-	if err != nil || string(out) != "said\n" || r.cpu < 5*time.Millisecond || r.wall < r.cpu/2 {
+	if err != nil || string(out) != "said\n" || r.cpu < 5*time.Millisecond || r.wall < r.cpu/2 || r.said <= 0 || r.said > r.wall {
 		t.Errorf("%v, %q, %+v", err, out, r)
 	}
 	if _, _, err := watchRun(exec.CommandContext(t.Context(), "sh", "-c", "echo why >&2; exit 3")); err == nil || !strings.Contains(err.Error(), "exit status 3: why") {
@@ -108,11 +107,11 @@ func TestTreeAndItsMemory(t *testing.T) {
 	if len(pids) != 2 {
 		t.Fatalf("processes %v, want sh and sleep", pids)
 	}
-	if m := treeMemory(cmd.Process.Pid); m < 1e5 || m > 1e8 {
-		t.Errorf("%.0f bytes", m)
+	if m := treeMemory(cmd.Process.Pid); m.all < 1e5 || m.all > 1e8 || m.private > m.all {
+		t.Errorf("%+v bytes", m)
 	}
-	if m := memoryOf("self"); m < 1e6 {
-		t.Errorf("we take %.0f bytes", m)
+	if m := memoryOf("self"); m.all < 1e6 || m.private < 1e6 || m.private > m.all {
+		t.Errorf("we take %+v bytes", m)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime/debug"
-	"strconv"
-	"strings"
 
 	"github.com/sightline-edge/sightline/vision/infer"
 )
@@ -17,22 +15,21 @@ import (
 // by how much that makes it grow.
 const weighRole = "weigh"
 
-// weighBare is the memory in bytes of the runtime with the model, once run: what
-// a process that does nothing else grows by.
-func weighBare(ctx context.Context, env *Env, model string) (float64, error) {
+// weighBare is the memory of the runtime with the model, once run: what a process
+// that does nothing else grows by.
+func weighBare(ctx context.Context, env *Env, model string) (m memory, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return 0, fmt.Errorf("find this program's own file: %w", err)
+		return m, fmt.Errorf("find this program's own file: %w", err)
 	}
 	out, err := exec.CommandContext(ctx, self, weighRole, env.ORT, model).Output()
 	if err != nil {
-		return 0, fmt.Errorf("weigh the bare model: %w", err)
+		return m, fmt.Errorf("weigh the bare model: %w", err)
 	}
-	grown, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
-	if err != nil {
-		return 0, fmt.Errorf("weigh the bare model: %w", err)
+	if _, err := fmt.Sscan(string(out), &m.all, &m.private); err != nil {
+		return m, fmt.Errorf("weigh the bare model: %w", err)
 	}
-	return grown, nil
+	return m, nil
 }
 
 // weigh is the process of weighBare: its arguments are the runtime's library
@@ -52,6 +49,7 @@ func weigh(_ context.Context, args []string, stdout io.Writer) error {
 		return fmt.Errorf("run the bare model: %w", err)
 	}
 	debug.FreeOSMemory() // the file's bytes, of which the runtime has made its own
-	_, err = fmt.Fprintf(stdout, "%.0f\n", memoryOf("self")-before)
+	after := memoryOf("self")
+	_, err = fmt.Fprintf(stdout, "%.0f %.0f\n", after.all-before.all, after.private-before.private)
 	return err
 }

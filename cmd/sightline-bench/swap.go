@@ -172,7 +172,7 @@ func (s *swapping) measure(ctx context.Context) ([]Row, error) {
 		row("swap/age", "<= 1.5", what+"p99 ms of the age of the newest 1,024 pictures at their result ÷ without swaps", busy.age, steady.age),
 		row("swap/frames", ">= 0.99", fmt.Sprintf("%sshare of %.0f pictures that a model saw (%.0f had no result though one looked, or came too late) ÷ without swaps, of %.0f (%.0f)",
 			what, busy.captured, busy.lost, steady.captured, steady.lost), busy.seen(), steady.seen()),
-		row("swap/memory", "<= 1.01", what+"MB of all processes after them ÷ before", busy.memory/1e6, steady.memory/1e6),
+		row("swap/memory", "<= 1.01", what+"memory of all processes that no file holds, MB after them ÷ before", busy.memory/1e6, steady.memory/1e6),
 	}, nil
 }
 
@@ -201,7 +201,7 @@ func (s *swapping) over(ctx context.Context, f func() error) (out stretch, err e
 	out.told, out.age = after.since(before), after.age
 	out.memory = math.Inf(1)
 	for range 20 { // the least of two seconds: between two collections of garbage
-		out.memory = min(out.memory, treeMemory(s.pid))
+		out.memory = min(out.memory, treeMemory(s.pid).private)
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():

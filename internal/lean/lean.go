@@ -3,6 +3,7 @@
 package lean
 
 import (
+	"os"
 	"runtime/debug"
 	"time"
 )
@@ -14,6 +15,11 @@ const (
 	second = 10 * time.Second
 )
 
+// growth is how much garbage there may be before it is collected, in percent of what
+// lives. What lives here is few and large (tensors), so that Go's 100 would double it;
+// garbage is some kilobytes a picture.
+const growth = 25
+
 // Soon calls Settle after a second and again after ten.
 func Soon() {
 	time.AfterFunc(first, Settle)
@@ -22,8 +28,12 @@ func Soon() {
 
 // Settle gives back what is free in Go's heap and in C's, and lets go of the pages of
 // program and libraries: those that are still used come back from the kernel's cache
-// one by one, within a microsecond each. It takes some milliseconds.
+// one by one, within a microsecond each. From then on garbage is collected sooner, if
+// GOGC doesn't say when. It takes some milliseconds.
 func Settle() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(growth)
+	}
 	debug.FreeOSMemory()
 	trim()
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"testing"
+)
+
+func TestFlatOf(t *testing.T) {
+	grows := lap{frames: 7, seconds: make([]memory, 100)}
+	for n := range grows.seconds {
+		grows.seconds[n] = memory{all: 100 + float64(n)}
+	}
+	// A tenth of the way is second 10, and a twentieth are five of them.
+	if f, err := flatOf(grows); err != nil || f != (flatRun{7, 112, 197}) {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if f, err := flatOf(lap{seconds: []memory{{all: 3}, {all: 2}, {all: 2}}}); err != nil || f.early != 3 || f.late != 2 {
+		t.Errorf("a short run: %+v, %v", f, err)
+	}
+	if _, err := flatOf(lap{seconds: make([]memory, 2)}); err == nil {
+		t.Error("two looks are enough")
+	}
+}
+
+func TestMedianOfSeconds(t *testing.T) {
+	l := lap{seconds: []memory{{9, 1}, {5, 4}, {1, 2}}}
+	if m := l.median(); m != (memory{5, 2}) {
+		t.Errorf("%+v", m)
+	}
+	if m := (lap{}).median(); !math.IsNaN(m.all) {
+		t.Errorf("of nothing: %+v", m)
+	}
+}
+
+// TestMemoryStaysFlat: what each frame leaves behind would show.
+func TestMemoryStaysFlat(t *testing.T) {
+	frames, most := 4*bottleFrames, 1.1
+	if os.Getenv("SIGHTLINE_FAULTS") == "full" {
+		frames, most = flatFrames, 1.01
+	}
+	var log bytes.Buffer
+	env, err := find("", 5, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := env.flat(t.Context(), frames)
+	var left LeftOut
+	if errors.As(err, &left) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d frames: %.1f MB behind the first tenth, %.1f at the end, %.3f times", f.frames, f.early/1e6, f.late/1e6, f.late/f.early)
+	if f.late > most*f.early {
+		t.Errorf("memory grew from %.1f to %.1f MB", f.early/1e6, f.late/1e6)
+	}
+}

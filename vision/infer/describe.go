@@ -32,6 +32,7 @@ type Info struct {
 	Library   string   // path of its file
 	Driver    string   // of the accelerator; "" without one
 	Passed    []string // providers that were passed over, each with why
+	Computed  []string // outputs that a run gives, in the order of Outputs
 
 	ends []string // the operator that gives each output
 	head []string // the operator that computed the first of the things that each output is put together of; "" where that is open

@@ -58,6 +58,8 @@ type call struct {
 	scores *ScoreMap   // if it was asked for, and the family gives one
 	err    error
 
+	tensors *tensorsCall // of a run on tensors, else nil
+
 	shapes, floats []byte // parts of the answer that came ahead
 	cut            bool   // one of them was too much
 }
@@ -262,6 +264,10 @@ func (l *link) collect(p *partReply) {
 func (l *link) deliver(r *resultReply) {
 	c := l.take(r.ID)
 	if c == nil {
+		return
+	}
+	if c.tensors != nil {
+		l.deliverTensors(c, r)
 		return
 	}
 	w := l.owner

@@ -17,6 +17,7 @@ type request struct {
 	Pool   *shm.Info     `json:"pool,omitempty"` // the memory's descriptor comes with it
 	Forget uint64        `json:"forget,omitempty"`
 	Infer  *inferRequest `json:"infer,omitempty"`
+	Stop   uint64        `json:"stop,omitempty"` // a run on tensors whose answer nobody wants any more
 }
 
 // loadRequest is always the first request. Labels stay with the agent; the
@@ -29,6 +30,7 @@ type loadRequest struct {
 	Provider Provider      `json:"provider,omitempty"`
 	Limit    time.Duration `json:"limit"`
 	Memory   int64         `json:"memory,omitempty"` // bytes that the process may have for itself
+	Tensors  bool          `json:"tensors,omitempty"` // the model runs on tensors alone: there is no Spec
 }
 
 type inferRequest struct {
@@ -43,6 +45,8 @@ type inferRequest struct {
 
 	Samples int  `json:"samples,omitempty"` // raw values of each output that are wanted
 	Scores  bool `json:"scores,omitempty"`  // the map of scores is wanted
+
+	Tensors *tensorsRequest `json:"tensors,omitempty"` // the run is on tensors, not on a frame
 }
 
 // reply is what the worker sends; exactly one field is set.
@@ -51,6 +55,7 @@ type reply struct {
 	Refused string       `json:"refused,omitempty"` // why trying again is no use
 	Part    *partReply   `json:"part,omitempty"`
 	Result  *resultReply `json:"result,omitempty"`
+	Memory  *memoryReply `json:"memory,omitempty"` // its descriptor comes with it
 }
 
 // partReply is a part of an answer, sent ahead of it: what may be longer than a
@@ -83,6 +88,9 @@ type resultReply struct {
 	Fill     time.Duration `json:"fill"`
 	Run      time.Duration `json:"run"`
 	Decode   time.Duration `json:"decode"`
+
+	Tensors []Laid `json:"tensors,omitempty"` // of a run on tensors
+	Stopped bool   `json:"stopped,omitempty"` // because it was asked for
 }
 
 // packedSize is the bytes of one detection: class, score, x, y, w, h.

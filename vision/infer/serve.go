@@ -37,6 +37,7 @@ type server struct {
 	sess   *session
 	filler *Filler
 	pools  map[uint64]*shm.Pool
+	memory outputMemory
 
 	opened            chan struct{} // closed when sess is there
 	free, filled, ran chan *job
@@ -56,6 +57,8 @@ type job struct {
 
 	samples int  // raw values of each output that are wanted
 	scores  bool // the map of scores is wanted
+
+	tensors *tensorRun // of a run on tensors, else nil
 }
 
 // WorkerMain is the inference worker: it serves the agent's requests on the
@@ -124,6 +127,9 @@ func (s *server) refuse(err error) error {
 
 // open loads the model and runs it once, which shows the output's shape.
 func (s *server) open(model []byte) error {
+	if s.load.Tensors {
+		return s.openTensors(model)
+	}
 	spec := &s.load.Spec
 	sum := sha256.Sum256(model)
 	var err error
@@ -142,7 +148,7 @@ func (s *server) open(model []byte) error {
 		return err
 	}
 	s.sess.describe(&s.info)
-	s.info.Library = s.load.Library
+	s.info.Library, s.info.Computed = s.load.Library, names(wanted)
 	s.filler = NewFiller(spec.Input)
 	for range inFlight {
 		j := &job{blob: s.filler.NewBlob()}
@@ -230,7 +236,11 @@ func (s *server) runAll(model []byte) error {
 	}
 	for j := range s.filled {
 		start := time.Now()
-		if j.err == nil {
+		switch {
+		case j.err != nil:
+		case j.tensors != nil:
+			j.err = s.runTensors(j)
+		default:
 			j.outs, j.err = s.sess.run(j.slot, s.load.Limit)
 		}
 		j.reply.Run = time.Since(start)
@@ -244,6 +254,11 @@ func (s *server) answerAll() error {
 	decoder := NewDecoder(s.load.Spec)
 	var gone error
 	for j := range s.ran {
+		if j.tensors != nil {
+			s.lost(s.answerTensors(j), &gone)
+			s.free <- j
+			continue
+		}
 		start := time.Now()
 		r := &j.reply
 		*r = resultReply{ID: j.id, Boxes: r.Boxes[:0], Fill: r.Fill, Run: r.Run}
@@ -254,16 +269,21 @@ func (s *server) answerAll() error {
 			r.Err, r.TimedOut = j.err.Error(), errors.Is(j.err, ErrTimeLimit)
 		}
 		r.Decode = time.Since(start)
-		if err := s.conn.Send(reply{Result: r}); err != nil && gone == nil {
-			gone = err
-			s.conn.Close()
-		}
+		s.lost(s.conn.Send(reply{Result: r}), &gone)
 		s.free <- j
 	}
 	if errors.Is(gone, os.ErrClosed) || errors.Is(gone, unix.EPIPE) || errors.Is(gone, unix.ECONNRESET) {
 		return nil // the agent has left
 	}
 	return gone
+}
+
+// lost keeps the first error of an answer, and ends the connection then.
+func (s *server) lost(err error, gone *error) {
+	if err != nil && *gone == nil {
+		*gone = err
+		s.conn.Close()
+	}
 }
 
 // decode fills the answer, and sends ahead what doesn't fit into it.
@@ -314,6 +334,10 @@ func (s *server) receiveAll() {
 			fds = nil // the pool's now
 		case req.Forget != 0:
 			s.forget(req.Forget)
+		case req.Stop != 0:
+			s.stopRun(req.Stop)
+		case req.Infer != nil && req.Infer.Tensors != nil:
+			s.filled <- s.lay(<-s.free, req.Infer)
 		case req.Infer != nil:
 			s.filled <- s.fill(<-s.free, req.Infer)
 		}
@@ -337,6 +361,7 @@ func (s *server) addPool(fd int, info shm.Info) {
 }
 
 func (s *server) forget(id uint64) {
+	s.memory.forget(id)
 	if p := s.pools[id]; p != nil {
 		delete(s.pools, id)
 		p.Release()

@@ -24,6 +24,9 @@ type session struct {
 	options *ort.RunOptions
 	timer   *time.Timer
 	fired   chan struct{} // holds one value for each time the timer stopped a run
+
+	known  map[string]*known // what runs on tensors give, by the shapes of their inputs
+	unread error             // why their outputs can't be read
 }
 
 // slot is the tensors of one run: the picture's lies over memory of the caller's.
@@ -152,14 +155,6 @@ func (s *session) describe(i *Info) {
 // maxHalves bounds a float16 output, whose memory is taken by its declared shape.
 const maxHalves = 1 << 28
 
-func names(tensors []Tensor) []string {
-	var out []string
-	for _, t := range tensors {
-		out = append(out, t.Name)
-	}
-	return out
-}
-
 // newSlot makes the tensors of one run. feeds are the inputs in the model's
 // order; their data must stay in place.
 func (s *session) newSlot(feeds []feed) (*slot, error) {
@@ -243,8 +238,16 @@ func (sl *slot) fix(n int, shape []int64, element ort.TensorElementDataType) err
 // run runs the model for at most limit. The outputs stay valid until the slot's
 // next run.
 func (s *session) run(sl *slot, limit time.Duration) ([]Output, error) {
+	if err := s.limited(limit, func() error { return s.execute(sl) }); err != nil {
+		return nil, err
+	}
+	return sl.seen, nil
+}
+
+// limited runs the model by a function, and stops it when it takes longer than limit.
+func (s *session) limited(limit time.Duration, run func() error) error {
 	s.timer.Reset(limit)
-	err := s.execute(sl)
+	err := run()
 	if !s.timer.Stop() {
 		<-s.fired
 		if unset := s.options.UnsetTerminate(); err == nil {
@@ -254,9 +257,9 @@ func (s *session) run(sl *slot, limit time.Duration) ([]Output, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("run the model: %w", err)
+		return fmt.Errorf("run the model: %w", err)
 	}
-	return sl.seen, nil
+	return nil
 }
 
 func (s *session) execute(sl *slot) error {

@@ -57,6 +57,7 @@ type Config struct {
 	Library    string   // ONNX Runtime, of FindLibrary
 	Model      Model
 	Spec       Spec
+	Tensors    bool          // the model runs on tensors alone, whatever it is for: RunTensors, without a Spec
 	Provider   Provider      // "" counts as Auto
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
@@ -186,17 +187,22 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 // serve loads the model and delivers answers until the worker is gone.
 func (w *Worker) serve(l *link, model *os.File, up func()) error {
 	spec := w.cfg.Spec
-	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory()}
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why
 	}
 	for {
 		var r reply
-		if _, err := l.proc.Conn.Recv(&r); err != nil {
+		fds, err := l.proc.Conn.Recv(&r)
+		if err != nil {
 			return nil
 		}
 		switch {
+		case r.Memory != nil:
+			if err := l.remember(r.Memory, fds); err != nil {
+				return err
+			}
 		case r.Refused != "":
 			return fatalError{fmt.Errorf("load %s: %s", w.cfg.Model.name(), r.Refused)}
 		case r.Ready != nil:

@@ -36,6 +36,7 @@ func (s *Scheduler) decideLocked(now time.Time) {
 		}
 		s.grantLocked(w, now)
 	}
+	s.yieldLocked(now)
 	s.armLocked(now)
 }
 
@@ -236,6 +237,9 @@ func (st *Stream) below(now time.Time) bool {
 func (s *Scheduler) grantLocked(w *waiter, now time.Time) {
 	st, m := w.stream, w.ask.Model
 	t := &Turn{Captured: w.captured, stream: st, ask: w.ask, probe: w.probe, dares: w.dares, began: now}
+	if w.ask.Yields {
+		t.wanted = make(chan struct{})
+	}
 	if len(m.turns) == 0 {
 		s.busy = append(s.busy, m)
 	}

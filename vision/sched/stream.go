@@ -179,6 +179,9 @@ type Turn struct {
 	dares  bool
 	began  time.Time // when it was granted, or when the turn before it on the model ended
 	done   bool
+
+	wanted   chan struct{} // nil unless it yields
+	yielding bool          // wanted is closed
 }
 
 // Done ends the turn, exactly once; ok says whether there is a result. The time

@@ -1,0 +1,96 @@
+package sched
+
+import (
+	"testing"
+	"testing/synctest"
+)
+
+func wanted(t *Turn) bool {
+	select {
+	case <-t.Wanted():
+		return true
+	default:
+		return false
+	}
+}
+
+// TestGuestsYield: a turn that yields hears at once when a class above waits for its
+// slot or its model, and not when that waits for something else.
+func TestGuestsYield(t *testing.T) {
+	guest := func(s *Scheduler, model string) *Turn {
+		a := old(s.Model(model), 0)
+		a.Yields = true
+		return must(t, s.Join(StreamConfig{Class: BestEffort}), a)
+	}
+	for _, c := range []struct {
+		name   string
+		slots  int
+		model  string // the station's; the guest runs "a"
+		class  Class
+		busy   bool // another station holds a turn on "b"
+		wanted bool
+	}{
+		{"its slot", 1, "c", Normal, false, true},
+		{"its slot, for a critical one", 1, "c", Critical, false, true},
+		{"its model", 2, "a", Normal, false, true},
+		{"another guest waits", 1, "c", BestEffort, false, false},
+		{"a slot is free", 2, "c", Normal, false, false},
+		{"all slots are taken", 2, "c", Normal, true, true},
+		{"another one's model", 2, "b", Normal, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := New(Config{Slots: c.slots})
+				g := guest(s, "a")
+				var other *Turn
+				if c.busy {
+					other = must(t, s.Join(StreamConfig{}), old(s.Model("b"), 0))
+				}
+				got := take(s.Join(StreamConfig{Class: c.class}), t.Context(), old(s.Model(c.model), 0))
+				if wanted(g) != c.wanted {
+					t.Errorf("wanted: %v", !c.wanted)
+				}
+				g.Done(false)
+				if other != nil {
+					other.Done(true)
+				}
+				(<-got).turn.Done(true)
+			})
+		})
+	}
+}
+
+// TestOneGuestYieldsForOne: two guests have both slots, and one station waits: one of
+// them is enough. For two stations both go.
+func TestOneGuestYieldsForOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Slots: 2})
+		var guests []*Turn
+		for _, model := range []string{"a", "b"} {
+			a := old(s.Model(model), 0)
+			a.Yields = true
+			guests = append(guests, must(t, s.Join(StreamConfig{Class: BestEffort}), a))
+		}
+		count := func() (n int) {
+			for _, g := range guests {
+				if wanted(g) {
+					n++
+				}
+			}
+			return n
+		}
+		first := take(s.Join(StreamConfig{}), t.Context(), old(s.Model("c"), 0))
+		if count() != 1 {
+			t.Errorf("%d of two guests yield for one station", count())
+		}
+		second := take(s.Join(StreamConfig{}), t.Context(), old(s.Model("d"), 0))
+		if count() != 2 {
+			t.Errorf("%d of two guests yield for two stations", count())
+		}
+		for _, g := range guests {
+			g.Done(false)
+		}
+		(<-first).turn.Done(true)
+		(<-second).turn.Done(true)
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/quality"
 )
 
@@ -61,6 +62,7 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	}
 	if l.Model != nil {
 		out.Model.Restarts = l.Model.Stats().Restarts
+		out.Model.Computes, out.Model.Building = computes(l.Model), buildingOf(l.Model)
 	}
 	if l.Rule != nil {
 		out.Rule = api.Rule{Name: l.Rule.Name(), Digest: l.Rule.Digest()}
@@ -162,6 +164,11 @@ func hourNow(h Hour) api.Hour {
 func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 	s.mu.Lock()
 	ended, failure, armed := s.ended, s.failure, s.lane.Model != nil
+	var b infer.Building
+	builds := false
+	if armed {
+		b, builds = s.lane.Model.Building()
+	}
 	s.mu.Unlock()
 	away := s.awayText()
 	switch {
@@ -171,6 +178,8 @@ func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 		return api.Ended, "the source is over"
 	case !armed:
 		return api.Starting, "waiting for its first bundle"
+	case builds:
+		return api.Starting, b.String()
 	case away != "":
 		return api.Stalled, away
 	case s.triggered():

@@ -36,7 +36,10 @@ type programs struct {
 	capture string // "" without
 	runtime string // ONNX Runtime
 
-	provider infer.Provider
+	provider  infer.Provider
+	precision infer.Precision
+	engines   infer.Engines
+	builds    *builds // nil: nobody is told
 }
 
 // findPrograms looks for what workers need, by the configuration's section
@@ -46,11 +49,12 @@ func findPrograms(c config.Infer) (programs, error) {
 	if err != nil {
 		return p, err
 	}
-	var unknown error
+	var unknown, inexact error
 	p.runtime, err = infer.FindLibrary(c.ONNXRuntime)
 	p.provider, unknown = infer.FindProvider(c.Provider)
-	err = errors.Join(err, unknown)
-	return p, err
+	p.precision, inexact = infer.ParsePrecision(c.Precision)
+	p.engines = infer.Engines{Dir: cacheDir("engines"), Limit: int64(c.EnginesMB) * 1e6}
+	return p, errors.Join(err, unknown, inexact)
 }
 
 // findCapture looks for what reads cameras; sightline-capture may be missing.
@@ -269,10 +273,9 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 // newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.
 func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
-	return infer.New(infer.Config{
-		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime, Provider: a.programs.provider,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Log: a.log,
-	})
+	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
+	cfg.Limit = limit
+	return infer.New(cfg)
 }
 
 // stationSpec is the model's as stations run it: the tracker and the rule

@@ -185,6 +185,16 @@ func (p *plant) leave(w *shared) {
 	}
 }
 
+// building tells of the engine that is built for a bundle now, false if none is.
+func (p *plant) building(digest string) (infer.Building, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.workers[digest]; w != nil {
+		return w.worker.Building()
+	}
+	return infer.Building{}, false
+}
+
 // ended says whether a worker was given up or stopped: it won't work again.
 func ended(w *infer.Worker) bool {
 	now, cancel := context.WithCancel(context.Background())

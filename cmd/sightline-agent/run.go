@@ -193,6 +193,8 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if err != nil {
 		return err
 	}
+	programs.builds = newBuilds(cmd.ErrOrStderr())
+	programs.builds.announce = true
 	made, err := newAssembly(ctx, programs, log)
 	if err != nil {
 		return err

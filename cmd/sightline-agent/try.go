@@ -148,6 +148,7 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	programs.builds = newBuilds(cmd.ErrOrStderr())
 	made, err := newAssembly(ctx, programs, log)
 	if err != nil {
 		return err

@@ -27,10 +27,12 @@ type Info struct {
 	Digest   string // SHA-256 in hex; set by Worker.Ready, as are those below
 
 	Provider  string   // what computes: cpu, cuda, tensorrt
-	Precision string   // in which it computes: float32
+	Precision string   // in which it computes: float32, or float16 where that was asked for and faster
 	Runtime   string   // version of ONNX Runtime
 	Library   string   // path of its file
 	Driver    string   // of the accelerator; "" without one
+	GPU       string   // the accelerator's name; "" without one
+	Engine    string   // tells TensorRT's engines apart, of which no two builds are alike; "" without one
 	Passed    []string // providers that were passed over, each with why
 
 	ends []string // the operator that gives each output

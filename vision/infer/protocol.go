@@ -28,6 +28,10 @@ type loadRequest struct {
 	Threads  int           `json:"threads"`
 	Provider Provider      `json:"provider,omitempty"`
 	Limit    time.Duration `json:"limit"`
+
+	Precision Precision `json:"precision,omitempty"`
+	Engines   Engines   `json:"engines"`
+	Without   string    `json:"without,omitempty"` // why TensorRT isn't tried again
 }
 
 type inferRequest struct {
@@ -46,6 +50,7 @@ type inferRequest struct {
 
 // reply is what the worker sends; exactly one field is set.
 type reply struct {
+	Engine  *engineReply `json:"engine,omitempty"`
 	Ready   *Info        `json:"ready,omitempty"`
 	Refused string       `json:"refused,omitempty"` // why trying again is no use
 	Part    *partReply   `json:"part,omitempty"`

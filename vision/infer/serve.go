@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,6 +37,7 @@ type server struct {
 	sess   *session
 	filler *Filler
 	pools  map[uint64]*shm.Pool
+	guard  sync.Once // starts the guard of a build
 
 	opened            chan struct{} // closed when sess is there
 	free, filled, ran chan *job
@@ -134,12 +136,17 @@ func (s *server) open(model []byte) error {
 	if err != nil {
 		return err
 	}
-	if s.sess, err = openSession(s.load.Library, model, s.info, wanted, s.load.Threads, s.load.Provider); err != nil {
+	s.filler = NewFiller(spec.Input)
+	feeds, err := s.info.feeds(spec.Input, s.filler.NewBlob().Data)
+	if err != nil {
+		return err
+	}
+	on := s.load.target(s.tellEngine)
+	if s.sess, err = openSession(model, s.info, wanted, on.shaped(s.info.Inputs, feeds)); err != nil {
 		return err
 	}
 	s.sess.describe(&s.info)
 	s.info.Library = s.load.Library
-	s.filler = NewFiller(spec.Input)
 	for range inFlight {
 		j := &job{blob: s.filler.NewBlob()}
 		feeds, err := s.info.feeds(spec.Input, j.blob.Data)
@@ -152,7 +159,10 @@ func (s *server) open(model []byte) error {
 		}
 		s.free <- j
 	}
-	return s.warmUp()
+	if err := s.warmUp(); err != nil {
+		return err
+	}
+	return s.sess.proved()
 }
 
 // warmUp runs the model on an empty tensor and fixes the outputs to the shapes
@@ -202,7 +212,9 @@ func (s *server) runAll(model []byte) error {
 	err := s.open(model)
 	_ = unix.Munmap(model) // ONNX Runtime has its own copy
 	if err != nil {
-		err = s.refuse(err)
+		if !s.endEngine(err) {
+			err = s.refuse(err)
+		}
 		s.conn.Close() // ends receiveAll
 		return err
 	}

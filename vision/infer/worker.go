@@ -31,7 +31,7 @@ var (
 // Times of a worker's life.
 const (
 	defaultLimit = 10 * time.Second
-	loadLimit    = 10 * time.Minute // engines of accelerators take minutes to build
+	loadLimit    = 10 * time.Minute // large models on slow disks take minutes; an engine's build has its own
 	stopGrace    = time.Second
 	crashes      = 3 // at loading in a row, until the model is given up
 
@@ -55,9 +55,13 @@ type Config struct {
 	Model      Model
 	Spec       Spec
 	Provider   Provider      // "" counts as Auto
+	Precision  Precision     // "" counts as Full
+	Engines    Engines       // where TensorRT's are kept
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
 	Log        *slog.Logger
+	Loaded     func(Info)     // hears of each process that is ready; may be nil
+	Building   func(Building) // hears of an engine's build, with the zero value when it has ended; may be nil
 }
 
 // Model is where a model's bytes come from: a file, or Data if that is set.
@@ -100,6 +104,12 @@ type Worker struct {
 	ended   error // set when Run has ended
 	cpu     time.Duration
 	pid     int // of the running process, 0 without
+
+	building Building
+
+	// Run's own:
+	built   bool   // an engine was built, and hasn't been loaded yet
+	without string // why TensorRT isn't tried any more, "" while it is
 }
 
 // New makes a Worker; Run starts it.
@@ -147,6 +157,9 @@ func (w *Worker) run(ctx context.Context) error {
 			return nil
 		case errors.As(err, &fatal):
 			return fatal.error
+		case errors.Is(err, errBuilt), errors.Is(err, errWithout):
+			try, dead = 0, 0
+			continue
 		case ready:
 			try, dead = 0, 0
 		default:
@@ -189,13 +202,17 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 	if err == nil {
 		err = errors.New(proc.Exit())
 	}
+	if !l.ready.Load() {
+		err = w.engineEnd(l, err)
+	}
 	return l.ready.Load(), err
 }
 
 // serve loads the model and delivers answers until the worker is gone.
 func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 	spec := w.cfg.Spec
-	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit}
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit,
+		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Without: w.without}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why
@@ -217,7 +234,14 @@ func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 			l.info.Labels = labelNames(spec.Labels)
 			w.cfg.Log.Info("model loaded", "model", w.cfg.Model.name(), "provider", l.info.Provider, "runtime", l.info.Runtime, "passed", l.info.Passed)
 			l.ready.Store(true)
+			w.built = false
+			w.setBuilding(Building{})
 			w.setLink(l)
+			if w.cfg.Loaded != nil {
+				w.cfg.Loaded(l.info)
+			}
+		case r.Engine != nil:
+			l.hearEngine(*r.Engine)
 		case r.Part != nil:
 			l.collect(r.Part)
 		case r.Result != nil:

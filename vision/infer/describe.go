@@ -35,9 +35,10 @@ type Info struct {
 	Engine    string   // tells TensorRT's engines apart, of which no two builds are alike; "" without one
 	Passed    []string // providers that were passed over, each with why
 
-	ends []string // the operator that gives each output
-	head []string // the operator that computed the first of the things that each output is put together of; "" where that is open
-	exp  bool     // an exponential is computed somewhere
+	ends  []string // the operator that gives each output
+	head  []string // the operator that computed the first of the things that each output is put together of; "" where that is open
+	asked int      // pictures in a run, of a model that leaves it open; 0 counts as 1
+	exp   bool     // an exponential is computed somewhere
 }
 
 // errExternal is told for models whose weights lie in a second file, where

@@ -31,6 +31,7 @@ type loadRequest struct {
 
 	Precision Precision `json:"precision,omitempty"`
 	Engines   Engines   `json:"engines"`
+	Batch     int       `json:"batch,omitempty"`
 	Without   string    `json:"without,omitempty"` // why TensorRT isn't tried again
 }
 

@@ -128,7 +128,7 @@ func (s *server) open(model []byte) error {
 	if s.info, err = Describe(model); err != nil {
 		return err
 	}
-	s.info.Digest = hex.EncodeToString(sum[:])
+	s.info.Digest, s.info.asked = hex.EncodeToString(sum[:]), s.load.Batch
 	if err := s.info.fits(*spec); err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (s *server) warmUp() error {
 		return err
 	}
 	shapes := slices.Clone(outs)
-	if _, err := NewDecoder(s.load.Spec).check(one(outs, s.sess.outputs, s.info.batch())); err != nil {
+	if _, err := NewDecoder(s.load.Spec).check(s.one(outs)); err != nil {
 		return fmt.Errorf("decode the output: %w", err)
 	}
 	s.free <- first
@@ -267,7 +267,7 @@ func (s *server) answerAll() error {
 
 // decode fills the answer, and sends ahead what doesn't fit into it.
 func (s *server) decode(decoder *Decoder, j *job) error {
-	outs, r := one(j.outs, s.sess.outputs, s.info.batch()), &j.reply
+	outs, r := s.one(j.outs), &j.reply
 	seen, err := decoder.Decode(outs, j.at, j.w, j.h)
 	if err != nil {
 		return err

@@ -59,6 +59,7 @@ type Config struct {
 	Engines    Engines       // where TensorRT's are kept
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
+	Batch      int           // pictures in each run of a model that leaves it open: the frame's and empty ones, to measure what they cost; 0 counts as 1
 	Log        *slog.Logger
 	Loaded     func(Info)     // hears of each process that is ready; may be nil
 	Building   func(Building) // hears of an engine's build, with the zero value when it has ended; may be nil
@@ -212,7 +213,7 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 	spec := w.cfg.Spec
 	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit,
-		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Without: w.without}
+		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why

@@ -168,6 +168,9 @@ func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 	builds := false
 	if armed {
 		b, builds = s.lane.Model.Building()
+		if _, ready := s.lane.Model.Info(); ready {
+			builds = false // beside what serves
+		}
 	}
 	s.mu.Unlock()
 	away := s.awayText()

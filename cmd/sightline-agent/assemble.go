@@ -88,6 +88,7 @@ type stationOptions struct {
 type assembly struct {
 	programs programs
 	engine   *rules.Engine
+	atOnce   bool // stations are to inspect at once, and not after an engine's build
 	log      *slog.Logger
 	mu       sync.Mutex               // protects workers and users
 	workers  map[string]*infer.Worker // by model and settings; see hire
@@ -227,7 +228,7 @@ func (a *assembly) hire(c *choice, threads int, limit time.Duration) *infer.Work
 	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
 	w := a.workers[key]
 	if w == nil || ended(w) {
-		w = a.newWorker(c, threads, limit)
+		w = a.newWorker(c, threads, limit, a.atOnce)
 		a.workers[key] = w
 	}
 	a.users[w]++
@@ -270,11 +271,12 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 	return last
 }
 
-// newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.
-func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
+// newWorker makes a worker that nothing else shares. A limit of 0 is the usual one;
+// atOnce is for those whom a station waits for.
+func (a *assembly) newWorker(c *choice, threads int, limit time.Duration, atOnce bool) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
-	cfg.Limit = limit
+	cfg.Limit, cfg.AtOnce = limit, atOnce
 	return infer.New(cfg)
 }
 

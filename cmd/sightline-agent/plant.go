@@ -86,14 +86,15 @@ func (p *plant) serves(s *planted) bool {
 
 // Load implements updater.Plant.
 func (p *plant) Load(ctx context.Context, station, dir, digest string) (updater.Candidate, error) {
-	c, err := p.load(ctx, station, dir, digest)
+	c, err := p.load(ctx, station, dir, digest, false)
 	if err != nil {
 		return nil, err // not a candidate that is nil
 	}
 	return c, nil
 }
 
-func (p *plant) load(ctx context.Context, station, dir, digest string) (*candidate, error) {
+// load is Load; atOnce is for a station that has nothing meanwhile.
+func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bool) (*candidate, error) {
 	s := p.stations[station]
 	if s == nil {
 		return nil, &updater.Refused{Text: "the station isn't configured any more"}
@@ -105,7 +106,7 @@ func (p *plant) load(ctx context.Context, station, dir, digest string) (*candida
 	if digest != "" { // its signature was checked on the way here
 		c.about.Bundle, c.about.Unsigned = digest, false
 	}
-	subject, err := p.made.subject(ctx, s.mode, c, p.threads)
+	subject, err := p.made.subjectFor(ctx, s.mode, c, p.threads, atOnce)
 	if err != nil {
 		return nil, unusable(err)
 	}

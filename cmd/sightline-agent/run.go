@@ -200,6 +200,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		return err
 	}
 	defer made.close(context.WithoutCancel(ctx))
+	made.atOnce = true
 	made.broken = make(chan brokenRule, len(cfg.Stations))
 	var stations []agent.StationConfig
 	books := make([]*cookbook, len(cfg.Stations))

@@ -277,7 +277,7 @@ const bootTime = infer.BuildLimit + 5*time.Minute
 func (u *updates) load(ctx context.Context, id, dir, digest string) (*candidate, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootTime)
 	defer cancel()
-	return u.plant.load(ctx, id, dir, digest)
+	return u.plant.load(ctx, id, dir, digest, true)
 }
 
 // enrolled hears of the device's identity and its connection.

@@ -1,11 +1,15 @@
 package infer
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,8 +46,13 @@ func pretendBuild() {
 		say(reply{Ready: &Info{Digest: "d", Provider: "pretended", Engine: "e"}})
 		_, _ = conn.Recv(&req) // until the agent leaves
 	}
-	if req.Load.Without != "" {
+	switch {
+	case req.Load.Without != "":
 		ready()
+		return
+	case req.Load.AtOnce:
+		say(reply{Ready: &Info{Digest: "d", Provider: "pretended", Unbuilt: true}})
+		_, _ = conn.Recv(&req)
 		return
 	}
 	switch how := os.Getenv(buildHow); {
@@ -51,6 +60,12 @@ func pretendBuild() {
 		ready()
 	case how == "done", how == "forgotten":
 		say(reply{Engine: &engineReply{Phase: phaseBuild, Usual: 100 * time.Second}})
+		say(reply{Engine: &engineReply{Done: true}})
+	case how == "done once told" && req.Load.Only && req.Load.Provider == TensorRT:
+		say(reply{Engine: &engineReply{Phase: phaseBuild, Usual: 100 * time.Second}})
+		for _, err := os.Stat(os.Getenv(buildLives) + "/go"); err != nil; _, err = os.Stat(os.Getenv(buildLives) + "/go") {
+			<-time.After(time.Millisecond)
+		}
 		say(reply{Engine: &engineReply{Done: true}})
 	case how == "hold":
 		say(reply{Engine: &engineReply{Phase: phaseBuild, Usual: 100 * time.Second}})
@@ -130,25 +145,106 @@ func TestBuildIsToldWhileItLasts(t *testing.T) {
 	cfg := testConfig(t, "testdata/rows.onnx", Options{})
 	cfg.Env = []string{asWorker + "=builder", buildHow + "=hold", buildLives + "=" + t.TempDir()}
 	w := start(t, cfg)
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		if b, ok := w.Building(); ok {
-			if got := b.String(); b.Usual != 100*time.Second || !strings.HasPrefix(got, "building engine, ") || !strings.HasSuffix(got, " s, usually about 1 min 40 s") {
-				t.Errorf("it says %q", got)
-			}
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is told")
-		}
-		w.mu.Lock()
-		changed := w.changed
-		w.mu.Unlock()
-		select {
-		case <-changed:
-		case <-time.After(10 * time.Millisecond):
+	b := awaitBuilding(t, w, true)
+	if got := b.String(); b.Usual != 100*time.Second || !strings.HasPrefix(got, "building engine, ") || !strings.HasSuffix(got, " s, usually about 1 min 40 s") {
+		t.Errorf("it says %q", got)
+	}
+	if _, ok := w.Info(); ok {
+		t.Error("it is ready, and builds")
+	}
+}
+
+// awaitBuilding waits until a worker builds, or doesn't any more.
+func awaitBuilding(t *testing.T, w *Worker, want bool) Building {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		if b, ok := w.Building(); ok == want {
+			return b
 		}
 	}
+	t.Fatalf("building never becomes %v", want)
+	return Building{}
+}
+
+// Who is to serve at once does so without TensorRT, while its engine is built.
+func TestEngineIsBuiltBesideWhoServes(t *testing.T) {
+	cfg := testConfig(t, "testdata/rows.onnx", Options{})
+	lives := t.TempDir()
+	cfg.AtOnce, cfg.Env = true, []string{asWorker + "=builder", buildHow + "=done once told", buildLives + "=" + lives}
+	w := start(t, cfg)
+	info, err := w.Ready(within(t, 30*time.Second))
+	if err != nil || !info.Unbuilt {
+		t.Fatalf("ready with %+v, %v", info, err)
+	}
+	if b := awaitBuilding(t, w, true); b.Usual != 100*time.Second {
+		t.Errorf("it tells %+v", b)
+	}
+	if err := os.WriteFile(filepath.Join(lives, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	awaitBuilding(t, w, false)
+	if again, ok := w.Info(); !ok || !again.Unbuilt || w.Stats().Restarts != 0 || len(files(t, lives)) != 3 {
+		t.Errorf("then it has %+v, %+v", again, w.Stats())
+	}
+}
+
+// It ends with the worker that it was for.
+func TestBuildBesideEndsWithItsWorker(t *testing.T) {
+	cfg := testConfig(t, "testdata/rows.onnx", Options{})
+	cfg.AtOnce, cfg.Env = true, []string{asWorker + "=builder", buildHow + "=hold", buildLives + "=" + t.TempDir()}
+	w := New(cfg)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	awaitBuilding(t, w, true)
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it goes on")
+	}
+}
+
+// On a machine that shows a GPU, with providers that don't load, the processor serves
+// at once, and the build beside comes to nothing.
+func TestServesAtOnceWhereAnEngineIsMissing(t *testing.T) {
+	cfg := machine(t, orin, true)
+	var log lines
+	cfg.AtOnce, cfg.Log = true, slog.New(slog.NewTextHandler(&log, nil))
+	w := start(t, cfg)
+	info, err := w.Ready(within(t, 60*time.Second))
+	if err != nil || !info.Unbuilt || info.Provider != "cpu" || len(info.Passed) != 2 || !strings.HasPrefix(info.Passed[0], "tensorrt: its engine isn't there yet") {
+		t.Fatalf("ready with %+v, %v", info, err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(log.String(), "no engine of TensorRT's could be built beside"); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log says %s", log.String())
+		}
+	}
+	if _, ok := w.Info(); !ok {
+		t.Error("the worker was disturbed")
+	}
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex // protects b
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func TestSpoken(t *testing.T) {

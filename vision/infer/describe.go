@@ -33,6 +33,7 @@ type Info struct {
 	Driver    string   // of the accelerator; "" without one
 	GPU       string   // the accelerator's name; "" without one
 	Engine    string   // tells TensorRT's engines apart, of which no two builds are alike; "" without one
+	Unbuilt   bool     // TensorRT was passed over since its engine isn't there yet
 	Passed    []string // providers that were passed over, each with why
 
 	ends  []string // the operator that gives each output

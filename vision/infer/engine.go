@@ -30,8 +30,9 @@ type engine struct {
 }
 
 // openEngine gives the engine of a key, which is to be built where there is none that
-// is whole. waits hears that another process builds or loads it just now.
-func (e Engines) openEngine(key engineKey, waits func()) (*engine, error) {
+// is whole. waits hears that another process builds or loads it just now, and says
+// whether to wait for that; if not, the error is errUnbuilt.
+func (e Engines) openEngine(key engineKey, waits func() bool) (*engine, error) {
 	if e.Dir == "" {
 		return nil, errors.New("there is no folder to keep its engine in: name one with SIGHTLINE_CACHE")
 	}
@@ -41,7 +42,9 @@ func (e Engines) openEngine(key engineKey, waits func()) (*engine, error) {
 	g := &engine{cache: e, key: key, began: time.Now()}
 	var err error
 	if g.lock, err = e.lock(key.name()+loadLock, unix.LOCK_EX|unix.LOCK_NB); g.lock == nil && err == nil {
-		waits()
+		if !waits() {
+			return nil, errUnbuilt
+		}
 		g.lock, err = e.lock(key.name()+loadLock, unix.LOCK_EX)
 	}
 	if err != nil {
@@ -200,6 +203,9 @@ func (g *engine) proved() error {
 	_ = g.cache.prune() // what can't be removed now is tried again at the next load
 	return lock.Close()
 }
+
+// errUnbuilt passes TensorRT over for now.
+var errUnbuilt = errors.New("its engine isn't there yet: it is built meanwhile, and used from the next start on")
 
 // errBuilt ends a process that has built an engine: the next one loads it.
 var errBuilt = errors.New("the engine is built")

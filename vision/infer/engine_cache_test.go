@@ -20,8 +20,8 @@ func testKey(model string) engineKey {
 	return engineKey{Model: model, Inputs: "images:1x3x64x64 float32", Precision: Full, Runtime: "1.27.0", TensorRT: "10.3.0", GPU: "Orin", Capability: "8.7", Driver: "540.4.0"}
 }
 
-func never(t *testing.T) func() {
-	return func() { t.Error("it waits, and nobody else is there") }
+func never(t *testing.T) func() bool {
+	return func() bool { t.Error("it waits, and nobody else is there"); return false }
 }
 
 // open opens an engine and fails the test if it can't.
@@ -274,13 +274,16 @@ func TestSecondBuilderWaitsForTheFirst(t *testing.T) {
 	g := openEngine(t, e, testKey("a"))
 	waits, second := make(chan struct{}), make(chan *engine)
 	go func() {
-		g, err := e.openEngine(testKey("a"), func() { close(waits) })
+		g, err := e.openEngine(testKey("a"), func() bool { close(waits); return true })
 		if err != nil {
 			t.Error(err)
 		}
 		second <- g
 	}()
 	<-waits
+	if _, err := e.openEngine(testKey("a"), func() bool { return false }); !errors.Is(err, errUnbuilt) {
+		t.Errorf("who doesn't wait is told %v", err)
+	}
 	if err := e.prune(); err != nil { // leaves what is being built
 		t.Fatal(err)
 	}

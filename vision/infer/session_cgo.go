@@ -23,6 +23,7 @@ type session struct {
 	on       target
 	gpu      gpu
 	engine   *engine // of TensorRT, else nil
+	unbuilt  bool    // there is none yet
 
 	ort     *ort.DynamicAdvancedSession
 	options *ort.RunOptions
@@ -97,6 +98,7 @@ func (s *session) choose(model []byte, digest string) error {
 		if errors.As(err, &engineError{}) {
 			return err // what a build left behind ends with the process
 		}
+		s.unbuilt = s.unbuilt || errors.Is(err, errUnbuilt)
 		refused = append(refused, fmt.Sprintf("%s: %s", p, plain(err)))
 		s.passed = append(s.passed, refused[len(refused)-1])
 	}
@@ -142,9 +144,21 @@ func (s *session) openEngine(model []byte, digest string) error {
 		Model: digest, Inputs: s.on.inputs, Precision: s.on.precision, Runtime: ort.GetVersion(), TensorRT: version,
 		GPU: s.gpu.name, Capability: s.gpu.capability, Driver: s.gpu.driver,
 	}
-	g, err := s.on.engines.openEngine(key, func() { s.on.tell(engineReply{Phase: phaseWait}) })
-	if err != nil {
+	atOnce := s.on.atOnce && CUDA.unready(s.on.library) == ""
+	g, err := s.on.engines.openEngine(key, func() bool {
+		if _, err := s.on.engines.record(key.name()); atOnce && err != nil {
+			return false
+		}
+		s.on.tell(engineReply{Phase: phaseWait})
+		return true
+	})
+	switch {
+	case err != nil:
 		return err
+	case atOnce && g.fresh():
+		return errors.Join(errUnbuilt, g.close())
+	case s.on.only && !g.fresh():
+		return engineError{errors.Join(errBuilt, g.close())} // by another process
 	}
 	for {
 		if g.fresh() {
@@ -217,7 +231,7 @@ func sessionOptions(threads int) (*ort.SessionOptions, error) {
 // describe says what the model runs on.
 func (s *session) describe(i *Info) {
 	i.Provider, i.Precision, i.Runtime = string(s.provider), string(s.provider.precision(s.on.precision)), ort.GetVersion()
-	i.Driver, i.Passed = s.provider.driver(), s.passed
+	i.Driver, i.Passed, i.Unbuilt = s.provider.driver(), s.passed, s.unbuilt
 	if s.provider != CPU {
 		i.GPU = s.gpu.name
 	}

@@ -14,6 +14,8 @@ type target struct {
 	precision Precision
 	engines   Engines
 	without   string            // why TensorRT isn't tried again, "" if it is
+	atOnce    bool              // CUDA is taken where TensorRT has no engine yet
+	only      bool              // nothing but an engine is wanted
 	tell      func(engineReply) // how the engine's load or build gets on
 
 	inputs  string // all inputs with their shapes

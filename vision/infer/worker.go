@@ -57,6 +57,7 @@ type Config struct {
 	Provider   Provider      // "" counts as Auto
 	Precision  Precision     // "" counts as Full
 	Engines    Engines       // where TensorRT's are kept
+	AtOnce     bool          // with Auto, CUDA serves where TensorRT has no engine yet; that is built beside, for the next Worker
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
 	Batch      int           // pictures in each run of a model that leaves it open: the frame's and empty ones, to measure what they cost; 0 counts as 1
@@ -110,6 +111,8 @@ type Worker struct {
 
 	// Run's own:
 	built   bool   // an engine was built, and hasn't been loaded yet
+	only    bool   // its process builds an engine, and serves nobody
+	beside  func() // builds the engine that isn't there yet
 	without string // why TensorRT isn't tried any more, "" while it is
 }
 
@@ -145,6 +148,9 @@ func (w *Worker) run(ctx context.Context) error {
 		return err
 	}
 	defer model.Close()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	w.beside = sync.OnceFunc(func() { beside.Go(func() { w.buildBeside(ctx, model) }) })
 	w.cfg.Model.Data = nil // the file has it; whoever keeps the Worker needn't
 	digest := ""
 	for try, dead := 1, 0; shm.Backoff(ctx, try) == nil; try++ {
@@ -213,7 +219,7 @@ func (w *Worker) life(ctx context.Context, model *os.File, digest *string) (read
 func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 	spec := w.cfg.Spec
 	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit,
-		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without}
+		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why
@@ -238,6 +244,9 @@ func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 			w.built = false
 			w.setBuilding(Building{})
 			w.setLink(l)
+			if l.info.Unbuilt {
+				w.beside()
+			}
 			if w.cfg.Loaded != nil {
 				w.cfg.Loaded(l.info)
 			}

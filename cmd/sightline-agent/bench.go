@@ -46,7 +46,7 @@ station uses, and tells by provider, threads and batch how long that takes:
           not what lies on a GPU of its own
 
 Without --provider every one that this device has is measured; those that it
-hasn't are said with why. Where TensorRT has no engine for the model yet it is
+hasn't are said with why. An accelerator is measured with the fewest threads. Where TensorRT has no engine for the model yet it is
 built first, which takes minutes and is kept.
 
 Several pictures in one run (--batch) are measured where the model's file leaves
@@ -184,7 +184,7 @@ func (o *benchOptions) run(cmd *cobra.Command) error {
 	}
 	out := benchReport{
 		Model: c.about.Name, Digest: c.about.Digest, Cores: runtime.NumCPU(), Width: b.frame.Width, Height: b.frame.Height,
-		Input: fmt.Sprintf("%dx%d", c.spec.Input.Width, c.spec.Input.Height), Notes: plan.notes, Rows: []benchRow{},
+		Input: fmt.Sprintf("%dx%d", c.spec.Input.Width, c.spec.Input.Height), Notes: plan.notes, Rows: []benchRow{}, Noise: -1,
 	}
 	err = b.measure(cmd.Context(), plan, &out)
 	b.wait.Done()

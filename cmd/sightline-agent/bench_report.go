@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -59,31 +60,27 @@ const pays = 1.15
 // advise says what to set, by the rows.
 func advise(r *benchReport) (out []string) {
 	sure := max(pays, 1+2*max(r.Noise, 0))
-	best := r.quickest()
+	best, cpu := r.quickest(infer.TensorRT, infer.CUDA, infer.CPU), r.quickest(infer.CPU)
 	switch {
 	case best == nil:
 		return nil
 	case r.Noise > wildNoise:
 		return []string{"nothing is advised: the machine was too busy to tell rows apart. Measure again when other programs are quiet, or for longer (--seconds)"}
 	}
-	if best.Provider != infer.CPU {
-		for _, row := range r.Rows {
-			if row.Provider == infer.CPU && row.Batch == 1 && row.Threads == r.Rows[len(r.Rows)-1].Threads {
-				out = append(out, fmt.Sprintf("infer.provider: %s (a picture takes %.2f ms, on the processor %.2f ms). auto takes the first of tensorrt, cuda, cpu", best.Provider, best.WholeP50, row.WholeP50))
-				break
-			}
-		}
-	} else {
+	switch {
+	case best == cpu:
 		out = append(out, r.threads(sure)...)
+	case cpu != nil:
+		out = append(out, fmt.Sprintf("infer.provider: %s (a picture takes %.2f ms, on the processor %.2f ms). auto takes the first of tensorrt, cuda, cpu", best.Provider, best.WholeP50, cpu.WholeP50))
 	}
 	return append(out, r.batches(sure)...)
 }
 
 // quickest is the row with runs of one picture in which a picture takes least, among
-// those of a provider; nil for none.
-func (r *benchReport) quickest() (best *benchRow) {
+// those of the providers; nil for none.
+func (r *benchReport) quickest(of ...infer.Provider) (best *benchRow) {
 	for n := range r.Rows {
-		if row := &r.Rows[n]; row.Batch == 1 && (best == nil || row.WholeP50 < best.WholeP50) {
+		if row := &r.Rows[n]; row.Batch == 1 && slices.Contains(of, row.Provider) && (best == nil || row.WholeP50 < best.WholeP50) {
 			best = row
 		}
 	}

@@ -68,6 +68,12 @@ func (k engineKey) name() string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// isKey tells whether a name is one that name gives.
+func isKey(name string) bool {
+	b, err := hex.DecodeString(name)
+	return err == nil && len(b) == 16
+}
+
 // sameMachine tells whether what was measured for one engine helps to build the other.
 func (k engineKey) sameMachine(o engineKey) bool {
 	k.Model, k.Inputs, k.Precision = o.Model, o.Inputs, o.Precision
@@ -258,7 +264,7 @@ func (e Engines) list() ([]kept, error) {
 	entries, err := os.ReadDir(e.Dir)
 	var all []kept
 	for _, d := range entries {
-		if !d.IsDir() || strings.Contains(d.Name(), ".") {
+		if !isKey(d.Name()) {
 			continue
 		}
 		st, err := os.Stat(filepath.Join(e.path(d.Name()), recordFile))
@@ -278,6 +284,9 @@ func (e Engines) list() ([]kept, error) {
 func (e Engines) prune() error {
 	entries, err := os.ReadDir(e.Dir)
 	for _, d := range entries {
+		if _, damage := e.record(d.Name()); isKey(d.Name()) && damage != nil {
+			err = errors.Join(err, e.unlessUsed(d.Name(), func() error { return e.drop(d.Name()) }))
+		}
 		for _, end := range []string{building, gone, opened} {
 			if key, left := strings.CutSuffix(d.Name(), end); left {
 				err = errors.Join(err, e.unlessUsed(key, func() error { return os.RemoveAll(e.path(d.Name())) }))
@@ -296,10 +305,15 @@ func (e Engines) prune() error {
 		}
 		err = errors.Join(err, e.unlessUsed(k.name, func() error {
 			total -= k.size
-			return errors.Join(e.remove(k.name), os.Remove(e.path(k.name+loadLock)), os.Remove(e.path(k.name+useLock)))
+			return e.drop(k.name)
 		}))
 	}
 	return err
+}
+
+// drop removes an engine with its locks, for who holds those.
+func (e Engines) drop(key string) error {
+	return errors.Join(e.remove(key), os.Remove(e.path(key+loadLock)), os.Remove(e.path(key+useLock)))
 }
 
 // unlessUsed runs f while nobody else uses, loads or builds the engine of that key.

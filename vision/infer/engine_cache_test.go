@@ -242,6 +242,15 @@ func TestEnginesKeepTheirLimit(t *testing.T) {
 	if err := first.close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Truncate(filepath.Join(e.path(testKey("4").name()), recordFile), 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.prune(); err != nil {
+		t.Fatal(err)
+	}
+	if got := namesOf(t, e); !reflect.DeepEqual(got, want[:1]) || isKey("times.json") || isKey("0123") {
+		t.Errorf("kept %v, one of which is damaged", got)
+	}
 	e.Limit = 1
 	if err := e.prune(); err != nil {
 		t.Fatal(err)

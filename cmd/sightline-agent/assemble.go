@@ -228,7 +228,7 @@ func (a *assembly) hire(c *choice, threads int, limit time.Duration) *infer.Work
 	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
 	w := a.workers[key]
 	if w == nil || ended(w) {
-		w = a.newWorker(c, threads, limit, a.atOnce)
+		w = a.newWorker(c, threads, limit)
 		a.workers[key] = w
 	}
 	a.users[w]++
@@ -271,12 +271,19 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 	return last
 }
 
-// newWorker makes a worker that nothing else shares. A limit of 0 is the usual one;
-// atOnce is for those whom a station waits for.
-func (a *assembly) newWorker(c *choice, threads int, limit time.Duration, atOnce bool) *infer.Worker {
+// newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.
+func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
-	cfg.Limit, cfg.AtOnce = limit, atOnce
+	cfg.Limit, cfg.AtOnce = limit, a.atOnce
+	return infer.New(cfg)
+}
+
+// provedWorker is newWorker for what proves itself: it computes on one thing alone.
+func (a *assembly) provedWorker(c *choice, threads int, atOnce bool) *infer.Worker {
+	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
+	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
+	cfg.AtOnce, cfg.Same = atOnce, true
 	return infer.New(cfg)
 }
 

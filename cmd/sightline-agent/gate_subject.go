@@ -43,7 +43,7 @@ func (a *assembly) subjectFor(ctx context.Context, mode track.Mode, c *choice, t
 		return gate.Subject{}, err
 	}
 	return gate.Subject{
-		Worker: a.newWorker(c, threads, 0, atOnce), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,
+		Worker: a.provedWorker(c, threads, atOnce), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,
 		Track: track.Config{Start: startScore, Keep: keepScore, Roles: c.roles()},
 	}, nil
 }

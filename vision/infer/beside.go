@@ -3,8 +3,23 @@ package infer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 )
+
+// same keeps what the first process computed on, and checks that a later one does on the
+// same, where that is asked for.
+func (w *Worker) same(i Info) error {
+	f := w.first
+	if f.Provider == "" {
+		w.first = i
+		return nil
+	}
+	if !w.cfg.Same || i.Provider == f.Provider && i.Precision == f.Precision && i.Engine == f.Engine && i.GPU == f.GPU {
+		return nil
+	}
+	return fmt.Errorf("load %s: it would compute on %s %s %.12s, and was proved on %s %s %.12s", w.cfg.Model.name(), i.Provider, i.Precision, i.Engine, f.Provider, f.Precision, f.Engine)
+}
 
 // buildBeside builds the engine of the model that the worker serves without, in a
 // process of its own and once, until ctx ends. A build that comes to nothing is tried

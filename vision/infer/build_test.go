@@ -61,6 +61,11 @@ func pretendBuild() {
 	case how == "done", how == "forgotten":
 		say(reply{Engine: &engineReply{Phase: phaseBuild, Usual: 100 * time.Second}})
 		say(reply{Engine: &engineReply{Done: true}})
+	case how == "changes":
+		say(reply{Ready: &Info{Digest: "d", Provider: "pretended", Engine: fmt.Sprint(len(lives))}})
+		if len(lives) > 0 {
+			_, _ = conn.Recv(&req)
+		}
 	case how == "done once told" && req.Load.Only && req.Load.Provider == TensorRT:
 		say(reply{Engine: &engineReply{Phase: phaseBuild, Usual: 100 * time.Second}})
 		for _, err := os.Stat(os.Getenv(buildLives) + "/go"); err != nil; _, err = os.Stat(os.Getenv(buildLives) + "/go") {
@@ -185,6 +190,32 @@ func TestEngineIsBuiltBesideWhoServes(t *testing.T) {
 	awaitBuilding(t, w, false)
 	if again, ok := w.Info(); !ok || !again.Unbuilt || w.Stats().Restarts != 0 || len(files(t, lives)) != 3 {
 		t.Errorf("then it has %+v, %+v", again, w.Stats())
+	}
+}
+
+// What was proved on one thing doesn't go on with another after a crash, unless nobody
+// asks.
+func TestWhatComputesStaysTheSame(t *testing.T) {
+	cfg := testConfig(t, "testdata/rows.onnx", Options{})
+	for _, same := range []bool{true, false} {
+		told := make(chan Info, 2)
+		cfg.Same, cfg.Loaded, cfg.Env = same, func(i Info) { told <- i }, []string{asWorker + "=builder", buildHow + "=changes", buildLives + "=" + t.TempDir()}
+		w := New(cfg)
+		ctx, stop := context.WithCancel(within(t, 30*time.Second))
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		<-told
+		if !same {
+			if i := <-told; i.Engine != "1" {
+				t.Errorf("then it has %+v", i)
+			}
+			stop()
+		}
+		err := <-ended
+		stop()
+		if (err != nil) != same || err != nil && !strings.Contains(err.Error(), "it would compute on pretended  1, and was proved on pretended  0") {
+			t.Errorf("same %v: ended with %v", same, err)
+		}
 	}
 }
 

@@ -58,6 +58,7 @@ type Config struct {
 	Precision  Precision     // "" counts as Full
 	Engines    Engines       // where TensorRT's are kept
 	AtOnce     bool          // with Auto, CUDA serves where TensorRT has no engine yet; that is built beside, for the next Worker
+	Same       bool          // a later process that computes on something else than the first ends Run with an error: it must prove itself anew
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
 	Batch      int           // pictures in each run of a model that leaves it open: the frame's and empty ones, to measure what they cost; 0 counts as 1
@@ -110,6 +111,7 @@ type Worker struct {
 	building Building
 
 	// Run's own:
+	first   Info   // of the first process that was ready
 	built   bool   // an engine was built, and hasn't been loaded yet
 	only    bool   // its process builds an engine, and serves nobody
 	beside  func() // builds the engine that isn't there yet
@@ -239,12 +241,16 @@ func (w *Worker) serve(l *link, model *os.File, digest *string) error {
 			*digest = r.Ready.Digest
 			l.info = *r.Ready
 			l.info.Labels = labelNames(spec.Labels)
+			if err := w.same(l.info); err != nil {
+				return fatalError{err}
+			}
 			w.cfg.Log.Info("model loaded", "model", w.cfg.Model.name(), "provider", l.info.Provider, "runtime", l.info.Runtime, "passed", l.info.Passed)
 			l.ready.Store(true)
 			w.built = false
 			w.setBuilding(Building{})
 			w.setLink(l)
 			if l.info.Unbuilt {
+				w.without = errUnbuilt.Error() // also once it is built: what serves stays what it is
 				w.beside()
 			}
 			if w.cfg.Loaded != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
+	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/quality"
 )
 
@@ -81,6 +82,7 @@ func modelNow(l *Loadout, f *Figures) api.Model {
 	}
 	if l.Model != nil {
 		m.Restarts = l.Model.Stats().Restarts
+		m.Computes, m.Building = computes(l.Model), buildingOf(l.Model)
 	}
 	return m
 }
@@ -169,6 +171,14 @@ func hourNow(h Hour) api.Hour {
 func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 	s.mu.Lock()
 	ended, failure, armed := s.ended, s.failure, s.lane.Model != nil
+	var b infer.Building
+	builds := false
+	if armed {
+		b, builds = s.lane.Model.Building()
+		if _, ready := s.lane.Model.Info(); ready {
+			builds = false // beside what serves
+		}
+	}
 	s.mu.Unlock()
 	away := s.awayText()
 	switch {
@@ -178,6 +188,8 @@ func (s *Station) state(f *Figures, now time.Time) (api.State, string) {
 		return api.Ended, "the source is over"
 	case !armed:
 		return api.Starting, "waiting for its first bundle"
+	case builds:
+		return api.Starting, b.String()
 	case away != "":
 		return api.Stalled, away
 	case s.triggered():

@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	maxBegun = 3 // loads that nobody saw end, or that failed for no fault of the bundle
-	loadTime = 10 * time.Minute
+	maxBegun = 3                // loads that nobody saw end, or that failed for no fault of the bundle
+	loadTime = 75 * time.Minute // an engine may be built first
 	gateTime = 15 * time.Minute
+
+	serveTime = 10 * time.Minute // from a start until what is active serves; its engine is there
 )
 
 // alone waits until no other bundle is loaded or gated: a device has memory

@@ -100,7 +100,7 @@ func (u *Updater) watchOver(ctx context.Context, s *station) (time.Duration, err
 		s.watch = watch{digest: r.active().Digest, began: time.Now(), serves: serves}
 	}
 	since := time.Since(s.watch.began)
-	if !serves && v.Failure == "" && since < loadTime {
+	if !serves && v.Failure == "" && since < serveTime {
 		return lookAgain, nil
 	}
 	t := trial{before: r.Before, now: v, since: since, lasts: defaultProbation, verdicts: r.Job.needs()}

@@ -224,6 +224,29 @@ type Model struct {
 	P50      float64 `json:"p50_ms" doc:"half of the newest runs were shorter, ms; 0 before the first"`
 	P99      float64 `json:"p99_ms" doc:"99 of 100 of the newest runs were shorter, ms; 0 before the first"`
 	Restarts uint64  `json:"restarts" doc:"how often its process was started again"`
+
+	Computes *Computes `json:"computes,omitempty" doc:"what it runs on; absent before it is loaded"`
+	Building *Building `json:"building,omitempty" doc:"the engine that is built for it now; absent without"`
+}
+
+// Computes is what a model runs on.
+type Computes struct {
+	Provider  string   `json:"provider" enum:"cpu,cuda,tensorrt" doc:"what computes"`
+	Precision string   `json:"precision" enum:"float32,float16" doc:"in which numbers"`
+	Runtime   string   `json:"onnxruntime" doc:"version of ONNX Runtime" example:"1.27.0"`
+	GPU       string   `json:"gpu,omitempty" doc:"name of the accelerator; absent without"`
+	Driver    string   `json:"driver,omitempty" doc:"version of its driver; absent without"`
+	Engine    string   `json:"engine,omitempty" doc:"tells TensorRT's engines apart, hex; absent without"`
+	Passed    []string `json:"passed_over,omitempty" doc:"providers that were tried first, each with why it doesn't compute"`
+}
+
+// Building is an engine that TensorRT builds, which takes minutes and doesn't tell how
+// far it is.
+type Building struct {
+	Text    string  `json:"text" doc:"for people" example:"building engine, 3 min 10 s, usually about 4 min 0 s"`
+	Phase   string  `json:"phase" doc:"what is done now" example:"building engine"`
+	Seconds float64 `json:"seconds" doc:"since when"`
+	Usual   float64 `json:"usual_seconds,omitempty" doc:"how long it took last time; absent where that isn't known"`
 }
 
 // Rule is what makes a verdict of what the model saw.

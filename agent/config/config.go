@@ -40,7 +40,9 @@ type Config struct {
 // Infer says how models are run.
 type Infer struct {
 	ONNXRuntime string `yaml:"onnxruntime" doc:"File of the ONNX Runtime library. Empty: SIGHTLINE_ONNXRUNTIME, then beside the program, then where the system's loader looks."`
-	Provider    string `yaml:"provider" doc:"What computes: auto, cpu, cuda or tensorrt. auto takes CUDA where ONNX Runtime has it and it can be used, else the CPU; one that is named isn't replaced. Empty: SIGHTLINE_PROVIDER, then auto."`
+	Provider    string `yaml:"provider" doc:"What computes: auto, cpu, cuda or tensorrt. auto takes the first of tensorrt, cuda and cpu that ONNX Runtime and the device have; one that is named isn't replaced. Empty: SIGHTLINE_PROVIDER, then auto."`
+	Precision   string `yaml:"precision" doc:"In which numbers models of float32 may be computed: float32, or float16 where TensorRT finds that faster (docs/gpu.md). CUDA and the processor always compute them in float32."`
+	EnginesMB   int    `yaml:"engines_mb" doc:"How much room TensorRT's engines may take in the cache folder, in MB (10^6 bytes), 100 to 1000000. Beyond it those go that weren't used for longest."`
 	Threads     int    `yaml:"threads" doc:"Processor threads for each model, 1 to 64."`
 	Parallel    int    `yaml:"parallel" doc:"How many models run at once, 1 to 64. 0: one on an accelerator, on the processor as many as have cores of their own."`
 	MemoryMB    int    `yaml:"memory_mb" doc:"Memory that a model's process may have for itself, in MB (10^6 bytes), 64 to 1000000, without what an accelerator holds. A model that takes more while it is loaded is refused; a process that grows beyond it is replaced between two pictures. 0: half of the memory that this program may use."`
@@ -127,7 +129,7 @@ func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
 		Data:   "/var/lib/sightline",
-		Infer:  Infer{Threads: 1},
+		Infer:  Infer{Threads: 1, Precision: "float32", EnginesMB: 4000},
 
 		Journal: Journal{LimitMB: 4000},
 		Fleet:   Fleet{Report: 10 * time.Second},

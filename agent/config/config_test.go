@@ -67,7 +67,7 @@ func TestParseReadsEverything(t *testing.T) {
 	schedule := DefaultStation()
 	want := &Config{
 		Cameras: []Camera{first, second},
-		Listen:  "[::1]:8081", Data: "data", Infer: Infer{Threads: 2}, Journal: Journal{LimitMB: 64}, Fleet: Fleet{Report: 3 * time.Second},
+		Listen:  "[::1]:8081", Data: "data", Infer: Infer{Precision: "float32", EnginesMB: 4000, Threads: 2}, Journal: Journal{LimitMB: 64}, Fleet: Fleet{Report: 3 * time.Second},
 		Updates: Updates{Transfer: HTTP},
 		Stations: []Station{{
 			ID: "station1", Line: "A",
@@ -150,7 +150,10 @@ var bad = []struct{ name, text, want string }{
 	{"twice", "data: a\ndata: b\n" + station, "s.yaml:2: data: is set a second time, first in line 1: keep one of them"},
 	{"near key", "lisen: x\n" + station, "s.yaml:1: lisen: there is no such setting; did you mean listen?"},
 	{"near key in capitals", station + "    Deadline: 2s\n", "s.yaml:5: stations[0].Deadline: there is no such setting; did you mean deadline?"},
-	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, provider, threads, parallel, memory_mb"},
+	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, provider, precision, engines_mb, threads, parallel, memory_mb"},
+	{"unknown precision", "infer: {precision: half}\n" + station, `s.yaml:1: infer.precision: must be float32 or float16, got "half"`},
+	{"float16 on the processor", "infer: {precision: float16, provider: cpu}\n" + station, "s.yaml:1: infer.precision: float16 is TensorRT's alone, and infer.provider is cpu: set that to tensorrt or auto, or leave precision out"},
+	{"no room for engines", "infer: {engines_mb: 1}\n" + station, "s.yaml:1: infer.engines_mb: must be 100 to 1000000, got 1"},
 	{"no value", "data:\n" + station, "s.yaml:1: data: has no value: give one, or remove the line"},
 	{"stations no list", "stations: {id: a}\n", "s.yaml:1: stations: must be a list, each entry begun with \"- \", got settings"},
 	{"station no mapping", "stations: [a]\n", "s.yaml:1: stations[0]: must hold settings as \"key: value\", got \"a\""},

@@ -60,6 +60,7 @@ func (v *validator) device() {
 	if p := c.Infer.Provider; !slices.Contains([]string{"", "auto", "cpu", "cuda", "tensorrt"}, p) {
 		v.fault("infer.provider", "must be auto, cpu, cuda or tensorrt, got %s", shown(p))
 	}
+	v.precision(c.Infer)
 	if t := c.Infer.Threads; t < 1 || t > 64 {
 		v.fault("infer.threads", "must be 1 to 64, got %d", t)
 	}
@@ -88,6 +89,19 @@ func (v *validator) device() {
 	}
 	v.cameras()
 	v.doors()
+}
+
+// precision checks in which numbers models are computed, and the room for engines.
+func (v *validator) precision(c Infer) {
+	switch {
+	case c.Precision != "float32" && c.Precision != "float16":
+		v.fault("infer.precision", "must be float32 or float16, got %s", shown(c.Precision))
+	case c.Precision == "float16" && (c.Provider == "cpu" || c.Provider == "cuda"):
+		v.fault("infer.precision", "float16 is TensorRT's alone, and infer.provider is %s: set that to tensorrt or auto, or leave precision out", c.Provider)
+	}
+	if mb := c.EnginesMB; mb < 100 || mb > 1e6 {
+		v.fault("infer.engines_mb", "must be 100 to 1000000, got %d", mb)
+	}
 }
 
 // listen checks the address of the page.

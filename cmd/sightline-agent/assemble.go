@@ -36,8 +36,11 @@ type programs struct {
 	capture string // "" without
 	runtime string // ONNX Runtime
 
-	provider infer.Provider
-	memory   int64 // bytes that a model's process may have; 0: the usual
+	provider  infer.Provider
+	memory    int64 // bytes that a model's process may have; 0: the usual
+	precision infer.Precision
+	engines   infer.Engines
+	builds    *builds // nil: nobody is told
 }
 
 // findPrograms looks for what workers need, by the configuration's section
@@ -47,12 +50,13 @@ func findPrograms(c config.Infer) (programs, error) {
 	if err != nil {
 		return p, err
 	}
-	var unknown error
+	var unknown, inexact error
 	p.memory = int64(c.MemoryMB) * 1e6
 	p.runtime, err = infer.FindLibrary(c.ONNXRuntime)
 	p.provider, unknown = infer.FindProvider(c.Provider)
-	err = errors.Join(err, unknown)
-	return p, err
+	p.precision, inexact = infer.ParsePrecision(c.Precision)
+	p.engines = infer.Engines{Dir: cacheDir("engines"), Limit: int64(c.EnginesMB) * 1e6}
+	return p, errors.Join(err, unknown, inexact)
 }
 
 // findCapture looks for what reads cameras; sightline-capture may be missing.
@@ -86,6 +90,7 @@ type stationOptions struct {
 type assembly struct {
 	programs programs
 	engine   *rules.Engine
+	atOnce   bool // stations are to inspect at once, and not after an engine's build
 	log      *slog.Logger
 	mu       sync.Mutex               // protects workers and users
 	workers  map[string]*infer.Worker // by model and settings; see hire
@@ -220,12 +225,22 @@ func (c *choice) inspects(mode track.Mode) error {
 // hire gives the worker of a model with its settings, which stations share; it is to
 // be started, unless it is. One that was given up is left to those who have it.
 func (a *assembly) hire(c *choice, threads int, limit time.Duration) *infer.Worker {
+	return a.hireOf(c, threads, limit, func() *infer.Worker { return a.newWorker(c, threads, limit) })
+}
+
+// hireProved is hire for a model that is to prove itself while a station goes on with
+// another one: it computes on one thing alone, whose engine is built before.
+func (a *assembly) hireProved(c *choice, threads int, limit time.Duration) *infer.Worker {
+	return a.hireOf(c, threads, limit, func() *infer.Worker { return a.provedWorker(c, threads, limit, false) })
+}
+
+func (a *assembly) hireOf(c *choice, threads int, limit time.Duration, fresh func() *infer.Worker) *infer.Worker {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
 	w := a.workers[key]
 	if w == nil || ended(w) {
-		w = a.newWorker(c, threads, limit)
+		w = fresh()
 		a.workers[key] = w
 	}
 	a.users[w]++
@@ -271,10 +286,17 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 // newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.
 func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
-	return infer.New(infer.Config{
-		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime, Provider: a.programs.provider,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Memory: a.programs.memory, Log: a.log,
-	})
+	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
+	cfg.Limit, cfg.AtOnce = limit, a.atOnce
+	return infer.New(cfg)
+}
+
+// provedWorker is newWorker for what proves itself: it computes on one thing alone.
+func (a *assembly) provedWorker(c *choice, threads int, limit time.Duration, atOnce bool) *infer.Worker {
+	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
+	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
+	cfg.Limit, cfg.AtOnce, cfg.Same = limit, atOnce, true
+	return infer.New(cfg)
 }
 
 // stationSpec is the model's as stations run it: the tracker and the rule

@@ -227,10 +227,8 @@ func (e *evaluation) measure() (*eval.Report, error) {
 	stderr := e.cmd.ErrOrStderr()
 	spec := e.choice.spec
 	spec.MaxDetections = maxPredictions
-	w := infer.New(infer.Config{
-		Executable: programs.self, Args: []string{"worker", "infer"}, Library: programs.runtime, Provider: programs.provider,
-		Model: infer.Model{Path: e.choice.path, Data: e.choice.data}, Spec: spec, Threads: e.options.threads, Log: logger(stderr, false),
-	})
+	programs.builds = newBuilds(stderr)
+	w := infer.New(programs.worker(e.choice, spec, e.options.threads, logger(stderr, false)))
 	ctx, stop := context.WithCancel(e.cmd.Context())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)

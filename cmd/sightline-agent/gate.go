@@ -54,7 +54,7 @@ picture, what differs, the expected and the found; --draw draws both.`,
 	f := cmd.Flags()
 	f.StringVar(&o.config, "config", "", "configuration whose section infer is used: ONNX Runtime and threads")
 	f.IntVar(&o.threads, "threads", 0, "processor threads of the model; 0: the configuration's, 1")
-	f.DurationVar(&o.limit, "limit", 10*time.Minute, "the whole must be done by then, or the bundle is refused")
+	f.DurationVar(&o.limit, "limit", 10*time.Minute, "the pictures must be done by then, or the bundle is refused; an engine's build before that has its own hour")
 	f.StringVar(&o.draw, "draw", "", "folder for a drawing of each refused picture: expected and found side by side")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	return cmd
@@ -100,10 +100,10 @@ func (o *gateOptions) run(cmd *cobra.Command, path string) error {
 	}
 	drawing := &drawings{dir: o.draw}
 	a := gateAnswer{Name: c.about.Name, Version: c.about.Version}
-	ctx, stop := context.WithTimeout(cmd.Context(), o.limit)
-	defer stop()
-	err = withWorker(ctx, subject, func(ctx context.Context) error {
-		var err error
+	err = withWorker(cmd.Context(), subject, func(ctx context.Context) error {
+		_, err := subject.Worker.Ready(ctx) // gate.Run tells of what is wrong
+		ctx, stop := context.WithTimeout(ctx, o.limit)
+		defer stop()
 		if a.Report, err = gate.Run(ctx, subject, fsys, golden, drawing.save); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -151,6 +151,7 @@ func inferSettings(cmd *cobra.Command, file string, threads int) (*assembly, int
 	if err != nil {
 		return nil, 0, err
 	}
+	programs.builds = newBuilds(cmd.ErrOrStderr())
 	made, err := newAssembly(cmd.Context(), programs, logger(cmd.ErrOrStderr(), false))
 	return made, max(threads, 1), err
 }

@@ -30,14 +30,20 @@ func loadBundle(dir string) (c *choice, golden *bundle.Golden, err error) {
 }
 
 // subject is a bundle in a worker of its own, as a station that sees pictures
-// in that mode would run it; the caller runs the worker.
+// in that mode would run it; the caller runs the worker. Where TensorRT has no engine
+// for it yet, that is built first.
 func (a *assembly) subject(ctx context.Context, mode track.Mode, c *choice, threads int) (gate.Subject, error) {
+	return a.subjectFor(ctx, mode, c, threads, false)
+}
+
+// subjectFor is subject; atOnce is for those whom a station waits for.
+func (a *assembly) subjectFor(ctx context.Context, mode track.Mode, c *choice, threads int, atOnce bool) (gate.Subject, error) {
 	rule, err := a.fits(ctx, mode, c)
 	if err != nil {
 		return gate.Subject{}, err
 	}
 	return gate.Subject{
-		Worker: a.newWorker(c, threads, 0), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,
+		Worker: a.provedWorker(c, threads, 0, atOnce), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,
 		Track: track.Config{Start: startScore, Keep: keepScore, Roles: c.roles()},
 	}, nil
 }

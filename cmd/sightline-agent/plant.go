@@ -86,14 +86,15 @@ func (p *plant) serves(s *planted) bool {
 
 // Load implements updater.Plant.
 func (p *plant) Load(ctx context.Context, station, dir, digest string) (updater.Candidate, error) {
-	c, err := p.load(ctx, station, dir, digest)
+	c, err := p.load(ctx, station, dir, digest, false)
 	if err != nil {
 		return nil, err // not a candidate that is nil
 	}
 	return c, nil
 }
 
-func (p *plant) load(ctx context.Context, station, dir, digest string) (*candidate, error) {
+// load is Load; atOnce is for a station that has nothing meanwhile.
+func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bool) (*candidate, error) {
 	s := p.stations[station]
 	if s == nil {
 		return nil, &updater.Refused{Text: "the station isn't configured any more"}
@@ -105,7 +106,7 @@ func (p *plant) load(ctx context.Context, station, dir, digest string) (*candida
 	if digest != "" { // its signature was checked on the way here
 		c.about.Bundle, c.about.Unsigned = digest, false
 	}
-	subject, err := p.made.subject(ctx, s.mode, c, p.threads)
+	subject, err := p.made.subjectFor(ctx, s.mode, c, p.threads, atOnce)
 	if err != nil {
 		return nil, unusable(err)
 	}
@@ -183,6 +184,16 @@ func (p *plant) leave(w *shared) {
 	if last && !p.agent.StopWorker(w.worker) {
 		p.made.log.Error("BUG: a worker that nobody uses any more is in use", "bundle", w.key)
 	}
+}
+
+// building tells of the engine that is built for a bundle now, false if none is.
+func (p *plant) building(digest string) (infer.Building, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.workers[digest]; w != nil {
+		return w.worker.Building()
+	}
+	return infer.Building{}, false
 }
 
 // ended says whether a worker was given up or stopped: it won't work again.

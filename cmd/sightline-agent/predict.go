@@ -152,10 +152,8 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 	}
 	spec := c.spec
 	spec.MaxDetections = maxPredictions
-	w := infer.New(infer.Config{
-		Executable: programs.self, Args: []string{"worker", "infer"}, Library: programs.runtime, Provider: programs.provider,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: o.threads, Log: logger(cmd.ErrOrStderr(), false),
-	})
+	programs.builds = newBuilds(cmd.ErrOrStderr())
+	w := infer.New(programs.worker(c, spec, o.threads, logger(cmd.ErrOrStderr(), false)))
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)

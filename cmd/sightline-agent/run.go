@@ -193,11 +193,14 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if err != nil {
 		return err
 	}
+	programs.builds = newBuilds(cmd.ErrOrStderr())
+	programs.builds.announce = true
 	made, err := newAssembly(ctx, programs, log)
 	if err != nil {
 		return err
 	}
 	defer made.close(context.WithoutCancel(ctx))
+	made.atOnce = true
 	made.broken = make(chan brokenRule, len(cfg.Stations))
 	named := recallModels(cfg, log)
 	models := newSwaps(made, cfg)

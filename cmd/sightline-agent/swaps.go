@@ -233,7 +233,7 @@ func (w *swaps) load(ctx context.Context, n *swap, as *config.Station) (agent.Lo
 		return agent.Loadout{}, err
 	}
 	limit := runLimit(as)
-	l := agent.Loadout{Model: w.made.hire(c, w.threads, limit), About: c.about, Rule: rule, Track: w.made.track(as, c, n.station.mode)}
+	l := agent.Loadout{Model: w.made.hireProved(c, w.threads, limit), About: c.about, Rule: rule, Track: w.made.track(as, c, n.station.mode)}
 	if err := follows(&l.Track, as.Decide, as.Combine); err != nil {
 		return l, err
 	}
@@ -267,7 +267,7 @@ func (w *swaps) prove(ctx context.Context, n *swap, as *config.Station) error {
 		return err
 	}
 	// As its publisher ran it: the station's labels and rule may ask the worker for other scores.
-	subject.Worker = w.made.hire(c, w.threads, runLimit(as))
+	subject.Worker = w.made.hireProved(c, w.threads, runLimit(as))
 	defer w.drop(agent.Loadout{Model: subject.Worker, Rule: subject.Rule})
 	w.agent.StartWorker(subject.Worker)
 	dir, err := openBundle(as.Model)

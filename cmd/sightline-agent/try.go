@@ -149,6 +149,7 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	programs.builds = newBuilds(cmd.ErrOrStderr())
 	made, err := newAssembly(ctx, programs, log)
 	if err != nil {
 		return err

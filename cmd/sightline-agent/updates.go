@@ -26,6 +26,7 @@ import (
 	"github.com/sightline-edge/sightline/updater/mirror"
 	"github.com/sightline-edge/sightline/updater/transfer"
 	"github.com/sightline-edge/sightline/updater/trust"
+	"github.com/sightline-edge/sightline/vision/infer"
 )
 
 // updates brings signed bundles to the device's stations: what they begin with,
@@ -269,14 +270,14 @@ func (u *updates) bootStation(ctx context.Context, id string) error {
 	return nil
 }
 
-// bootTime is how long a model may take to load at the start: those of
-// accelerators take minutes to build.
-const bootTime = 15 * time.Minute
+// bootTime is how long a model may take to load at the start, when its engine may
+// have to be built anew.
+const bootTime = infer.BuildLimit + 5*time.Minute
 
 func (u *updates) load(ctx context.Context, id, dir, digest string) (*candidate, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootTime)
 	defer cancel()
-	return u.plant.load(ctx, id, dir, digest)
+	return u.plant.load(ctx, id, dir, digest, true)
 }
 
 // enrolled hears of the device's identity and its connection.

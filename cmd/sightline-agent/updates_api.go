@@ -17,6 +17,11 @@ func (u *updates) status() []api.Update {
 	var list []api.Update
 	for _, s := range u.now().Status() {
 		one := api.Update{Active: activeOf(s), Next: nextOf(s), Failure: failureOf(s)}
+		if n := one.Next; n != nil && n.Phase == api.Staged {
+			if b, ok := u.plant.building(n.Digest); ok {
+				n.Text = b.String()
+			}
+		}
 		one.Station, one.Recipe = wire.SplitUnit(s.Station)
 		list = append(list, one)
 	}

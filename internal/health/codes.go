@@ -169,6 +169,11 @@ var (
 		Title: "the fleet can't sign its part of the metadata of updates anew, and devices soon take no new bundle",
 		Do:    "Make room on the disk that holds the fleet's data directory; the log says what went wrong. What devices run goes on.",
 	}
+	GPUUnused = Warning{
+		Code: "gpu_unused", Severity: Warn,
+		Title: "the device has a GPU, and models run on its processor",
+		Do:    "Read why CUDA and TensorRT were passed over, and mend that. The ONNX Runtime that comes with Sightline is for processors: name one that was built for this GPU in infer.onnxruntime (on a Jetson NVIDIA's own, docs/gpu.md). If the processor is meant, set infer.provider: cpu.",
+	}
 	UnsignedModel = Warning{
 		Code: "unsigned_model", Severity: Error,
 		Title: "the station runs a file that nobody signed",
@@ -244,7 +249,7 @@ func All() []Warning {
 		ModelWorkerRestarting, ModelLeaks, ModelMemory, RuleFailing, NoRule,
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
-		UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,
+		GPUUnused, UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,
 		StationDegraded, StationOverloaded, PartsUnsure, DoorShut, DoorSilent, TriggersMissed,
 		ClockImplausible, FramesDropped, NetworkOpen,
 		BrokerAway, StoreFailing, ClockBehind, UpdatesEnding, UpdatesStale, UpdatesFailing,

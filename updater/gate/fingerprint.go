@@ -14,7 +14,8 @@ import (
 )
 
 // Fingerprint names what a model's answers rest on besides itself: the
-// runtime's file and version, provider, precision, driver and processor. A
+// runtime's file and version, provider, precision, driver, processor, and on an
+// accelerator its name and the engine, of which no two builds are alike. A
 // bundle that passed the gate under another fingerprint must pass it again.
 // info is of Worker.Ready.
 func Fingerprint(info infer.Info) (string, error) {
@@ -36,7 +37,11 @@ func Fingerprint(info infer.Info) (string, error) {
 
 func fingerprint(info infer.Info, library, cpuinfo string) string {
 	h := sha256.New()
-	for _, s := range []string{info.Runtime, library, info.Provider, info.Precision, info.Driver, runtime.GOARCH, processor(cpuinfo)} {
+	parts := []string{info.Runtime, library, info.Provider, info.Precision, info.Driver, runtime.GOARCH, processor(cpuinfo)}
+	if info.GPU != "" || info.Engine != "" {
+		parts = append(parts, info.GPU, info.Engine)
+	}
+	for _, s := range parts {
 		fmt.Fprintf(h, "%d:%s;", len(s), s)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:32]

@@ -28,6 +28,9 @@ func TestFingerprintChangesWithWhatAnswersRestOn(t *testing.T) {
 		"provider":  {func(i *infer.Info) { i.Provider = "cuda" }, "aa", intel},
 		"precision": {func(i *infer.Info) { i.Precision = "float16" }, "aa", intel},
 		"driver":    {func(i *infer.Info) { i.Driver = "560.1" }, "aa", intel},
+		"gpu":       {func(i *infer.Info) { i.GPU = "Orin" }, "aa", intel},
+		"engine":    {func(i *infer.Info) { i.Engine = "e1" }, "aa", intel},
+		"rebuilt":   {func(i *infer.Info) { i.Engine = "e2" }, "aa", intel},
 		"library":   {func(*infer.Info) {}, "bb", intel},
 		"processor": {func(*infer.Info) {}, "aa", "CPU implementer	: 0x41\nCPU part	: 0xd0b\n"},
 	} {

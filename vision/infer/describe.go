@@ -27,16 +27,20 @@ type Info struct {
 	Digest   string // SHA-256 in hex; set by Worker.Ready, as are those below
 
 	Provider  string   // what computes: cpu, cuda, tensorrt
-	Precision string   // in which it computes: float32
+	Precision string   // in which it computes: float32, or float16 where that was asked for and faster
 	Runtime   string   // version of ONNX Runtime
 	Library   string   // path of its file
 	Driver    string   // of the accelerator; "" without one
+	GPU       string   // the accelerator's name; "" without one
+	Engine    string   // tells TensorRT's engines apart, of which no two builds are alike; "" without one
+	Unbuilt   bool     // TensorRT was passed over since its engine isn't there yet
 	Passed    []string // providers that were passed over, each with why
 	Computed  []string // outputs that a run gives, in the order of Outputs
 
-	ends []string // the operator that gives each output
-	head []string // the operator that computed the first of the things that each output is put together of; "" where that is open
-	exp  bool     // an exponential is computed somewhere
+	ends  []string // the operator that gives each output
+	head  []string // the operator that computed the first of the things that each output is put together of; "" where that is open
+	asked int      // pictures in a run, of a model that leaves it open; 0 counts as 1
+	exp   bool     // an exponential is computed somewhere
 }
 
 // errExternal is told for models whose weights lie in a second file, where

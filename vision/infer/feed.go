@@ -84,12 +84,25 @@ func (i Info) picture() int {
 	return 0
 }
 
-// batch is how many pictures a run takes: 1, or what the model fixes.
+// batch is how many pictures a run takes: what the model fixes, or what was asked for
+// where it leaves that open.
 func (i Info) batch() int {
-	if t := i.Inputs[i.picture()]; len(t.Shape) == 4 && t.Shape[0] > 1 {
+	switch t := i.Inputs[i.picture()]; {
+	case len(t.Shape) == 4 && t.Shape[0] > 1:
 		return int(t.Shape[0])
+	case i.OpenBatch():
+		return max(i.asked, 1)
 	}
 	return 1
+}
+
+// OpenBatch tells whether the model takes any number of pictures in a run.
+func (i Info) OpenBatch() bool {
+	if len(i.Inputs) == 0 {
+		return false
+	}
+	t := i.Inputs[i.picture()]
+	return len(t.Shape) == 4 && t.Shape[0] < 0
 }
 
 // nhwc reports whether the channels are the picture's last dimension, as
@@ -120,6 +133,15 @@ func one(outs []Output, declared []Tensor, batch int) []Output {
 		}
 	}
 	return outs
+}
+
+// one keeps what belongs to the run's first picture. Where more were asked for, what
+// comes as many times as there are pictures is one's each.
+func (s *server) one(outs []Output) []Output {
+	if s.info.asked > 1 {
+		return one(outs, nil, s.info.batch())
+	}
+	return one(outs, s.sess.outputs, s.info.batch())
 }
 
 // halfFloat is the value of an IEEE 754 binary16.

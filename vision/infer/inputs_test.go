@@ -238,3 +238,29 @@ func TestActivations(t *testing.T) {
 		t.Errorf("an activation for yolov8: %v", err)
 	}
 }
+
+// What several pictures in a run cost can be measured with any model that leaves their
+// number open; the frame's result is the same.
+func TestBatchThatIsAskedFor(t *testing.T) {
+	cfg := testConfig(t, "testdata/dynamic.onnx", Options{Family: "fastestdet", Labels: []string{"class0", "class1"}, Confidence: 0.01, Width: 64, Height: 64})
+	frame := picture(90, 70, vision.BGR24, 5)
+	pool := shared(t, frame)
+	var first Result
+	for _, n := range []int{0, 1, 3} {
+		cfg.Batch = n
+		w := start(t, cfg)
+		r, samples, err := w.InferRaw(within(t, 30*time.Second), frame, pool, 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(samples) == 0 || samples[0].Shape[0] != 1 {
+			t.Errorf("%d pictures: outputs %+v", n, samples)
+		}
+		r.Fill, r.Run, r.Decode = 0, 0, 0
+		if n == 0 {
+			first = r
+		} else if d := cmp.Diff(first, r); d != "" {
+			t.Errorf("%d pictures: %s", n, d)
+		}
+	}
+}

@@ -41,6 +41,7 @@ type link struct {
 	pools    map[*shm.Pool]*sentPool
 	progress time.Time // of the last answer, or of the frame that found the worker idle
 	hung     bool      // it was killed for silence
+	engine   engineReply
 }
 
 // sentPool is a pool that the worker knows; the link holds a reference.
@@ -369,7 +370,7 @@ func (l *link) silent(now time.Time) (silent bool, wait time.Duration) {
 	case l.hung:
 		return false, wait
 	case !l.ready.Load():
-		limit = loadLimit
+		limit = l.loadTime()
 	case len(l.calls) == 0:
 		return false, wait
 	}

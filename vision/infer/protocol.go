@@ -29,8 +29,15 @@ type loadRequest struct {
 	Threads  int           `json:"threads"`
 	Provider Provider      `json:"provider,omitempty"`
 	Limit    time.Duration `json:"limit"`
-	Memory   int64         `json:"memory,omitempty"` // bytes that the process may have for itself
+	Memory   int64         `json:"memory,omitempty"`  // bytes that the process may have for itself
 	Tensors  bool          `json:"tensors,omitempty"` // the model runs on tensors alone: there is no Spec
+
+	Precision Precision `json:"precision,omitempty"`
+	Engines   Engines   `json:"engines"`
+	Batch     int       `json:"batch,omitempty"`
+	Without   string    `json:"without,omitempty"` // why TensorRT isn't tried again
+	AtOnce    bool      `json:"at_once,omitempty"` // CUDA is taken where TensorRT has no engine yet
+	Only      bool      `json:"only,omitempty"`    // the process is to build TensorRT's engine alone
 }
 
 type inferRequest struct {
@@ -51,6 +58,7 @@ type inferRequest struct {
 
 // reply is what the worker sends; exactly one field is set.
 type reply struct {
+	Engine  *engineReply `json:"engine,omitempty"`
 	Ready   *Info        `json:"ready,omitempty"`
 	Refused string       `json:"refused,omitempty"` // why trying again is no use
 	Part    *partReply   `json:"part,omitempty"`

@@ -51,7 +51,7 @@ func TestProviderIsLookedForBesideTheLibrary(t *testing.T) {
 		if why := CUDA.missing(l); why != "" {
 			t.Errorf("%s: %s", l, why)
 		}
-		if !Auto.Accelerated(l) || !Provider("").Accelerated(l) || CPU.Accelerated(l) || TensorRT.Accelerated(l) {
+		if !Auto.Accelerated(l) || !Provider("").Accelerated(l) || CPU.Accelerated(l) || TensorRT.Accelerated(l) || !CUDA.Accelerated(l) {
 			t.Errorf("%s: who computes is told wrong", l)
 		}
 	}
@@ -67,7 +67,8 @@ func TestWorkerTellsWhatComputes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Provider != string(CPU) || info.Driver != "" || len(info.Passed) != 1 || !strings.HasPrefix(info.Passed[0], "cuda: there is no") {
+	if info.Provider != string(CPU) || info.Driver != "" || info.GPU != "" || info.Engine != "" || info.Precision != "float32" || len(info.Passed) != 2 ||
+		!strings.HasPrefix(info.Passed[0], "tensorrt: there is no") || !strings.HasPrefix(info.Passed[1], "cuda: there is no") {
 		t.Errorf("provider %q, driver %q, passed over %q", info.Provider, info.Driver, info.Passed)
 	}
 }

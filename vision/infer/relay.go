@@ -48,6 +48,9 @@ func (w *Worker) run(ctx context.Context) error {
 		return err
 	}
 	defer model.Close()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	w.beside = sync.OnceFunc(func() { beside.Go(func() { w.buildBeside(ctx, model) }) })
 	w.cfg.Model.Data = nil // the file has it; whoever keeps the Worker needn't
 	r := &relay{w: w, model: model, up: make(chan *spell), ends: make(chan ending)}
 	ctx, stop := context.WithCancel(ctx)
@@ -151,10 +154,13 @@ func (r *relay) ended(ctx context.Context, e ending) error {
 		return nil
 	}
 	var fatal fatalError
-	if errors.As(e.err, &fatal) {
+	switch {
+	case errors.As(e.err, &fatal):
 		return fatal.error
-	}
-	if !e.ready {
+	case errors.Is(e.err, errBuilt), errors.Is(e.err, errWithout):
+		r.dead, r.now = 0, r.begin(ctx, 1)
+		return nil
+	case !e.ready:
 		if r.dead++; r.dead == crashes {
 			return fmt.Errorf("load %s: the worker ended %d times in a row while loading it, at last with: %w", w.cfg.Model.name(), r.dead, e.err)
 		}

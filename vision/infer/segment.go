@@ -48,20 +48,20 @@ func layoutSegmentation(outs []Tensor, _ Input, i Info) (layout, error) {
 	switch c := channels(t.Shape); {
 	case c != 1:
 		l.classes = int(max(c, 0))
-	case i.Outputs != nil && !slices.Contains(whole, t.Type):
+	case i.Outputs != nil && !slices.Contains(integers, t.Type):
 		l.classes = 1 // whole numbers may be of any classes, and a run doesn't tell that they are
 	}
 	return l, nil
 }
 
-// whole are the types of maps whose values may be numbers of classes.
-var whole = []string{"int64", "int32", "uint8", "bool"}
+// integers are the types of maps whose values may be numbers of classes.
+var integers = []string{"int64", "int32", "uint8", "bool"}
 
 // numbered tells whether the map has whole numbers, which are no logits.
 func (i Info) numbered() bool {
 	outs := i.single()
 	at, err := layoutMap(Segmentation, outs, i, []string{"map", "out"}, []string{"score"})
-	return err == nil && slices.Contains(whole, outs[at[mapTensor]].Type)
+	return err == nil && slices.Contains(integers, outs[at[mapTensor]].Type)
 }
 
 // besides are outputs that look like a map and aren't read: torchvision's second

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,7 @@ type server struct {
 	filler *Filler
 	pools  map[uint64]*shm.Pool
 	memory outputMemory
+	guard  sync.Once // starts the guard of a build
 
 	opened            chan struct{} // closed when sess is there
 	free, filled, ran chan *job
@@ -136,7 +138,7 @@ func (s *server) open(model []byte) error {
 	if s.info, err = Describe(model); err != nil {
 		return err
 	}
-	s.info.Digest = hex.EncodeToString(sum[:])
+	s.info.Digest, s.info.asked = hex.EncodeToString(sum[:]), s.load.Batch
 	if err := s.info.fits(*spec); err != nil {
 		return err
 	}
@@ -144,12 +146,17 @@ func (s *server) open(model []byte) error {
 	if err != nil {
 		return err
 	}
-	if s.sess, err = openSession(s.load.Library, model, s.info, wanted, s.load.Threads, s.load.Provider); err != nil {
+	s.filler = NewFiller(spec.Input)
+	feeds, err := s.info.feeds(spec.Input, s.filler.NewBlob().Data)
+	if err != nil {
+		return err
+	}
+	on := s.load.target(s.tellEngine)
+	if s.sess, err = openSession(model, s.info, wanted, on.shaped(s.info.Inputs, feeds)); err != nil {
 		return err
 	}
 	s.sess.describe(&s.info)
 	s.info.Library, s.info.Computed = s.load.Library, names(wanted)
-	s.filler = NewFiller(spec.Input)
 	for range inFlight {
 		j := &job{blob: s.filler.NewBlob()}
 		feeds, err := s.info.feeds(spec.Input, j.blob.Data)
@@ -162,7 +169,10 @@ func (s *server) open(model []byte) error {
 		}
 		s.free <- j
 	}
-	return s.warmUp()
+	if err := s.warmUp(); err != nil {
+		return err
+	}
+	return s.sess.proved()
 }
 
 // firstLimit is how long the first run may take: what an accelerator compiles then takes
@@ -183,7 +193,7 @@ func (s *server) warmUp() error {
 		return err
 	}
 	shapes := slices.Clone(outs)
-	if _, err := NewDecoder(s.load.Spec).check(one(outs, s.sess.outputs, s.info.batch())); err != nil {
+	if _, err := NewDecoder(s.load.Spec).check(s.one(outs)); err != nil {
 		return fmt.Errorf("decode the output: %w", err)
 	}
 	s.free <- first
@@ -221,7 +231,9 @@ func (s *server) runAll(model []byte) error {
 	err := s.open(model)
 	_ = unix.Munmap(model) // ONNX Runtime has its own copy
 	if err != nil {
-		err = s.refuse(s.tooMuch(err))
+		if !s.endEngine(err) {
+			err = s.refuse(s.tooMuch(err))
+		}
 		s.conn.Close() // ends receiveAll
 		return err
 	}
@@ -288,7 +300,7 @@ func (s *server) lost(err error, gone *error) {
 
 // decode fills the answer, and sends ahead what doesn't fit into it.
 func (s *server) decode(decoder *Decoder, j *job) error {
-	outs, r := one(j.outs, s.sess.outputs, s.info.batch()), &j.reply
+	outs, r := s.one(j.outs), &j.reply
 	seen, err := decoder.Decode(outs, j.at, j.w, j.h)
 	if err != nil {
 		return err

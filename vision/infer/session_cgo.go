@@ -5,6 +5,7 @@ package infer
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +20,10 @@ type session struct {
 
 	provider Provider
 	passed   []string // providers that were tried first, and why they don't compute
+	on       target
+	gpu      gpu
+	engine   *engine // of TensorRT, else nil
+	unbuilt  bool    // there is none yet
 
 	ort     *ort.DynamicAdvancedSession
 	options *ort.RunOptions
@@ -38,18 +43,21 @@ type slot struct {
 }
 
 // openSession loads library and model on the first of the provider's candidates
-// that takes it. outputs are those that a run is to give; threads is ONNX
-// Runtime's number of threads per operator.
-func openSession(library string, model []byte, info Info, outputs []Tensor, threads int, provider Provider) (*session, error) {
-	ort.SetSharedLibraryPath(library)
+// that takes it. outputs are those that a run is to give.
+func openSession(model []byte, info Info, outputs []Tensor, on target) (*session, error) {
+	// TensorRT has no other switch against TF32; it is read when the first library loads.
+	if err := os.Setenv("NVIDIA_TF32_OVERRIDE", "0"); err != nil {
+		return nil, err
+	}
+	ort.SetSharedLibraryPath(on.library)
 	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
 		if strings.Contains(err.Error(), "API base") {
 			err = errors.New("it is too old: ONNX Runtime 1.22 or newer is needed")
 		}
-		return nil, fmt.Errorf("load ONNX Runtime %s: %w", library, err)
+		return nil, fmt.Errorf("load ONNX Runtime %s: %w", on.library, err)
 	}
-	s := &session{inputs: info.Inputs, outputs: outputs, fired: make(chan struct{}, 1)}
-	if err := s.choose(library, model, threads, provider); err != nil {
+	s := &session{inputs: info.Inputs, outputs: outputs, on: on, fired: make(chan struct{}, 1)}
+	if err := s.choose(model, info.Digest); err != nil {
 		return nil, err
 	}
 	var err error
@@ -65,22 +73,21 @@ func openSession(library string, model []byte, info Info, outputs []Tensor, thre
 }
 
 // choose makes the session on the first provider that can be had.
-func (s *session) choose(library string, model []byte, threads int, provider Provider) error {
+func (s *session) choose(model []byte, digest string) error {
 	var refused []string
-	for _, p := range provider.candidates() {
-		if why := p.missing(library); why != "" {
+	for _, p := range s.on.provider.candidates() {
+		if why := s.on.unready(p); why != "" {
 			s.passed = append(s.passed, why)
 			continue
 		}
-		options, err := sessionOptions(threads)
-		if err == nil {
-			err = p.add(options)
+		if p.libraryFile() != "" {
+			s.gpu = askGPU()
 		}
-		if err == nil {
-			s.ort, err = ort.NewDynamicAdvancedSessionWithONNXData(model, names(s.inputs), names(s.outputs), options)
-		}
-		if options != nil {
-			_ = options.Destroy() // releases memory only
+		var err error
+		if p == TensorRT {
+			err = s.openEngine(model, digest)
+		} else {
+			err = s.open(model, p, nil)
 		}
 		if err == nil {
 			s.provider = p
@@ -91,7 +98,11 @@ func (s *session) choose(library string, model []byte, threads int, provider Pro
 			}
 			return nil
 		}
-		refused = append(refused, fmt.Sprintf("%s: %v", p, err))
+		if errors.As(err, &engineError{}) {
+			return err // what a build left behind ends with the process
+		}
+		s.unbuilt = s.unbuilt || errors.Is(err, errUnbuilt)
+		refused = append(refused, fmt.Sprintf("%s: %s", p, plain(err)))
 		s.passed = append(s.passed, refused[len(refused)-1])
 	}
 	if refused == nil {
@@ -100,32 +111,106 @@ func (s *session) choose(library string, model []byte, threads int, provider Pro
 	return fmt.Errorf("load the model: ONNX Runtime %s refuses it: %s", ort.GetVersion(), strings.Join(refused, "; "))
 }
 
-// add asks for the provider. What it doesn't take on falls to the CPU.
-func (p Provider) add(o *ort.SessionOptions) error {
-	switch p {
-	case CUDA:
-		c, err := ort.NewCUDAProviderOptions()
-		if err != nil {
-			return err
+// plain is an error without the place in ONNX Runtime's source that leads it in.
+func plain(err error) string {
+	if _, text, found := strings.Cut(err.Error(), "[ONNXRuntimeError] : "); found {
+		if f := strings.SplitN(text, " : ", 3); len(f) == 3 { // number, name, text
+			return f[2]
 		}
-		defer c.Destroy()
-		// TF32 would round float32's factors to 11 bits: other scores than in training.
-		if err := c.Update(map[string]string{"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}); err != nil {
-			return err
+	}
+	return err.Error()
+}
+
+// open makes the session on one provider, TensorRT with its options.
+func (s *session) open(model []byte, p Provider, tensorRT map[string]string) error {
+	options, err := sessionOptions(s.on.threads)
+	if err == nil {
+		err = s.add(options, p, tensorRT)
+	}
+	if err == nil {
+		s.ort, err = ort.NewDynamicAdvancedSessionWithONNXData(model, names(s.inputs), names(s.outputs), options)
+	}
+	if options != nil {
+		_ = options.Destroy() // releases memory only
+	}
+	return err
+}
+
+// openEngine makes the session on TensorRT, with the engine that is kept or with one
+// that it builds. One that it refuses is thrown away and built anew.
+func (s *session) openEngine(model []byte, digest string) error {
+	version := tensorRTVersion(s.on.library)
+	if version == "" {
+		return errors.New("its version can't be told, and engines are kept by it")
+	}
+	key := engineKey{
+		Model: digest, Inputs: s.on.inputs, Precision: s.on.precision, Runtime: ort.GetVersion(), TensorRT: version,
+		GPU: s.gpu.name, Capability: s.gpu.capability, Driver: s.gpu.driver,
+	}
+	atOnce := s.on.atOnce && CUDA.unready(s.on.library) == ""
+	g, err := s.on.engines.openEngine(key, func() bool {
+		if _, err := s.on.engines.record(key.name()); atOnce && err != nil {
+			return false
 		}
-		return o.AppendExecutionProviderCUDA(c)
-	case TensorRT:
+		s.on.tell(engineReply{Phase: phaseWait})
+		return true
+	})
+	switch {
+	case err != nil:
+		return err
+	case atOnce && g.fresh():
+		return errors.Join(errUnbuilt, g.close())
+	case s.on.only && !g.fresh():
+		return engineError{errors.Join(errBuilt, g.close())} // by another process
+	}
+	for {
+		if g.fresh() {
+			s.on.tell(engineReply{Phase: phaseBuild, Usual: g.cache.usual(key)})
+		}
+		err := s.open(model, TensorRT, g.options(s.on.profile))
+		if err == nil {
+			s.engine = g
+			return nil
+		}
+		if g.fresh() {
+			return engineError{errors.Join(errors.New(plain(err)), g.close())}
+		}
+		fmt.Fprintf(os.Stderr, "a kept engine is thrown away, since TensorRT refuses it: %v\n", err)
+		if err := g.rebuild(); err != nil {
+			return errors.Join(err, g.close())
+		}
+	}
+}
+
+// add asks for the provider. What TensorRT doesn't take on falls to CUDA, what that
+// doesn't to the CPU.
+func (s *session) add(o *ort.SessionOptions, p Provider, tensorRT map[string]string) error {
+	if p == TensorRT {
 		t, err := ort.NewTensorRTProviderOptions()
 		if err != nil {
 			return err
 		}
 		defer t.Destroy()
-		if err := t.Update(map[string]string{"device_id": "0"}); err != nil {
+		if err := t.Update(tensorRT); err != nil {
 			return err
 		}
-		return o.AppendExecutionProviderTensorRT(t)
+		if err := o.AppendExecutionProviderTensorRT(t); err != nil {
+			return err
+		}
 	}
-	return nil
+	if p == CPU || p == TensorRT && CUDA.unready(s.on.library) != "" {
+		return nil
+	}
+	c, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return err
+	}
+	defer c.Destroy()
+	// TF32 would round float32's factors to 11 bits: other scores than in training.
+	if err := c.Update(map[string]string{"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}); err != nil {
+		return err
+	}
+	return o.AppendExecutionProviderCUDA(c)
 }
 
 func sessionOptions(threads int) (*ort.SessionOptions, error) {
@@ -148,9 +233,26 @@ func sessionOptions(threads int) (*ort.SessionOptions, error) {
 
 // describe says what the model runs on.
 func (s *session) describe(i *Info) {
-	i.Provider, i.Precision, i.Runtime = string(s.provider), s.provider.precision(), ort.GetVersion()
-	i.Driver, i.Passed = s.provider.driver(), s.passed
+	i.Provider, i.Precision, i.Runtime = string(s.provider), string(s.provider.precision(s.on.precision)), ort.GetVersion()
+	i.Driver, i.Passed, i.Unbuilt = s.provider.driver(), s.passed, s.unbuilt
+	if s.provider != CPU {
+		i.GPU = s.gpu.name
+	}
+	if s.engine != nil && !s.engine.fresh() {
+		i.Engine = s.engine.rec.digest()
+	}
 }
+
+// proved says that the model has run, and that its outputs can be read.
+func (s *session) proved() error {
+	if s.engine == nil {
+		return nil
+	}
+	return s.engine.proved()
+}
+
+// onEngine tells whether TensorRT computes, which may yet fail where others don't.
+func (s *session) onEngine() bool { return s.engine != nil }
 
 // maxHalves bounds a float16 output, whose memory is taken by its declared shape.
 const maxHalves = 1 << 28

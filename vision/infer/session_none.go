@@ -12,11 +12,15 @@ type session struct{ outputs []Tensor }
 
 type slot struct{}
 
-func openSession(string, []byte, Info, []Tensor, int, Provider) (*session, error) {
+func openSession([]byte, Info, []Tensor, target) (*session, error) {
 	return nil, errors.New("run models: this program was built without cgo: build it with CGO_ENABLED=1 and a C compiler")
 }
 
 func (*session) describe(*Info) { panic("BUG: no session without cgo") }
+
+func (*session) proved() error { panic("BUG: no session without cgo") }
+
+func (*session) onEngine() bool { panic("BUG: no session without cgo") }
 
 func (*session) newSlot([]feed) (*slot, error) { panic("BUG: no session without cgo") }
 

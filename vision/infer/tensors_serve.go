@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -50,7 +51,9 @@ func (s *server) openTensors(model []byte) error {
 		return err
 	}
 	s.info.Digest = hex.EncodeToString(sum[:])
-	if s.sess, err = openSession(s.load.Library, model, s.info, s.info.Outputs, s.load.Threads, s.load.Provider); err != nil {
+	on := s.load.target(s.tellEngine)
+	on.without = cmp.Or(on.without, "tensorrt: models that run on tensors alone have no fixed shapes to build an engine for")
+	if s.sess, err = openSession(model, s.info, s.info.Outputs, on); err != nil {
 		return err
 	}
 	s.sess.describe(&s.info)

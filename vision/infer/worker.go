@@ -34,7 +34,7 @@ var (
 // Times of a worker's life.
 const (
 	defaultLimit = 10 * time.Second
-	loadLimit    = 10 * time.Minute // engines of accelerators take minutes to build
+	loadLimit    = 10 * time.Minute // large models on slow disks take minutes; an engine's build has its own
 	stopGrace    = time.Second
 	crashes      = 3 // at loading in a row, until the model is given up
 
@@ -59,11 +59,18 @@ type Config struct {
 	Spec       Spec
 	Tensors    bool          // the model runs on tensors alone, whatever it is for: RunTensors, without a Spec
 	Provider   Provider      // "" counts as Auto
+	Precision  Precision     // "" counts as Full
+	Engines    Engines       // where TensorRT's are kept
+	AtOnce     bool          // with Auto, CUDA serves where TensorRT has no engine yet; that is built beside, for the next Worker
+	Same       bool          // a later process that computes on something else than the first ends Run with an error: it must prove itself anew
 	Threads    int           // per operator; 0 counts as 1
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
 	Memory     int64         // bytes that a process may have for itself, without what an accelerator holds; 0: half of the machine's. Beyond it the process is recycled
 	Weigh      time.Duration // how often that is looked at; 0 counts as 5 s. How long a leak is watched scales with it
+	Batch      int           // pictures in each run of a model that leaves it open: the frame's and empty ones, to measure what they cost; 0 counts as 1
 	Log        *slog.Logger
+	Loaded     func(Info)     // hears of each process that is ready; may be nil
+	Building   func(Building) // hears of an engine's build, with the zero value when it has ended; may be nil
 }
 
 // Model is where a model's bytes come from: a file, or Data if that is set.
@@ -117,6 +124,15 @@ type Worker struct {
 	procs   []*shm.Process // that run, the newest last
 	known   Info           // of the newest process that had loaded the model
 	start   time.Duration  // what that took
+
+	building Building
+
+	// Run's own:
+	first   Info   // of the first process that was ready
+	built   bool   // an engine was built, and hasn't been loaded yet
+	only    bool   // its process builds an engine, and serves nobody
+	beside  func() // builds the engine that isn't there yet
+	without string // why TensorRT isn't tried any more, "" while it is
 }
 
 // New makes a Worker; Run starts it.
@@ -181,13 +197,17 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 	if err == nil {
 		err = errors.New(proc.Exit())
 	}
+	if !l.ready.Load() {
+		err = w.engineEnd(l, err)
+	}
 	return l.ready.Load(), err
 }
 
 // serve loads the model and delivers answers until the worker is gone.
 func (w *Worker) serve(l *link, model *os.File, up func()) error {
 	spec := w.cfg.Spec
-	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors}
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors,
+		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why
@@ -211,11 +231,17 @@ func (w *Worker) serve(l *link, model *os.File, up func()) error {
 			if l.tooLarge(shm.PrivateMemory(l.proc.Pid())) {
 				return nil
 			}
+			if err := w.same(l.info); err != nil {
+				return fatalError{err}
+			}
 			if !w.takeOver(l) {
 				return fatalError{fmt.Errorf("load %s: the file has changed since it was first loaded", w.cfg.Model.name())}
 			}
 			w.cfg.Log.Info("model loaded", "model", w.cfg.Model.name(), "provider", l.info.Provider, "runtime", l.info.Runtime, "passed", l.info.Passed)
+			w.loaded(l.info)
 			up()
+		case r.Engine != nil:
+			l.hearEngine(*r.Engine)
 		case r.Part != nil:
 			l.collect(r.Part)
 		case r.Result != nil:

@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	case "builder":
+		pretendBuild()
 	case "die":
 		fmt.Fprintln(os.Stderr, "out of memory")
 		os.Exit(137)

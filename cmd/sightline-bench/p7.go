@@ -109,7 +109,7 @@ func (c overheadCase) measure(ctx context.Context, env *Env) (Row, error) {
 		if err != nil {
 			return Sample{}, err
 		}
-		s, err := try(ctx, env, c.video, c.model, c.labels)
+		s, err := try(ctx, env, c.video, c.model, c.labels, 1)
 		if err != nil {
 			return Sample{}, err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -115,5 +116,48 @@ func TestDevicesWithoutAravis(t *testing.T) {
 	t.Setenv("LD_LIBRARY_PATH", dir)
 	if _, err := capture.GenICamDevices(t.Context(), installed(t)); err == nil || !strings.Contains(err.Error(), "install libaravis-0.8-0") {
 		t.Errorf("without the library: %v", err)
+	}
+}
+
+// TestDevicesAreReadByTheProgramWithOpenCV: the built program becomes the one beside it.
+func TestDevicesAreReadByTheProgramWithOpenCV(t *testing.T) {
+	bin := os.Getenv("SIGHTLINE_BIN")
+	if bin == "" {
+		t.Skip("left out: SIGHTLINE_BIN isn't set (make test sets it)")
+	}
+	plain := filepath.Join(bin, "sightline-capture")
+	for _, file := range []string{plain, plain + withOpenCV} {
+		if _, err := os.Stat(file); err != nil {
+			t.Skipf("left out: %v", err)
+		}
+	}
+	alone := filepath.Join(t.TempDir(), "sightline-capture")
+	data, err := os.ReadFile(plain)
+	if err == nil {
+		err = os.WriteFile(alone, data, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for program, want := range map[string]string{plain: "no such file or directory", alone: "needs sightline-capture-opencv beside"} {
+		cam, err := capture.New(capture.Config{Source: "/dev/v4l/by-id/none", CaptureBinary: program})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- cam.Run(ctx) }()
+		tick := time.NewTicker(20 * time.Millisecond)
+		for until := time.Now().Add(20 * time.Second); !strings.Contains(cam.Stats().LastError, want); <-tick.C {
+			if time.Now().After(until) {
+				t.Errorf("%s: %q, want %q", program, cam.Stats().LastError, want)
+				break
+			}
+		}
+		tick.Stop()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -5,4 +5,5 @@ package lean
 // #include "lean.h"
 import "C"
 
-func trim() { C.sightline_lean() }
+// trim tells of how many bytes of addresses it let go.
+func trim() uint64 { return uint64(C.sightline_lean()) }

@@ -225,7 +225,7 @@ func (a *assembly) hire(c *choice, threads int, limit time.Duration) *infer.Work
 	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
 	w := a.workers[key]
 	if w == nil || ended(w) {
-		w = a.newWorker(c, threads, limit)
+		w = a.newWorker(c, threads, limit, false)
 		a.workers[key] = w
 	}
 	a.users[w]++
@@ -268,12 +268,13 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 	return last
 }
 
-// newWorker makes a worker that nothing else shares. A limit of 0 is the usual one.
-func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
+// newWorker makes a worker that nothing else shares. A limit of 0 is the usual one; aside
+// is of a worker that no station waits for yet.
+func (a *assembly) newWorker(c *choice, threads int, limit time.Duration, aside bool) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	return infer.New(infer.Config{
 		Executable: a.programs.self, Args: []string{"worker", "infer"}, Library: a.programs.runtime, Provider: a.programs.provider,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Memory: a.programs.memory, Log: a.log,
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: c.stationSpec(), Threads: threads, Limit: limit, Memory: a.programs.memory, Aside: aside, Log: a.log,
 	})
 }
 

@@ -37,7 +37,7 @@ func (a *assembly) subject(ctx context.Context, mode track.Mode, c *choice, thre
 		return gate.Subject{}, err
 	}
 	return gate.Subject{
-		Worker: a.newWorker(c, threads, 0), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,
+		Worker: a.newWorker(c, threads, 0, true), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,
 		Track: track.Config{Start: startScore, Keep: keepScore, Roles: c.roles()},
 	}, nil
 }

@@ -15,6 +15,7 @@ import (
 type spell struct {
 	link  *link // set before it is told as up
 	stop  context.CancelFunc
+	aside bool // another process serves while it loads
 	ready bool // it was told as up; the relay's own
 }
 
@@ -77,7 +78,7 @@ func (w *Worker) run(ctx context.Context) error {
 // begin starts a process, the given try of it.
 func (r *relay) begin(ctx context.Context, try int) *spell {
 	ctx, stop := context.WithCancel(ctx)
-	s := &spell{stop: stop}
+	s := &spell{stop: stop, aside: r.now != nil && r.now.ready}
 	r.live++
 	go func() {
 		defer stop()
@@ -160,6 +161,7 @@ func (r *relay) ended(ctx context.Context, e ending) error {
 		}
 	}
 	w.restarts.Add(1)
+	r.now = nil
 	w.cfg.Log.Warn("inference worker ended, starting it again", "err", e.err)
 	r.now = r.begin(ctx, 1+r.dead)
 	return nil

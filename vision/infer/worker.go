@@ -63,6 +63,7 @@ type Config struct {
 	Limit      time.Duration // of one run; 0 counts as 10 s. A worker silent for half as long more, at least 250 ms and at most 2 s, is replaced
 	Memory     int64         // bytes that a process may have for itself, without what an accelerator holds; 0: half of the machine's. Beyond it the process is recycled
 	Weigh      time.Duration // how often that is looked at; 0 counts as 5 s. How long a leak is watched scales with it
+	Aside      bool          // no station waits for it: it gives way to workers that serve, until Serve is called
 	Log        *slog.Logger
 }
 
@@ -104,6 +105,7 @@ type Worker struct {
 	inferred, failed, stopped, timedOut, lost, restarts, leaked, outgrown, dropped atomic.Uint64
 
 	timed   timed
+	serves  atomic.Bool  // a station waits for what it gives
 	renew   chan renewal // room for one
 	leaks   leakBook
 	crowded atomic.Bool // the process takes more than it may from the beginning
@@ -130,7 +132,9 @@ func New(cfg Config) *Worker {
 	if cfg.Weigh <= 0 {
 		cfg.Weigh = defaultWeigh
 	}
-	return &Worker{cfg: cfg, renew: make(chan renewal, 1), changed: make(chan struct{})}
+	w := &Worker{cfg: cfg, renew: make(chan renewal, 1), changed: make(chan struct{})}
+	w.serves.Store(!cfg.Aside)
+	return w
 }
 
 // Run keeps a worker process running until ctx ends, and returns nil then. It
@@ -166,7 +170,7 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 	var guards sync.WaitGroup
 	guards.Go(func() { l.watch(ctx) })
 	guards.Go(l.weigh)
-	err = w.serve(l, model, func() { up <- s })
+	err = w.serve(l, model, s.aside || !w.serves.Load(), func() { up <- s })
 	w.dropLink(l) // first, so that who hears of the loss waits for the next worker
 	l.lose()
 	proc.Stop(stopGrace)
@@ -185,9 +189,9 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 }
 
 // serve loads the model and delivers answers until the worker is gone.
-func (w *Worker) serve(l *link, model *os.File, up func()) error {
+func (w *Worker) serve(l *link, model *os.File, aside bool, up func()) error {
 	spec := w.cfg.Spec
-	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors}
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors, Aside: aside}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why
@@ -374,7 +378,7 @@ func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool,
 			return nil, err
 		}
 		c, err := l.infer(ctx, &inferRequest{Slot: slot, Offset: frame.Offset, Width: frame.Width, Height: frame.Height,
-			Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores}, pool)
+			Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores, Aside: !w.serves.Load()}, pool)
 		if !errors.Is(err, errRelieved) {
 			return c, err
 		}
@@ -394,6 +398,10 @@ func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {
 	}
 	return nil
 }
+
+// Serve tells that a station waits from now on for what a worker gives that was to give
+// way.
+func (w *Worker) Serve() { w.serves.Store(true) }
 
 // Forget lets the worker unmap a pool whose frames won't come any more.
 func (w *Worker) Forget(pool *shm.Pool) {

@@ -100,7 +100,7 @@ func (s *server) receiveLoad() ([]byte, error) {
 		return nil, errors.New("the first message must name the model")
 	}
 	s.load = *req.Load
-	if err := limitMemory(s.load.Memory); err != nil {
+	if err := limitMemory(s.load.Memory, s.load.Provider.Accelerated(s.load.Library)); err != nil {
 		return nil, s.refuse(err)
 	}
 	s.load.Spec.Labels = make([]Label, s.load.Classes)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -165,4 +166,46 @@ func (r *relay) ended(ctx context.Context, e ending) error {
 	w.cfg.Log.Warn("inference worker ended, starting it again", "err", e.err)
 	r.now = r.begin(ctx, 1+r.dead)
 	return nil
+}
+
+// begun notes a process that runs now.
+func (w *Worker) begun(p *shm.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.procs, w.pid = append(w.procs, p), p.Pid()
+}
+
+// over notes that a process has ended.
+func (w *Worker) over(p *shm.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cpu += p.CPU()
+	w.procs = slices.DeleteFunc(w.procs, func(o *shm.Process) bool { return o == p })
+	if w.pid = 0; len(w.procs) > 0 {
+		w.pid = w.procs[len(w.procs)-1].Pid()
+	}
+}
+
+// takeOver lets frames go to the process that has loaded the model. It returns false
+// if that isn't the one of before.
+func (w *Worker) takeOver(l *link) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known.Digest != "" && w.known.Digest != l.info.Digest {
+		return false
+	}
+	l.ready.Store(true)
+	w.link, w.known, w.start = l, l.info, time.Since(l.began)
+	w.tellChange()
+	return true
+}
+
+// dropLink lets no frame go to a process any more.
+func (w *Worker) dropLink(l *link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.link == l {
+		w.link = nil
+		w.tellChange()
+	}
 }

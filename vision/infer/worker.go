@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -259,48 +258,6 @@ func (m Model) open() (*os.File, error) {
 		return nil, fmt.Errorf("load %s: %w", m.name(), err)
 	}
 	return f, nil
-}
-
-// begun notes a process that runs now.
-func (w *Worker) begun(p *shm.Process) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.procs, w.pid = append(w.procs, p), p.Pid()
-}
-
-// over notes that a process has ended.
-func (w *Worker) over(p *shm.Process) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cpu += p.CPU()
-	w.procs = slices.DeleteFunc(w.procs, func(o *shm.Process) bool { return o == p })
-	if w.pid = 0; len(w.procs) > 0 {
-		w.pid = w.procs[len(w.procs)-1].Pid()
-	}
-}
-
-// takeOver lets frames go to the process that has loaded the model. It returns false
-// if that isn't the one of before.
-func (w *Worker) takeOver(l *link) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.known.Digest != "" && w.known.Digest != l.info.Digest {
-		return false
-	}
-	l.ready.Store(true)
-	w.link, w.known, w.start = l, l.info, time.Since(l.began)
-	w.tellChange()
-	return true
-}
-
-// dropLink lets no frame go to a process any more.
-func (w *Worker) dropLink(l *link) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.link == l {
-		w.link = nil
-		w.tellChange()
-	}
 }
 
 // tellChange wakes everybody who waits for a worker; w.mu is held.

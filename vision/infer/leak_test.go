@@ -288,3 +288,31 @@ func TestMemoryOfAControlGroup(t *testing.T) {
 		t.Errorf("this machine has %d bytes", m)
 	}
 }
+
+// TestTensorsGoOnWhileAWorkerIsReplaced: runs on tensors go to whichever process serves.
+func TestTensorsGoOnWhileAWorkerIsReplaced(t *testing.T) {
+	w := leaking(t, 40, 4<<30)
+	info, err := w.Ready(within(t, 20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.NewArena()
+	defer a.Release()
+	in := Laid{Tensor: info.Inputs[0], Size: 4}
+	for n := range in.Shape {
+		in.Shape[n] = max(in.Shape[n], 1)
+		in.Size *= int(in.Shape[n])
+	}
+	if _, err := a.Room(in.Size); err != nil {
+		t.Fatal(err)
+	}
+	runs := uint64(0)
+	for ctx := within(t, 60*time.Second); w.Stats().Leaked < 2; runs++ {
+		if ran, err := w.RunTensors(ctx, a, []Laid{in}, 0); err != nil || len(ran.Outputs) == 0 {
+			t.Fatalf("run %d gives %+v, %v", runs, ran, err)
+		}
+	}
+	if r := w.Report(); r.Guests != (Guests{Ran: runs}) || r.Inferred != 0 || r.Stages[StageRun].Count != runs || r.Lost != 0 {
+		t.Errorf("of %d runs %+v is told", runs, r.Stats)
+	}
+}

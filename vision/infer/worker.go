@@ -94,6 +94,14 @@ type Stats struct {
 	Leaked   uint64 // workers that were replaced, between two frames, because they leaked
 	Outgrown uint64 // workers that were replaced so because they had more than Config.Memory
 	Dropped  uint64 // scores and boxes that were no numbers
+	Guests   Guests
+}
+
+// Guests counts runs on tensors, which are no frames, without those whose caller left.
+type Guests struct {
+	Ran     uint64 // with a result
+	Failed  uint64 // that the worker answered with an error
+	Stopped uint64 // at their limit
 }
 
 // Worker is the agent's side of the inference worker process: it starts it,
@@ -103,6 +111,7 @@ type Worker struct {
 
 	inferred, failed, stopped, timedOut, lost, restarts, leaked, outgrown, dropped atomic.Uint64
 
+	guests  struct{ ran, failed, stopped atomic.Uint64 }
 	timed   timed
 	serves  atomic.Bool  // a station waits for what it gives
 	renew   chan renewal // room for one
@@ -372,6 +381,7 @@ func (w *Worker) Forget(pool *shm.Pool) {
 
 // Stats gives the counters.
 func (w *Worker) Stats() Stats {
-	return Stats{Inferred: w.inferred.Load(), Failed: w.failed.Load(), Stopped: w.stopped.Load(), TimedOut: w.timedOut.Load(),
+	g := Guests{w.guests.ran.Load(), w.guests.failed.Load(), w.guests.stopped.Load()}
+	return Stats{Guests: g, Inferred: w.inferred.Load(), Failed: w.failed.Load(), Stopped: w.stopped.Load(), TimedOut: w.timedOut.Load(),
 		Lost: w.lost.Load(), Restarts: w.restarts.Load(), Leaked: w.leaked.Load(), Outgrown: w.outgrown.Load(), Dropped: w.dropped.Load()}
 }

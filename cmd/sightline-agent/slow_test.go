@@ -17,7 +17,7 @@ import (
 )
 
 // TestSlowModelGivesNone: a real model whose runs take longer than the station's limit is
-// stopped at it, each part gets NONE, and the process stays.
+// stopped at it, and each part gets NONE.
 func TestSlowModelGivesNone(t *testing.T) {
 	if !equipment(t).has["onnx"] {
 		t.Skip("ONNX Runtime isn't here")
@@ -28,7 +28,7 @@ func TestSlowModelGivesNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	slow := filepath.Join(dir, "slow")
-	if err := mutant.WriteSlow(good, slow, 400); err != nil {
+	if err := mutant.WriteSlow(good, slow, 150); err != nil {
 		t.Fatal(err)
 	}
 	shown, err := mutant.Draw(dir, "shown", 1, 3)
@@ -52,7 +52,7 @@ func TestSlowModelGivesNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const limit = 100 * time.Millisecond
+	const limit = 200 * time.Millisecond
 	st, err := made.station(t.Context(), stationOptions{id: "one", cameras: []*agent.Camera{camera}, mode: track.Pictures, deadline: 10 * time.Second, limit: limit, threads: 1}, c)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestSlowModelGivesNone(t *testing.T) {
 			t.Errorf("%s is %v %s, want NONE %s", i.Part.Name, i.Told.Verdict, i.Told.Reason, vision.ReasonModelFailed)
 		}
 	}
-	if s := st.Model.Stats(); s.Stopped < uint64(len(shown)) || s.Restarts != 0 || s.Inferred != 0 {
-		t.Errorf("the worker tells %+v, want each run stopped in one process", s)
+	if s := st.Model.Stats(); s.TimedOut < uint64(len(shown)) || s.Inferred != 0 {
+		t.Errorf("the worker tells %+v, want each run stopped", s)
 	}
 }

@@ -149,8 +149,8 @@ func (r *modelRecord) use(stations []string) api.ModelUse {
 		Name: r.about.Name, Version: r.about.Version, Digest: r.about.Digest, Family: r.about.Family,
 		Stations: append([]string{}, stations...), Workers: len(r.workers), Ready: sum.Ready,
 		Provider: sum.Info.Provider, Precision: sum.Info.Precision, Runtime: sum.Info.Runtime, Passed: sum.Info.Passed,
-		Requests: sum.Inferred + sum.Failed + sum.Lost,
-		Failures: api.Failures{Error: sum.Failed - sum.Stopped, Timeout: sum.Stopped, Lost: sum.Lost},
+		Requests: sum.Inferred + sum.Failed + sum.Lost + sum.Guests.Ran + sum.Guests.Failed + sum.Guests.Stopped,
+		Failures: api.Failures{Error: sum.Failed - sum.Stopped + sum.Guests.Failed, Timeout: sum.Stopped + sum.Guests.Stopped, Lost: sum.Lost},
 		Memory:   sum.Memory, Cap: sum.Cap, Leak: leakNow(sum.Leak), Recycles: api.Recycles{Leak: sum.Leaked, Cap: sum.Outgrown}, Start: api.MS(sum.Start), Restarts: sum.Restarts, Swaps: r.swaps,
 		Gates: api.Gates{Passed: r.passed, Refused: r.refused},
 	}

@@ -49,7 +49,7 @@ func modelMetrics() []metric {
 					emit(one(m.Ready), m.labels(m.Version, m.Provider, m.Runtime)...)
 				}
 			}},
-		{"sightline_infer_model_requests_total", "Pictures that the model was given and that have ended, well or not.", counter, model,
+		{"sightline_infer_model_requests_total", "Pictures, and runs on tensors of others, that the model was given and that have ended, well or not.", counter, model,
 			eachModel(func(m *ModelUse) float64 { return float64(m.Requests) })},
 		{"sightline_infer_model_failures_total", "Pictures without a result: the model was no good for it, the run was stopped at its limit, or the process died with it.", counter, []string{"model", "digest", "reason"},
 			byModel(func(m *ModelUse, emit func(float64, string)) {

@@ -24,7 +24,7 @@ type ModelUse struct {
 	Runtime   string   `json:"runtime,omitempty" doc:"version of ONNX Runtime" example:"1.27.0"`
 	Passed    []string `json:"providers_passed,omitempty" doc:"providers that were tried first, and why they don't compute"`
 
-	Requests uint64      `json:"requests" doc:"pictures that it was given and that have ended, well or not"`
+	Requests uint64      `json:"requests" doc:"pictures, and runs on tensors of others, that it was given and that have ended, well or not"`
 	Failures Failures    `json:"failures" doc:"of them, those without a result"`
 	Stages   ModelStages `json:"stages" doc:"how long pictures with a result took"`
 	Memory   int64       `json:"memory_bytes" doc:"private memory of its processes, without what an accelerator holds"`

@@ -225,7 +225,9 @@ func (c *choice) inspects(mode track.Mode) error {
 // hire gives the worker of a model with its settings, which stations share; it is to
 // be started, unless it is. One that was given up is left to those who have it.
 func (a *assembly) hire(c *choice, threads int, limit time.Duration) *infer.Worker {
-	return a.hireOf(c, threads, limit, func() *infer.Worker { return a.newWorker(c, threads, limit) })
+	w := a.hireOf(c, threads, limit, func() *infer.Worker { return a.newWorker(c, threads, limit) })
+	w.Serve() // also if another one began to prove itself with it
+	return w
 }
 
 // hireProved is hire for a model that is to prove itself while a station goes on with
@@ -291,11 +293,12 @@ func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer
 	return infer.New(cfg)
 }
 
-// provedWorker is newWorker for what proves itself: it computes on one thing alone.
+// provedWorker is newWorker for what proves itself: it computes on one thing alone, and
+// gives way to what serves until it does.
 func (a *assembly) provedWorker(c *choice, threads int, limit time.Duration, atOnce bool) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
-	cfg.Limit, cfg.AtOnce, cfg.Same = limit, atOnce, true
+	cfg.Limit, cfg.AtOnce, cfg.Same, cfg.Aside = limit, atOnce, true, true
 	return infer.New(cfg)
 }
 

@@ -114,6 +114,11 @@ func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bo
 	if digest == "" {
 		key = "factory/" + station
 	}
+	p.mu.Lock()
+	if s.running == nil { // the station waits for it
+		subject.Worker.Serve()
+	}
+	p.mu.Unlock()
 	w := p.hire(key, subject.Worker)
 	n := &candidate{plant: p, station: s, shared: w, subject: subject, golden: golden, dir: dir, digest: digest}
 	n.subject.Worker = w.worker
@@ -358,6 +363,7 @@ func (c *candidate) activate(ctx context.Context) (after, epoch uint64, err erro
 		}
 		defer done()
 	}
+	c.shared.worker.Serve()
 	if c.cut, err = c.begin(ctx); err != nil {
 		return 0, 0, err
 	}

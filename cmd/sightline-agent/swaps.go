@@ -200,6 +200,7 @@ func (w *swaps) change(ctx context.Context, n *swap) error {
 	}
 	if err == nil {
 		w.at(n, func(s *api.Swap) { s.Phase = api.SwapSwitching })
+		l.Model.Serve()
 		var cut agent.Cut
 		if cut, err = w.agent.Switch(ctx, as.ID, l); err == nil {
 			w.at(n, func(s *api.Swap) { s.After = cut.After })

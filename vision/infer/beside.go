@@ -43,7 +43,7 @@ func (w *Worker) buildBeside(ctx context.Context, model *os.File) {
 	b := New(cfg)
 	b.only = true
 	defer w.setBuilding(Building{})
-	switch _, err := b.life(ctx, &spell{}, model, make(chan *spell, 1)); {
+	switch _, err := b.life(ctx, &spell{aside: true}, model, make(chan *spell, 1)); {
 	case ctx.Err() != nil:
 	case errors.Is(err, errBuilt):
 		w.cfg.Log.Warn("an engine of TensorRT's was built beside, and is used from the next start on", "model", w.cfg.Model.name())

@@ -29,19 +29,20 @@ const (
 // memory is the cap in bytes.
 func (c *Config) memory() int64 { return cmp.Or(c.Memory, machineMemory()/2) }
 
-// hardLimit is what a process may map for itself to write in, at most: beyond it an
-// allocation fails, and with it a run, or the load. It is well above the cap, for not
-// all that is mapped is used.
-func hardLimit(memory int64) uint64 { return uint64(memory + memory/4 + 512<<20) }
+// hardLimit is how much more a process without an accelerator may map for itself to write
+// in: beyond it an allocation fails, and with it a run, or the load. It is well above the
+// cap, for not all that is mapped is used.
+func hardLimit(memory int64) int64 { return memory + memory/4 + 512<<20 }
 
 // limitMemory makes this process, a worker, fail rather than take the machine's memory,
-// and the first that the kernel ends where there is none left.
-func limitMemory(memory int64) error {
+// and the first that the kernel ends where there is none left. What an accelerator's
+// driver maps isn't known here, so that beside one the looks from outside alone count.
+func limitMemory(memory int64, accelerated bool) error {
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0) // only a hint
-	if memory <= 0 {
+	if memory <= 0 || accelerated {
 		return nil
 	}
-	most := hardLimit(memory)
+	most := uint64(shm.MappedData(os.Getpid()) + hardLimit(memory))
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_DATA, &old); err != nil {
 		return fmt.Errorf("limit the memory: %w", err)

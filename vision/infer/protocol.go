@@ -29,6 +29,7 @@ type loadRequest struct {
 	Threads  int           `json:"threads"`
 	Provider Provider      `json:"provider,omitempty"`
 	Limit    time.Duration `json:"limit"`
+	Aside    bool          `json:"aside,omitempty"`   // no station waits for it
 	Memory   int64         `json:"memory,omitempty"`  // bytes that the process may have for itself
 	Tensors  bool          `json:"tensors,omitempty"` // the model runs on tensors alone: there is no Spec
 
@@ -52,6 +53,7 @@ type inferRequest struct {
 
 	Samples int  `json:"samples,omitempty"` // raw values of each output that are wanted
 	Scores  bool `json:"scores,omitempty"`  // the map of scores is wanted
+	Aside   bool `json:"aside,omitempty"`   // no station waits for it
 
 	Tensors *tensorsRequest `json:"tensors,omitempty"` // the run is on tensors, not on a frame
 }

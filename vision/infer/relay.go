@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type spell struct {
 	link  *link // set before it is told as up
 	stop  context.CancelFunc
+	aside bool // another process serves while it loads
 	ready bool // it was told as up; the relay's own
 }
 
@@ -80,7 +82,7 @@ func (w *Worker) run(ctx context.Context) error {
 // begin starts a process, the given try of it.
 func (r *relay) begin(ctx context.Context, try int) *spell {
 	ctx, stop := context.WithCancel(ctx)
-	s := &spell{stop: stop}
+	s := &spell{stop: stop, aside: r.now != nil && r.now.ready}
 	r.live++
 	go func() {
 		defer stop()
@@ -166,7 +168,50 @@ func (r *relay) ended(ctx context.Context, e ending) error {
 		}
 	}
 	w.restarts.Add(1)
+	r.now = nil
 	w.cfg.Log.Warn("inference worker ended, starting it again", "err", e.err)
 	r.now = r.begin(ctx, 1+r.dead)
 	return nil
+}
+
+// begun notes a process that runs now.
+func (w *Worker) begun(p *shm.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.procs, w.pid = append(w.procs, p), p.Pid()
+}
+
+// over notes that a process has ended.
+func (w *Worker) over(p *shm.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cpu += p.CPU()
+	w.procs = slices.DeleteFunc(w.procs, func(o *shm.Process) bool { return o == p })
+	if w.pid = 0; len(w.procs) > 0 {
+		w.pid = w.procs[len(w.procs)-1].Pid()
+	}
+}
+
+// takeOver lets frames go to the process that has loaded the model. It returns false
+// if that isn't the one of before.
+func (w *Worker) takeOver(l *link) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known.Digest != "" && w.known.Digest != l.info.Digest {
+		return false
+	}
+	l.ready.Store(true)
+	w.link, w.known, w.start = l, l.info, time.Since(l.began)
+	w.tellChange()
+	return true
+}
+
+// dropLink lets no frame go to a process any more.
+func (w *Worker) dropLink(l *link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.link == l {
+		w.link = nil
+		w.tellChange()
+	}
 }

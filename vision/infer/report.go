@@ -37,6 +37,7 @@ func (r *Report) Merge(o *Report) {
 	for _, c := range []struct{ to, from *uint64 }{
 		{&r.Inferred, &o.Inferred}, {&r.Failed, &o.Failed}, {&r.Stopped, &o.Stopped}, {&r.TimedOut, &o.TimedOut},
 		{&r.Lost, &o.Lost}, {&r.Restarts, &o.Restarts}, {&r.Leaked, &o.Leaked}, {&r.Outgrown, &o.Outgrown}, {&r.Dropped, &o.Dropped},
+		{&r.Guests.Ran, &o.Guests.Ran}, {&r.Guests.Failed, &o.Guests.Failed}, {&r.Guests.Stopped, &o.Guests.Stopped},
 	} {
 		*c.to += *c.from
 	}

@@ -29,6 +29,10 @@ const inFlight = 3
 // are handed over at once while a model computes.
 const runNice = 5
 
+// asideNice is that of what no station waits for. Nobody may lower it again, so it is
+// never the run thread's own.
+const asideNice = 15
+
 // server is the worker process. Three goroutines pass jobs on: receive and
 // fill, run, decode and answer; so the next tensor is filled while the model runs.
 type server struct {
@@ -59,6 +63,7 @@ type job struct {
 
 	samples int  // raw values of each output that are wanted
 	scores  bool // the map of scores is wanted
+	aside   bool // no station waits for it
 
 	tensors *tensorRun // of a run on tensors, else nil
 }
@@ -97,7 +102,7 @@ func (s *server) receiveLoad() ([]byte, error) {
 		return nil, errors.New("the first message must name the model")
 	}
 	s.load = *req.Load
-	if err := limitMemory(s.load.Memory); err != nil {
+	if err := limitMemory(s.load.Memory, s.load.Provider.Accelerated(s.load.Library)); err != nil {
 		return nil, s.refuse(err)
 	}
 	s.load.Spec.Labels = make([]Label, s.load.Classes)
@@ -228,7 +233,8 @@ func (s *server) runAll(model []byte) error {
 	defer close(s.ran)
 	runtime.LockOSThread()
 	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), runNice) // only a hint
-	err := s.open(model)
+	var err error
+	s.giveWay(s.load.Aside, func() { err = s.open(model) })
 	_ = unix.Munmap(model) // ONNX Runtime has its own copy
 	if err != nil {
 		if !s.endEngine(err) {
@@ -253,12 +259,30 @@ func (s *server) runAll(model []byte) error {
 		case j.tensors != nil:
 			j.err = s.runTensors(j)
 		default:
-			j.outs, j.err = s.sess.run(j.slot, s.load.Limit)
+			s.giveWay(j.aside, func() { j.outs, j.err = s.sess.run(j.slot, s.load.Limit) })
 		}
 		j.reply.Run = time.Since(start)
 		s.ran <- j
 	}
 	return nil
+}
+
+// giveWay does what no station waits for on a thread of its own, which gives way to
+// those that serve one. With several threads they are ONNX Runtime's, which would be slow
+// for good.
+func (s *server) giveWay(aside bool, do func()) {
+	if !aside || s.load.Threads > 1 {
+		do()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()                                            // for good: the thread ends with this goroutine
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), asideNice) // only a hint
+		do()
+	}()
+	<-done
 }
 
 // answerAll decodes and answers in the order of the runs.
@@ -383,7 +407,7 @@ func (s *server) forget(id uint64) {
 // fill writes the frame's tensor, straight from the shared slot.
 func (s *server) fill(j *job, r *inferRequest) *job {
 	start := time.Now()
-	j.id, j.w, j.h, j.samples, j.scores, j.err = r.ID, r.Width, r.Height, min(r.Samples, MaxSamples), r.Scores, nil
+	j.id, j.w, j.h, j.samples, j.scores, j.aside, j.err = r.ID, r.Width, r.Height, min(r.Samples, MaxSamples), r.Scores, r.Aside, nil
 	pool := s.pools[r.Pool]
 	if pool == nil || r.Slot < 0 || r.Slot >= pool.Slots || r.Offset < 0 || r.Offset > pool.SlotSize {
 		j.err = fmt.Errorf("frame in slot %d of pool %d: there is no such slot", r.Slot, r.Pool)

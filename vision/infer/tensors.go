@@ -152,13 +152,18 @@ func (w *Worker) RunTensors(ctx context.Context, a *Arena, inputs []Laid, limit 
 	if limit <= 0 || limit > w.cfg.Limit {
 		limit = w.cfg.Limit
 	}
-	l, err := w.awaitLink(ctx)
-	if err != nil {
-		return Ran{}, err
-	}
-	c := &call{done: make(chan struct{}), tensors: &tensorsCall{limit: limit}}
-	if err := l.runTensors(ctx, c, inputs, a.in); err != nil {
-		return Ran{}, err
+	c := &call{began: time.Now(), done: make(chan struct{}), tensors: &tensorsCall{limit: limit}}
+	for {
+		l, err := w.awaitLink(ctx)
+		if err == nil {
+			err = l.runTensors(ctx, c, inputs, a.in)
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errRelieved) {
+			return Ran{}, err
+		}
 	}
 	if t := c.tensors; t.memory != nil {
 		if a.out != nil {
@@ -197,7 +202,7 @@ func (l *link) runTensors(ctx context.Context, c *call, inputs []Laid, pool *shm
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.gone:
-		return ErrWorkerLost
+		return l.farewell()
 	}
 	r := &inferRequest{Tensors: &tensorsRequest{Inputs: inputs, Limit: c.tensors.limit}}
 	if err := l.send(c, r, pool); err != nil {
@@ -244,6 +249,16 @@ func (l *link) deliverTensors(c *call, r *resultReply) {
 		c.err = fmt.Errorf("run the model on tensors: %w: stopped after %v", ErrTimeLimit, t.limit)
 	case r.Err != "":
 		c.err = fmt.Errorf("run the model on tensors: %s", r.Err)
+	}
+	w := l.owner
+	switch {
+	case c.err == nil:
+		w.guests.ran.Add(1)
+		w.timed.add(time.Since(c.began), 0, r.Run, 0)
+	case r.TimedOut:
+		w.guests.stopped.Add(1)
+	case !t.stopped: // else the caller has left
+		w.guests.failed.Add(1)
 	}
 	close(c.done)
 	<-l.seats

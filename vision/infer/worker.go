@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +67,7 @@ type Config struct {
 	Memory     int64         // bytes that a process may have for itself, without what an accelerator holds; 0: half of the machine's. Beyond it the process is recycled
 	Weigh      time.Duration // how often that is looked at; 0 counts as 5 s. How long a leak is watched scales with it
 	Batch      int           // pictures in each run of a model that leaves it open: the frame's and empty ones, to measure what they cost; 0 counts as 1
+	Aside      bool          // no station waits for it: it gives way to workers that serve, until Serve is called
 	Log        *slog.Logger
 	Loaded     func(Info)     // hears of each process that is ready; may be nil
 	Building   func(Building) // hears of an engine's build, with the zero value when it has ended; may be nil
@@ -101,6 +101,14 @@ type Stats struct {
 	Leaked   uint64 // workers that were replaced, between two frames, because they leaked
 	Outgrown uint64 // workers that were replaced so because they had more than Config.Memory
 	Dropped  uint64 // scores and boxes that were no numbers
+	Guests   Guests
+}
+
+// Guests counts runs on tensors, which are no frames, without those whose caller left.
+type Guests struct {
+	Ran     uint64 // with a result
+	Failed  uint64 // that the worker answered with an error
+	Stopped uint64 // at their limit
 }
 
 // Worker is the agent's side of the inference worker process: it starts it,
@@ -110,7 +118,9 @@ type Worker struct {
 
 	inferred, failed, stopped, timedOut, lost, restarts, leaked, outgrown, dropped atomic.Uint64
 
+	guests  struct{ ran, failed, stopped atomic.Uint64 }
 	timed   timed
+	serves  atomic.Bool  // a station waits for what it gives
 	renew   chan renewal // room for one
 	leaks   leakBook
 	crowded atomic.Bool // the process takes more than it may from the beginning
@@ -146,7 +156,9 @@ func New(cfg Config) *Worker {
 	if cfg.Weigh <= 0 {
 		cfg.Weigh = defaultWeigh
 	}
-	return &Worker{cfg: cfg, renew: make(chan renewal, 1), changed: make(chan struct{})}
+	w := &Worker{cfg: cfg, renew: make(chan renewal, 1), changed: make(chan struct{})}
+	w.serves.Store(!cfg.Aside)
+	return w
 }
 
 // Run keeps a worker process running until ctx ends, and returns nil then. It
@@ -182,7 +194,7 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 	var guards sync.WaitGroup
 	guards.Go(func() { l.watch(ctx) })
 	guards.Go(l.weigh)
-	err = w.serve(l, model, func() { up <- s })
+	err = w.serve(l, model, s.aside || !w.serves.Load(), func() { up <- s })
 	w.dropLink(l) // first, so that who hears of the loss waits for the next worker
 	l.lose()
 	proc.Stop(stopGrace)
@@ -204,9 +216,9 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 }
 
 // serve loads the model and delivers answers until the worker is gone.
-func (w *Worker) serve(l *link, model *os.File, up func()) error {
+func (w *Worker) serve(l *link, model *os.File, aside bool, up func()) error {
 	spec := w.cfg.Spec
-	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors,
+	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors, Aside: aside,
 		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
@@ -281,48 +293,6 @@ func (m Model) open() (*os.File, error) {
 		return nil, fmt.Errorf("load %s: %w", m.name(), err)
 	}
 	return f, nil
-}
-
-// begun notes a process that runs now.
-func (w *Worker) begun(p *shm.Process) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.procs, w.pid = append(w.procs, p), p.Pid()
-}
-
-// over notes that a process has ended.
-func (w *Worker) over(p *shm.Process) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cpu += p.CPU()
-	w.procs = slices.DeleteFunc(w.procs, func(o *shm.Process) bool { return o == p })
-	if w.pid = 0; len(w.procs) > 0 {
-		w.pid = w.procs[len(w.procs)-1].Pid()
-	}
-}
-
-// takeOver lets frames go to the process that has loaded the model. It returns false
-// if that isn't the one of before.
-func (w *Worker) takeOver(l *link) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.known.Digest != "" && w.known.Digest != l.info.Digest {
-		return false
-	}
-	l.ready.Store(true)
-	w.link, w.known, w.start = l, l.info, time.Since(l.began)
-	w.tellChange()
-	return true
-}
-
-// dropLink lets no frame go to a process any more.
-func (w *Worker) dropLink(l *link) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.link == l {
-		w.link = nil
-		w.tellChange()
-	}
 }
 
 // tellChange wakes everybody who waits for a worker; w.mu is held.
@@ -400,7 +370,7 @@ func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool,
 			return nil, err
 		}
 		c, err := l.infer(ctx, &inferRequest{Slot: slot, Offset: frame.Offset, Width: frame.Width, Height: frame.Height,
-			Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores}, pool)
+			Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores, Aside: !w.serves.Load()}, pool)
 		if !errors.Is(err, errRelieved) {
 			return c, err
 		}
@@ -421,6 +391,10 @@ func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {
 	return nil
 }
 
+// Serve tells that a station waits from now on for what a worker gives that was to give
+// way.
+func (w *Worker) Serve() { w.serves.Store(true) }
+
 // Forget lets the worker unmap a pool whose frames won't come any more.
 func (w *Worker) Forget(pool *shm.Pool) {
 	w.mu.Lock()
@@ -433,6 +407,7 @@ func (w *Worker) Forget(pool *shm.Pool) {
 
 // Stats gives the counters.
 func (w *Worker) Stats() Stats {
-	return Stats{Inferred: w.inferred.Load(), Failed: w.failed.Load(), Stopped: w.stopped.Load(), TimedOut: w.timedOut.Load(),
+	g := Guests{w.guests.ran.Load(), w.guests.failed.Load(), w.guests.stopped.Load()}
+	return Stats{Guests: g, Inferred: w.inferred.Load(), Failed: w.failed.Load(), Stopped: w.stopped.Load(), TimedOut: w.timedOut.Load(),
 		Lost: w.lost.Load(), Restarts: w.restarts.Load(), Leaked: w.leaked.Load(), Outgrown: w.outgrown.Load(), Dropped: w.dropped.Load()}
 }

@@ -18,6 +18,16 @@ func PrivateMemory(pid int) int64 {
 	return kilobytes(b, "RssAnon:") + kilobytes(b, "VmSwap:")
 }
 
+// MappedData is what a process has mapped for itself to write in, used or not, in bytes:
+// what RLIMIT_DATA counts. 0 if it is gone.
+func MappedData(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	return kilobytes(b, "VmData:")
+}
+
 // kilobytes reads a line of proc_pid_status(5), in bytes; 0 if there is none.
 func kilobytes(status []byte, name string) int64 {
 	for line := range bytes.Lines(status) {

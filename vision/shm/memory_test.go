@@ -8,18 +8,21 @@ import (
 )
 
 func TestPrivateMemory(t *testing.T) {
-	before := PrivateMemory(os.Getpid())
+	before, data := PrivateMemory(os.Getpid()), MappedData(os.Getpid())
 	const size = 64 << 20
 	own, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
 	if err != nil {
 		t.Fatal(err)
 	}
-	grown := PrivateMemory(os.Getpid()) - before
+	grown, mapped := PrivateMemory(os.Getpid())-before, MappedData(os.Getpid())-data
 	if err := unix.Munmap(own); err != nil {
 		t.Fatal(err)
 	}
 	if grown < size/2 || grown > 2*size {
 		t.Errorf("64 MiB more are %d bytes", grown)
+	}
+	if mapped < size || mapped > 4*size {
+		t.Errorf("64 MiB more are %d bytes of mappings", mapped)
 	}
 	pool, err := NewPool(1, 4, 16<<20)
 	if err != nil {
@@ -33,7 +36,7 @@ func TestPrivateMemory(t *testing.T) {
 	if grown := PrivateMemory(os.Getpid()) - before; grown > size/2 {
 		t.Errorf("64 MiB of frames count as %d bytes of the process's own", grown)
 	}
-	if gone := PrivateMemory(1 << 30); gone != 0 {
+	if gone := PrivateMemory(1 << 30); gone != 0 || MappedData(1<<30) != 0 {
 		t.Errorf("a process that isn't there has %d bytes", gone)
 	}
 }

@@ -209,46 +209,14 @@ func (x malformer) graph(m *Model, fault Fault) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var first []field
-	switch last := prefix + "picture"; fault {
-	case Cycle:
-		turns := 1 + x.IntN(5)
-		for n := range turns {
-			from, to := fmt.Sprint(prefix, n), fmt.Sprint(prefix, (n+1)%turns)
-			first = append(first, bytesField(graphNode, node("Add", []string{from, g.input}, []string{to}, nil)))
-		}
-		first = append(first, bytesField(graphNode, node("Identity", []string{prefix + "0"}, []string{last}, nil)))
-	case ManyNodes:
-		from := g.input
-		for n := range 1000 << x.IntN(5) {
-			to := fmt.Sprint(prefix, n)
-			first = append(first, bytesField(graphNode, node([]string{"Sqrt", "Identity", "Abs"}[x.IntN(3)], []string{from}, []string{to}, nil)))
-			from = to
-		}
-		first = append(first, bytesField(graphNode, node("Identity", []string{from}, []string{last}, nil)))
-	case HugeResult:
-		shape := binary.LittleEndian.AppendUint64(nil, 1<<(28+x.IntN(30)))
-		first = []field{
-			bytesField(graphInitializer, join([]field{numberField(tensorDims, 1), numberField(tensorType, typeInt64), bytesField(tensorName, []byte(prefix+"shape")), bytesField(tensorRawData, shape)})),
-			bytesField(graphNode, node("ReduceMax", []string{g.input}, []string{prefix + "most"}, nil)), // known only when it runs
-			bytesField(graphNode, node("Expand", []string{prefix + "most", prefix + "shape"}, []string{prefix + "all"}, nil)),
-			bytesField(graphNode, node("ReduceMax", []string{prefix + "all"}, []string{prefix + "one"}, nil)),
-			bytesField(graphNode, node("Add", []string{g.input, prefix + "one"}, []string{last}, nil)),
-		}
-	case Nested:
-		inner := join([]field{bytesField(graphNode, node("Identity", []string{g.input}, []string{"out"}, nil)), bytesField(graphName, []byte("g")), bytesField(graphOutput, scalarInfo("out", typeFloat))})
-		for range 1 << x.IntN(11) {
-			inner = join([]field{bytesField(graphNode, branch("yes", "out", inner)), bytesField(graphName, []byte("g")), bytesField(graphOutput, scalarInfo("out", typeFloat))})
-		}
-		first = []field{scalar("yes", typeBool, []byte{1}), bytesField(graphNode, branch("yes", last, inner))}
-	}
+	first := map[Fault]func(string) []field{Cycle: x.cycle, ManyNodes: x.chain, HugeResult: x.expand, Nested: x.nest}[fault](g.input)
 	for n, f := range m.graph {
 		if f.num != graphNode {
 			continue
 		}
 		own, err := rename(f.val, func(name string, input bool) string {
 			if input && name == g.input {
-				return prefix + "picture"
+				return pictureName
 			}
 			return name
 		})
@@ -260,6 +228,55 @@ func (x malformer) graph(m *Model, fault Fault) ([]byte, error) {
 	m.graph = append(first, m.graph...)
 	return m.Bytes(), nil
 }
+
+// cycle are nodes of which each needs the one before, and the first the last.
+func (x malformer) cycle(input string) (nodes []field) {
+	turns := 1 + x.IntN(5)
+	for n := range turns {
+		from, to := fmt.Sprint(prefix, n), fmt.Sprint(prefix, (n+1)%turns)
+		nodes = append(nodes, bytesField(graphNode, node("Add", []string{from, input}, []string{to}, nil)))
+	}
+	return append(nodes, bytesField(graphNode, node("Identity", []string{prefix + "0"}, []string{pictureName}, nil)))
+}
+
+// chain is thousands of nodes one behind the other.
+func (x malformer) chain(input string) (nodes []field) {
+	from := input
+	for n := range 1000 << x.IntN(5) {
+		to := fmt.Sprint(prefix, n)
+		nodes = append(nodes, bytesField(graphNode, node([]string{"Sqrt", "Identity", "Abs"}[x.IntN(3)], []string{from}, []string{to}, nil)))
+		from = to
+	}
+	return append(nodes, bytesField(graphNode, node("Identity", []string{from}, []string{pictureName}, nil)))
+}
+
+// expand makes more values than a machine has memory, of one that is known only when the
+// model runs.
+func (x malformer) expand(input string) []field {
+	shape := binary.LittleEndian.AppendUint64(nil, 1<<(28+x.IntN(30)))
+	return []field{
+		bytesField(graphInitializer, join([]field{numberField(tensorDims, 1), numberField(tensorType, typeInt64), bytesField(tensorName, []byte(prefix+"shape")), bytesField(tensorRawData, shape)})),
+		bytesField(graphNode, node("ReduceMax", []string{input}, []string{prefix + "most"}, nil)),
+		bytesField(graphNode, node("Expand", []string{prefix + "most", prefix + "shape"}, []string{prefix + "all"}, nil)),
+		bytesField(graphNode, node("ReduceMax", []string{prefix + "all"}, []string{prefix + "one"}, nil)),
+		bytesField(graphNode, node("Add", []string{input, prefix + "one"}, []string{pictureName}, nil)),
+	}
+}
+
+// nest are graphs within graphs.
+func (x malformer) nest(input string) []field {
+	graph := func(node []byte) []byte {
+		return join([]field{bytesField(graphNode, node), bytesField(graphName, []byte("g")), bytesField(graphOutput, scalarInfo("out", typeFloat))})
+	}
+	inner := graph(node("Identity", []string{input}, []string{"out"}, nil))
+	for range 1 << x.IntN(11) {
+		inner = graph(branch("yes", "out", inner))
+	}
+	return []field{scalar("yes", typeBool, []byte{1}), bytesField(graphNode, branch("yes", pictureName, inner))}
+}
+
+// pictureName is what the model's own nodes read in the stead of the input.
+const pictureName = prefix + "picture"
 
 // branch is an If whose one side is the graph.
 func branch(condition, output string, graph []byte) []byte {

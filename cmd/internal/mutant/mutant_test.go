@@ -204,3 +204,27 @@ func TestDrawnIsTheSameEachTime(t *testing.T) {
 		t.Error("drawn twice, the pictures differ")
 	}
 }
+
+// TestMalformed: each fault gives other bytes than the model has, the same for the same
+// seed, whatever the seed.
+func TestMalformed(t *testing.T) {
+	good := model(t)
+	for _, fault := range Faults() {
+		same := 0
+		for seed := range uint64(20) {
+			first, err := Malformed(good, fault, seed)
+			if err != nil {
+				t.Fatalf("%s, seed %d: %v", fault, seed, err)
+			}
+			if second, err := Malformed(good, fault, seed); err != nil || !bytes.Equal(first, second) {
+				t.Errorf("%s, seed %d, is not the same twice: %v", fault, seed, err)
+			}
+			if bytes.Equal(first, good) {
+				same++
+			}
+		}
+		if same > 5 {
+			t.Errorf("%s left the model as it was %d times of 20", fault, same)
+		}
+	}
+}

@@ -32,10 +32,11 @@ func p8() Figure {
 			if err != nil {
 				return rows, err
 			}
-			row := measured(env, Row{ID: "P8/flat", Goal: "<= 1.01",
-				What: fmt.Sprintf("FastestDet, bottles on %d frames of 640×360: memory of all processes, MB (PSS), in the last twentieth of the run ÷ behind its first tenth", flat.frames)},
-				flat.late/1e6, flat.early/1e6, flat.late/flat.early, 1)
-			return append(rows, row), nil
+			what := fmt.Sprintf("FastestDet, bottles on %d frames of 640×360, in the last twentieth of the run ÷ behind its first tenth: ", flat.frames)
+			return append(rows,
+				flat.row(env, Row{ID: "P8/flat", Goal: "<= 1.01", What: what + "memory of all processes, MB (PSS)"}, func(m memory) float64 { return m.all }),
+				// A leak shows here, also while other programs begin and cease to share our libraries.
+				flat.row(env, Row{ID: "P8/flat-private", Goal: "told", What: what + "of it what no file holds, MB"}, func(m memory) float64 { return m.private })), nil
 		},
 	}
 }
@@ -95,7 +96,12 @@ func (c *contest) kept(side int, laps *[]lap) Turn {
 // flatness of memory, in bytes of PSS.
 type flatRun struct {
 	frames      int
-	early, late float64 // medians behind the first tenth, and of the last twentieth
+	early, late memory // medians behind the first tenth, and of the last twentieth
+}
+
+func (f flatRun) row(env *Env, row Row, take func(memory) float64) Row {
+	early, late := take(f.early), take(f.late)
+	return measured(env, row, late/1e6, early/1e6, late/early, 1)
 }
 
 // flat counts bottles in a long recording.
@@ -139,5 +145,5 @@ func flatOf(r lap) (f flatRun, err error) {
 		return f, fmt.Errorf("P8/flat: memory was looked at %d times, which tells nothing", n)
 	}
 	early, late := lap{seconds: r.seconds[n/10 : n/10+max(n/20, 1)]}, lap{seconds: r.seconds[n-max(n/20, 1):]}
-	return flatRun{r.frames, early.median().all, late.median().all}, nil
+	return flatRun{r.frames, early.median(), late.median()}, nil
 }

@@ -133,10 +133,9 @@ func TestSwapThatFails(t *testing.T) {
 	} {
 		s := r.to(c.ask)
 		if c.want == "" { // a model of regions fits a station of pictures
-			if s.Phase != api.SwapDone {
-				t.Errorf("%s: %+v", what, s)
+			if back := r.to(api.SwapAsk{Model: "drawn-parts"}); s.Phase != api.SwapDone || back.Phase != api.SwapDone {
+				t.Errorf("%s: %+v, and back %+v", what, s, back)
 			}
-			s = r.to(api.SwapAsk{Model: "drawn-parts"})
 		} else if s.Phase != api.SwapRefused || !strings.Contains(s.Text, c.want) {
 			t.Errorf("%s: %+v, want %q", what, s, c.want)
 		}

@@ -142,8 +142,6 @@ func (q *query) want(m *served) error {
 		return bad("sequences aren't supported: send each request by itself")
 	case p.Timeout != nil && *p.Timeout < 0:
 		return bad("its timeout is %d: µs are wanted, 0 for none", *p.Timeout)
-	case len(q.Outputs) > maxTensors:
-		return bad("%d outputs are wanted, at most %d are possible", len(q.Outputs), maxTensors)
 	}
 	for _, o := range q.Outputs {
 		switch {

@@ -142,7 +142,7 @@ const statusGone = 499
 
 // answer writes the outputs that are wanted, binary ones straight from the arena.
 func (q *query) answer(w http.ResponseWriter, m *served, a *infer.Arena, ran []infer.Laid, t *times) error {
-	r := response{ModelName: m.Name, ModelVersion: m.Version, ID: q.ID, Outputs: []wireTensor{}}
+	r := response{ModelName: m.Name, ModelVersion: m.Version, ID: q.ID, Outputs: few[wireTensor]{}}
 	var binary [][]byte
 	total := 0
 	for _, want := range q.wanted {

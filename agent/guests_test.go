@@ -13,15 +13,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/agent/oip"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
 )
 
-// asGuest is a client of the agent's stations' models.
+// asGuest is a client of the agent's stations' models, by way of its REST interface.
 func asGuest(t testing.TB, a *Agent) *oip.Client {
 	t.Helper()
-	server := httptest.NewServer(a.Guests())
+	rest, err := api.New(api.Config{Source: a.Source(), Log: quiet, Guests: a.Guests()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(rest.Handler())
 	t.Cleanup(server.Close)
 	c, err := oip.NewClient(oip.ClientConfig{URL: server.URL})
 	if err != nil {

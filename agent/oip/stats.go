@@ -58,10 +58,14 @@ func (s *stats) add(t *times, code int) {
 	s.output.add(max(t.told.Sub(t.read)-t.wait-t.run, 0))
 }
 
-// count counts a request for no model that is known.
-func (h *Handler) count(_ *http.Request, err error) {
+// count counts a request that found no model, or one that isn't ready.
+func (h *Handler) count(r *http.Request, err error) {
+	name := ""
+	if codeOf(err) != http.StatusNotFound {
+		name = r.PathValue("model")
+	}
 	h.mu.Lock()
-	s := h.statsOf("", "")
+	s := h.statsOf(name, "")
 	h.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +163,7 @@ func (h *Handler) allStats(w http.ResponseWriter, _ *http.Request) error {
 	}
 	h.mu.Unlock()
 	for _, s := range h.list() {
-		if s.name != "" {
+		if s.version != "" { // else it counts those that found no model
 			out.Models = append(out.Models, s.tell())
 		}
 	}

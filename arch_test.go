@@ -49,7 +49,7 @@ var packages = map[string]rule{
 	"agent":        {imports: []string{"vision", "vision/*", "sync/wire", "sync/wire/rest", "sync/journal", "board", "agent/*", "internal/*"}},
 	"agent/config": {imports: []string{"vision"}},
 	"agent/plc":    {imports: []string{"vision"}},
-	"agent/oip":    {leaf: "it speaks a protocol, whatever runs behind it"},
+	"agent/oip":    {imports: []string{"vision/infer", "vision/sched", "internal/web"}},
 	"agent/api":    {imports: []string{"vision", "sync/wire/rest", "board", "internal/*"}},
 
 	"sync/wire":      {imports: []string{"vision"}},

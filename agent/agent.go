@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/agent/oip"
 	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/journal"
@@ -67,6 +68,7 @@ type Agent struct {
 	governor *sched.Governor
 	crew     *crew
 	models   modelBook
+	guests   *oip.Handler
 	health   health.Set
 	thumbs   thumbs
 	events   events
@@ -79,6 +81,7 @@ type Agent struct {
 // New makes an agent; Run starts it.
 func New(cfg Config) *Agent {
 	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now(), crew: newCrew(cfg.Models), sched: sched.New(sched.Config{Slots: cfg.Turns}), governor: sched.NewGovernor(sched.GovernorConfig{})}
+	a.guests = a.newGuests()
 	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell, done)
 	return a
 }

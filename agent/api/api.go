@@ -41,7 +41,8 @@ type Server struct {
 type Config struct {
 	Source Source
 	Log    *slog.Logger
-	Hosts  []string // names, in lower case, by which the device may be asked, besides numbers and localhost
+	Guests http.Handler // answers under /v2; nil: nobody does
+	Hosts  []string     // names, in lower case, by which the device may be asked, besides numbers and localhost
 }
 
 // New makes a server; Run starts it.
@@ -62,6 +63,7 @@ func New(cfg Config) (*Server, error) {
 	mux.Handle("GET /assets/", assets)
 	s.addPages(mux)
 	s.addV1(mux)
+	addGuests(mux, cfg.Guests)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.Handle("GET /metrics", s.metrics())
 	s.handler = web.KeepBody(web.Guard(web.Survive(ownPages(mux), s.log), cfg.Hosts...))

@@ -25,6 +25,7 @@ type Now struct {
 	Fleet    *Fleet         // nil while this agent doesn't send to a fleet
 	Lost     uint64         // results that readers of Subscribe were too slow for
 	Board    *board.Reading // nil where the hardware isn't read
+	Guests   []Guest        // by model
 }
 
 // camera is the camera of that name, nil if there is none.

@@ -108,7 +108,7 @@ func TestClientRefusesAnswers(t *testing.T) {
 		{peer{body: `{"outputs":[`}, "its answer can't be used: its JSON: unexpected end of JSON input, at byte 12 of 12"},
 		{peer{body: ``}, "its answer can't be used: its JSON: it is empty"},
 		{peer{body: `{"outputs":[]} {}`}, "its answer can't be used: its JSON: invalid character '{' after top-level value, at byte 16 of 17"},
-		{peer{body: `{"outputs":3}`}, "its answer can't be used: its JSON: outputs is a number, which isn't wanted there"},
+		{peer{body: `{"outputs":3}`}, "its answer can't be used: its JSON: 3 stands where a list is wanted"},
 		{peer{body: `{"outputs":[]}`}, "its answer can't be used: the output a isn't in it"},
 		{peer{length: "x", body: good}, `its answer can't be used: Inference-Header-Content-Length is "x": the number of bytes of JSON is wanted`},
 		{peer{length: "9999", body: good}, "its answer can't be used: Inference-Header-Content-Length is 9999: the whole body has "},

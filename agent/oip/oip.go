@@ -26,8 +26,8 @@ type Metadata struct {
 	Platform string           `json:"platform"`
 	Inputs   []TensorMetadata `json:"inputs"`
 	Outputs  []TensorMetadata `json:"outputs"`
-	// Parameters are what a server tells beside them, such as the file's digest.
-	Parameters map[string]string `json:"parameters,omitempty"`
+	// Properties are what a server tells beside them, such as the file's digest.
+	Properties map[string]string `json:"properties,omitempty"`
 }
 
 // TensorMetadata describes one input or output; an open size is -1.

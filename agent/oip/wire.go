@@ -16,8 +16,42 @@ const headerLength = "Inference-Header-Content-Length"
 type request struct {
 	ID         string            `json:"id,omitempty"`
 	Parameters requestParameters `json:"parameters,omitzero"`
-	Inputs     []wireTensor      `json:"inputs"`
-	Outputs    []wantedOutput    `json:"outputs,omitempty"`
+	Inputs     few[wireTensor]   `json:"inputs"`
+	Outputs    few[wantedOutput] `json:"outputs,omitempty"`
+}
+
+// few is a list of at most maxTensors, so that a short text can't become a long list.
+type few[T any] []T
+
+// UnmarshalJSON decodes a list.
+func (f *few[T]) UnmarshalJSON(text []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if first, err := dec.Token(); err != nil || first != json.Delim('[') {
+		return fmt.Errorf("%s stands where a list is wanted", cut(string(text)))
+	}
+	for *f = nil; dec.More(); {
+		if len(*f) == maxTensors {
+			return fmt.Errorf("a list of tensors has more than %d entries", maxTensors)
+		}
+		var one T
+		if err := dec.Decode(&one); err != nil {
+			return err
+		}
+		*f = append(*f, one)
+	}
+	return nil
+}
+
+// dims is a shape, of a text that is no longer than one can be.
+type dims []int64
+
+// UnmarshalJSON decodes a list of numbers.
+func (d *dims) UnmarshalJSON(text []byte) error {
+	const most = 1024 // bytes
+	if len(text) > most {
+		return fmt.Errorf("a shape of %d bytes: at most %d are read", len(text), most)
+	}
+	return json.Unmarshal(text, (*[]int64)(d))
 }
 
 // requestParameters are those that mean something here; others are ignored, as
@@ -35,7 +69,7 @@ type requestParameters struct {
 type wireTensor struct {
 	Name       string           `json:"name"`
 	Datatype   string           `json:"datatype"`
-	Shape      []int64          `json:"shape"`
+	Shape      dims             `json:"shape"`
 	Parameters tensorParameters `json:"parameters,omitzero"`
 	Data       json.RawMessage  `json:"data,omitempty"`
 }
@@ -59,10 +93,10 @@ type wantedParameters struct {
 
 // response is the JSON of an answer.
 type response struct {
-	ModelName    string       `json:"model_name"`
-	ModelVersion string       `json:"model_version,omitempty"`
-	ID           string       `json:"id,omitempty"`
-	Outputs      []wireTensor `json:"outputs"`
+	ModelName    string          `json:"model_name"`
+	ModelVersion string          `json:"model_version,omitempty"`
+	ID           string          `json:"id,omitempty"`
+	Outputs      few[wireTensor] `json:"outputs"`
 }
 
 // decodeJSON decodes one JSON value into v, with an error for people.
@@ -149,7 +183,7 @@ func (t *wireTensor) bytes() (int64, error) {
 func (t *Tensor) encode(binary bool) (wireTensor, error) {
 	w := wireTensor{Name: t.Name, Datatype: t.Datatype, Shape: t.Shape}
 	if w.Shape == nil {
-		w.Shape = []int64{}
+		w.Shape = dims{}
 	}
 	if binary {
 		n := int64(len(t.Data))
@@ -164,9 +198,6 @@ func (t *Tensor) encode(binary bool) (wireTensor, error) {
 // decodeTensors gives the tensors of an answer; tail is what stands behind the
 // JSON. Binary data stays where it is.
 func decodeTensors(list []wireTensor, tail []byte) ([]Tensor, error) {
-	if len(list) > maxTensors {
-		return nil, fmt.Errorf("%d tensors, at most %d are possible", len(list), maxTensors)
-	}
 	var out []Tensor
 	seen := map[string]bool{}
 	for i := range list {

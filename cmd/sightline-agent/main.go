@@ -42,6 +42,6 @@ Exit codes: 0 done, 1 failed, 2 wrong use.`,
 		Version: version,
 	}
 	root.AddCommand(newTry(), newPredict(), newEval(), newRun(), newCheck(), newEnroll(), newPin(), newUpdate(), newSwap(), newWorker())
-	root.AddCommand(newGate(), newGolden(), newBench(), newCameras())
+	root.AddCommand(newGate(), newGolden(), newBench(), newCameras(), newServe())
 	return root
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,6 +54,7 @@ type demoOptions struct {
 	rollout string
 	plc     bool
 	kills   int
+	oip     bool
 
 	attempts []attempt // that rollout names
 }
@@ -82,6 +84,10 @@ reject gate behind the camera. It kills the agent with kill -9 on the way, start
 again, and counts what passed the gate: exit code 1 if a part did without a PASS of
 its own in the agent's records.
 
+With --oip there is no camera: the demo starts sightline-agent serve with the shipped
+model, sends it drawn pictures over the Open Inference Protocol as any program could,
+and prints the boxes that come back.
+
 At Ctrl-C, or after --seconds, the belts stop, the last results go to the fleet,
 and all is compared: verdicts with the truth, over the parts that entered and left
 the picture meanwhile, and the fleet's results with the devices'. Defects too faint
@@ -91,11 +97,15 @@ The agents know nothing of the drawing: each sees an MJPEG camera.`,
 		Example: `  sightline demo
   sightline demo --seconds 60 --seed 7 --json
   sightline demo --rollout
-  sightline demo --plc --seconds 60 --kills 2`,
+  sightline demo --plc --seconds 60 --kills 2
+  sightline demo --oip`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.checkPLC(cmd.Flags().Changed); err != nil {
+			if err := cmp.Or(o.checkOIP(cmd.Flags().Changed), o.checkPLC(cmd.Flags().Changed)); err != nil {
 				return err
+			}
+			if o.oip {
+				return o.runOIP(cmd)
 			}
 			if o.plc {
 				return o.runPLC(cmd)
@@ -117,6 +127,7 @@ The agents know nothing of the drawing: each sees an MJPEG camera.`,
 	f.Lookup("rollout").NoOptDefVal = "all"
 	f.BoolVar(&o.plc, "plc", false, "play the line's controller and its reject gate, and kill the agent on the way")
 	f.IntVar(&o.kills, "kills", 1, "with --plc: how often the agent is killed")
+	f.BoolVar(&o.oip, "oip", false, "serve the shipped model over the Open Inference Protocol, and ask it")
 	f.StringVar(&o.agent, "agent", "", "the sightline-agent to start, beside which sightline-fleet lies; empty: the one beside this program, else of PATH")
 	return cmd
 }

@@ -287,7 +287,7 @@ func (s *Scheduler) endLocked(t *Turn, now time.Time, ok bool) {
 	st.holds--
 	st.rhythm.asked = now // as it will again
 	inTime := ok && t.ask.misses(t.Captured, now) == nil
-	if ok {
+	if ok && t.wanted == nil { // what yields may be of another size than others' frames
 		m.proved(t, took, inTime)
 		m.record(took)
 	}

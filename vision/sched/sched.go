@@ -75,7 +75,9 @@ type Ask struct {
 	Deadline time.Time     // by when the result must be there; zero: MaxAge alone counts
 	MaxAge   time.Duration // of a frame at its result; 0: any
 
-	Yields bool // the turn ends early when somebody of a class above waits for it, see Turn.Wanted
+	// Yields says that the turn ends early when somebody of a class above waits for it,
+	// see Turn.Wanted. What such runs take isn't counted for the model.
+	Yields bool
 }
 
 // Pick says what "least served" means among streams of a class.

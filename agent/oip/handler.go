@@ -1,0 +1,250 @@
+package oip
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sightline-edge/sightline/vision/infer"
+)
+
+// Config says what a Handler serves.
+type Config struct {
+	Models  func() []Model // those of now; no two have the same name and version
+	Version string         // of the program
+	Limits  Limits
+}
+
+// Limits bound what all clients together can ask of a Handler.
+type Limits struct {
+	Body     int64         // bytes of one request; 0: 64 MiB
+	Memory   int64         // bytes of all requests that are under way; 0: 256 MiB
+	Requests int           // that are under way or wait; 0: 32
+	Wait     time.Duration // of a request without a time-out of its own; 0: 20 s
+}
+
+// Handler serves models under /v2.
+type Handler struct {
+	cfg   Config
+	mux   *http.ServeMux
+	seats chan struct{} // one value for each request that is under way
+	room  budget
+
+	mu     sync.Mutex // protects all below
+	served map[*infer.Worker][]*served
+	stats  map[string]*stats // by name and version, also of models that are gone
+}
+
+// NewHandler makes a handler.
+func NewHandler(cfg Config) *Handler {
+	l := &cfg.Limits
+	l.Body, l.Memory, l.Requests, l.Wait = cmp.Or(l.Body, 64<<20), cmp.Or(l.Memory, 256<<20), cmp.Or(l.Requests, 32), cmp.Or(l.Wait, 20*time.Second)
+	h := &Handler{
+		cfg: cfg, mux: http.NewServeMux(), seats: make(chan struct{}, l.Requests), room: budget{left: l.Memory},
+		served: map[*infer.Worker][]*served{}, stats: map[string]*stats{},
+	}
+	for _, at := range []string{"/v2", "/v2/{$}"} {
+		h.handle("GET "+at, h.server)
+	}
+	h.handle("GET /v2/health/live", func(http.ResponseWriter, *http.Request) error { return nil })
+	h.handle("GET /v2/health/ready", h.ready)
+	h.handle("GET /v2/models/stats", h.allStats)
+	h.handle("GET /v2/repository/index", h.index)
+	h.handle("POST /v2/repository/index", h.index)
+	for _, at := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
+		h.handle("GET "+at, h.metadata)
+		h.handle("GET "+at+"/ready", h.modelReady)
+		h.handle("GET "+at+"/config", h.modelConfig)
+		h.handle("GET "+at+"/stats", h.modelStats)
+		h.handle("POST "+at+"/infer", h.infer)
+	}
+	h.handle("/v2/", h.nothing)
+	return h
+}
+
+// ServeHTTP answers a request whose path begins with /v2.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// fault is an error with the code that it is told with.
+type fault struct {
+	code int
+	error
+}
+
+func bad(format string, args ...any) error {
+	return fault{http.StatusBadRequest, fmt.Errorf(format, args...)}
+}
+
+func busy(format string, args ...any) error {
+	return fault{http.StatusServiceUnavailable, fmt.Errorf(format, args...)}
+}
+
+// codeOf is the code that an error is told with.
+func codeOf(err error) int {
+	var f fault
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.As(err, &large):
+		return http.StatusRequestEntityTooLarge
+	case errors.As(err, &f):
+		return f.code
+	}
+	return http.StatusInternalServerError
+}
+
+func (h *Handler) handle(pattern string, answer func(http.ResponseWriter, *http.Request) error) {
+	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := answer(w, r); err != nil {
+			tell(w, err)
+		}
+	})
+}
+
+// tell answers with an error.
+func tell(w http.ResponseWriter, err error) {
+	code := codeOf(err)
+	if code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(struct { // a client that has gone needs nothing more
+		Error string `json:"error"`
+	}{err.Error()})
+}
+
+func say(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs nothing more
+	return nil
+}
+
+// unsupported says why what Triton has under a path isn't had here.
+var unsupported = []struct{ path, why string }{
+	{"/v2/repository/models/", "models aren't loaded or unloaded by clients: restart the server with others, or send the station another bundle"},
+	{"/v2/systemsharedmemory", "shared memory isn't supported: send tensors as binary data"},
+	{"/v2/cudasharedmemory", "shared memory isn't supported: send tensors as binary data"},
+	{"/v2/tpusharedmemory", "shared memory isn't supported: send tensors as binary data"},
+	{"/v2/trace", "tracing isn't supported"},
+	{"/v2/logging", "log settings can't be changed here"},
+}
+
+func (h *Handler) nothing(_ http.ResponseWriter, r *http.Request) error {
+	for _, u := range unsupported {
+		if strings.HasPrefix(r.URL.Path, u.path) {
+			return bad("%s", u.why)
+		}
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := h.mux.Handler(other); pattern != "/v2/" {
+			return fault{http.StatusMethodNotAllowed, fmt.Errorf("%s is answered to %s, not to %s", cut(r.URL.Path), method, cut(r.Method))}
+		}
+	}
+	return fault{http.StatusNotFound, fmt.Errorf("there is nothing at %s: /v2 tells what there is", cut(r.URL.Path))}
+}
+
+// find gives the model of a request's path, once it is known what it takes.
+func (h *Handler) find(r *http.Request) (*served, error) {
+	name, version := r.PathValue("model"), r.PathValue("version")
+	var names, versions []string
+	for _, m := range h.cfg.Models() {
+		switch {
+		case m.Name != name:
+			names = append(names, m.Name)
+		case version != "" && version != m.Version:
+			versions = append(versions, m.Version)
+		default:
+			return h.known(m)
+		}
+	}
+	if versions != nil {
+		return nil, fault{http.StatusNotFound, fmt.Errorf("model %s has no version %q: it has %s", name, cut(version), strings.Join(versions, ", "))}
+	}
+	there := "no model is served now"
+	if names != nil {
+		there = "there are " + strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", ")
+	}
+	return nil, fault{http.StatusNotFound, fmt.Errorf("model %q is unknown: %s", cut(name), there)}
+}
+
+// known gives what is kept for a model.
+func (h *Handler) known(m Model) (*served, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.served[m.Worker] {
+		if s.Name == m.Name && s.Version == m.Version {
+			return s, nil
+		}
+	}
+	s := &served{Model: m, stats: h.statsOf(m.Name, m.Version)}
+	ready, err := s.know()
+	if err != nil {
+		return nil, busy("model %s can't run: %w", m.Name, err)
+	}
+	if !ready {
+		return nil, busy("model %s is being loaded: ask again", m.Name)
+	}
+	h.prune()
+	h.served[m.Worker] = append(h.served[m.Worker], s)
+	return s, nil
+}
+
+// prune forgets models that aren't served any more; h.mu is held.
+func (h *Handler) prune() {
+	now := map[*infer.Worker]bool{}
+	for _, m := range h.cfg.Models() {
+		now[m.Worker] = true
+	}
+	for worker, list := range h.served {
+		if now[worker] {
+			continue
+		}
+		for _, s := range list {
+			s.release()
+		}
+		delete(h.served, worker)
+	}
+}
+
+// statsOf gives the counters of a model; h.mu is held.
+func (h *Handler) statsOf(name, version string) *stats {
+	key := name + "\x00" + version
+	s := h.stats[key]
+	if s == nil {
+		s = &stats{name: name, version: version, codes: map[int]uint64{}}
+		h.stats[key] = s
+	}
+	return s
+}
+
+// budget is bytes that may be taken.
+type budget struct {
+	mu   sync.Mutex // protects left
+	left int64
+}
+
+func (b *budget) take(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n > b.left {
+		return false
+	}
+	b.left -= n
+	return true
+}
+
+func (b *budget) giveBack(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+}

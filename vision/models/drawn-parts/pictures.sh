@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes the pictures that a model of the drawn parts is trained on: pictures.sh SIGHTLINE DIR [large]
 # where SIGHTLINE is the operator's command (bin/sightline). drawn-parts: about 300 MB, a minute;
-# with large those of drawn-parts-large: 540 MB, two minutes.
+# with large those of drawn-parts-large: 700 MB, three minutes.
 set -eu
 sightline=$1 out=$2
 
@@ -30,6 +30,13 @@ if [ "${3:-}" = large ]; then
 		1112 1000 41 0.7 768x432 95 --right-to-left
 		1113 1000 37 0.6 768x432 82
 		1114 1000 37 0.12 768x432 88 --right-to-left
+		1115 700 13 0.7 768x432 80 --speed 3
+		1116 700 13 0.7 768x432 60 --speed 3 --right-to-left
+		1117 600 11 0.5 768x432 90 --speed 4
+		1118 700 37 0.7 768x432 50
+		1119 500 19 0.7 768x432 60 --speed 2
+		1120 500 37 0.7 512x288 90
+		1121 400 13 0.12 768x432 70 --speed 3
 	LIST
 	exit
 fi

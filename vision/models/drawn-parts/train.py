@@ -163,6 +163,7 @@ def main():
             p.add_argument("--whole", type=int, default=30, help="count parts wholly in view for this many frames")
         if name == "cascade":
             p.add_argument("--limit", type=float, default=0.3, help="a part with a defect of this score is rejected")
+            p.add_argument("--scores", help="file that keeps the scores, so that another limit is told at once")
         if name == "train":
             p.add_argument("--minutes", type=float, default=28, help="of two cores' time")
             p.add_argument("--normed", type=float, default=0.3, help="share of it with normalisation")

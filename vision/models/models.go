@@ -11,6 +11,7 @@ import (
 )
 
 //go:embed drawn-parts/manifest.yaml drawn-parts/model.onnx drawn-parts/MODEL_CARD.md drawn-parts/golden
+//go:embed drawn-parts-large/manifest.yaml drawn-parts-large/model.onnx drawn-parts-large/MODEL_CARD.md drawn-parts-large/golden
 //go:embed pitting/manifest.yaml pitting/model.onnx pitting/MODEL_CARD.md pitting/golden
 var shipped embed.FS
 

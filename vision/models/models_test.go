@@ -19,7 +19,7 @@ import (
 const maxModel = 5_000_000 // bytes; a shipped model is part of every binary
 
 func TestNames(t *testing.T) {
-	if diff := cmp.Diff([]string{"drawn-parts", "pitting"}, models.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"drawn-parts", "drawn-parts-large", "pitting"}, models.Names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
 	if _, err := fs.Stat(models.FS(), "drawn-parts/model.onnx"); err != nil {
@@ -28,7 +28,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestUnknownName(t *testing.T) {
-	want := `model "drawn-part" is not one that we ship, which are: drawn-parts, pitting`
+	want := `model "drawn-part" is not one that we ship, which are: drawn-parts, drawn-parts-large, pitting`
 	if _, err := models.Open("drawn-part"); err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
@@ -93,25 +93,27 @@ func checkRoles(t *testing.T, m *bundle.Manifest) {
 }
 
 // TestDrawnPartsLabels: the labels are those that the scene gives its truth
-// by, in the order of the network's classes.
+// by, in the order of the networks' classes: one can stand in for the other.
 func TestDrawnPartsLabels(t *testing.T) {
-	fsys, err := models.Open("drawn-parts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := bundle.Read(fsys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, l := range m.Model.Labels {
-		got = append(got, fmt.Sprintf("%s:%s", l.Name, l.Role))
-	}
 	want := "part:part chip:defect dent:defect stain:defect scratch:defect crack:defect"
-	if strings.Join(got, " ") != want {
-		t.Errorf("labels %v, want %s", got, want)
-	}
-	if m.Rule.Spec() != "threshold:defect>0.3" {
-		t.Errorf("rule %q", m.Rule.Spec())
+	for _, name := range []string{"drawn-parts", "drawn-parts-large"} {
+		fsys, err := models.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := bundle.Read(fsys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, l := range m.Model.Labels {
+			got = append(got, fmt.Sprintf("%s:%s", l.Name, l.Role))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: labels %v, want %s", name, got, want)
+		}
+		if m.Rule.Spec() != "threshold:defect>0.3" {
+			t.Errorf("%s: rule %q", name, m.Rule.Spec())
+		}
 	}
 }

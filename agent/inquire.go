@@ -20,8 +20,9 @@ type glance struct {
 	view   *view
 	frame  *capture.Frame // held until the inquiry is over
 	result infer.Result
-	small  bool   // the small model looked
-	reason string // why there is none; "" with a result
+	small  bool       // the small model looked
+	reason string     // why there is none; "" with a result
+	box    vision.Box // of the part in it; all of it for models that know no parts
 }
 
 // inquire inspects the part of a trigger to its decision.
@@ -220,7 +221,7 @@ func (s *Station) weigh(q *inquiry, l *lane, glances []glance) (vision.Part, vis
 			return p, vision.Decision{Reason: why}
 		}
 	}
-	return p, rule.Decide(q.ctx, p, glances[0].frame.Width, glances[0].frame.Height)
+	return s.reconsider(q, l, glances, p, rule)
 }
 
 // tooOld tells whether a frame is older than the station allows.
@@ -242,7 +243,11 @@ func (s *Station) concludeLate(q *inquiry, l *lane) {
 	if stage == vision.ReasonNoFrame && len(s.views) > 1 {
 		stage = vision.ReasonViewMissing
 	}
-	s.record(q, l, s.bare(q), vision.Decision{Reason: stage}, nil, time.Now())
+	p, d := s.bare(q), vision.Decision{Reason: stage}
+	if o := q.insteadOf(); o != nil && stage != vision.ReasonStopped {
+		p, d = o.part, o.decision
+	}
+	s.record(q, l, p, d, nil, time.Now())
 }
 
 // conclude gives the decision, unless the time was up before.
@@ -264,6 +269,7 @@ func (s *Station) record(q *inquiry, l *lane, p vision.Part, d vision.Decision, 
 		Station: s.cfg.ID, Line: s.cfg.Line, Camera: p.Camera, station: s, lane: l, rule: s.ruleOf(l), ask: q,
 	}
 	i.Model = l.about(slices.ContainsFunc(glances, func(g glance) bool { return g.small }))
+	q.adorn(i)
 	if s.cfg.Pictures && len(glances) > 0 {
 		i.crop = s.portrait(p, glances)
 	}

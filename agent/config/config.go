@@ -92,6 +92,7 @@ type Station struct {
 	Decide      string                 `yaml:"decide" example:"\"x=0.5\"" doc:"When a part that is followed is decided: end (it has left the picture), x=0.5 or y=0.5 (it crosses that line, as a share of the width or height), zone X,Y W,H (it leaves that), frames N. Empty: end."`
 	Combine     string                 `yaml:"combine" example:"\"2 of 5\"" doc:"What a part's pictures together say about a defect: any, majority, K of N, best (the best view). Empty: three or more must agree (docs/frame-to-verdict.md)."`
 	Small       string                 `yaml:"small_model" doc:"A smaller model with the same labels, which looks instead while the device is overloaded."`
+	Cascade     Cascade                `yaml:"cascade" doc:"A large model that looks at the parts that are in doubt (docs/cascade.md). The rule can ask for it too."`
 	Recipes     []Recipe               `yaml:"recipes" doc:"What the station can be changed over to."`
 	Recipe      string                 `yaml:"recipe" doc:"The recipe that is active at the first start; later the last that was chosen. Empty: the first."`
 	Preload     []string               `yaml:"preload" example:"[cap-blue, cap-red]" doc:"Recipes that are kept loaded, so that a changeover takes no time."`
@@ -144,7 +145,7 @@ func DefaultStation() Station {
 		Deadline:   500 * time.Millisecond,
 		Unrecorded: Reject,
 		Updates:    Auto,
-		Mode:       Continuous, Criticality: "normal", MaxAge: 2 * time.Second, Trigger: defaultTrigger(),
+		Mode:       Continuous, Criticality: "normal", MaxAge: 2 * time.Second, Trigger: defaultTrigger(), Cascade: defaultCascade(),
 	}
 }
 

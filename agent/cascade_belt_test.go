@@ -98,7 +98,7 @@ func TestFollowedInVain(t *testing.T) {
 	all := r.since(before)
 	inOrder(t, r.since(0))
 	for _, i := range all {
-		if last := i.Looks[1]; last.Missed == MissedLate && (i.Told.Reason == vision.ReasonDoubt || i.Told.Reason == vision.ReasonNotRecorded) {
+		if last := i.Looks[1]; last.Missed == MissedLate && i.Decision.Reason == vision.ReasonDoubt {
 			t.Errorf("part %s: %v %s, looked: %s", i.Part.ID, i.Told.Verdict, i.Told.Reason, looks(i))
 		}
 	}

@@ -103,10 +103,14 @@ func (s *Station) secondLooks(c *Cascade) *api.Cascade {
 	if c == nil {
 		return nil
 	}
-	st := s.budget.stats()
+	st, about := s.budget.stats(), c.about()
 	out := &api.Cascade{
-		Model: api.Version{Name: c.About.Name, Digest: c.About.Digest}, Version: c.About.Version, Parts: st.Parts,
+		Model: api.Version{Name: about.Name, Digest: about.Digest}, Version: about.Version, Remote: c.Remote != nil, Parts: st.Parts,
 		CostMS: api.MS(st.Cost), MeanMS: api.MS(st.Mean),
+	}
+	if c.Remote != nil {
+		open, _, opened := c.Remote.breaker.state()
+		out.Breaker = &api.Breaker{Open: open, Opened: opened}
 	}
 	for _, why := range Whys() {
 		out.Looks = append(out.Looks, api.LookCount{Why: why, Count: st.Looks[why]})

@@ -13,8 +13,9 @@ import (
 // asked: the part is in doubt, by one of the kinds that are set or because the rule
 // says so. What the rule then makes of the large model's evidence is final.
 type Cascade struct {
-	Large *infer.Worker // may serve other stations too; it has the labels of the lane's model
-	About Model         // what verdicts say of it
+	Large  *infer.Worker // may serve other stations too; it has the labels of the lane's model; nil: Remote looks
+	About  Model         // what verdicts say of it
+	Remote *Remote       // on another machine; nil: Large looks
 
 	Band         *Band         // of scores that are in doubt; nil: none is
 	Disagreement bool          // pictures or cameras that would decide differently are doubt
@@ -59,11 +60,12 @@ const (
 	MissedPicture    = "no_picture" // no picture of the part was kept
 	MissedPart       = "no_part"    // it doesn't see the part that the other model saw
 	MissedStopped    = "stopped"    // the agent ended
+	MissedBreaker    = "breaker"    // its server has failed too often of late to be asked
 )
 
 // MissedReasons are all of them.
 func MissedReasons() []string {
-	return []string{MissedOverload, MissedBudget, MissedLate, MissedUnmeasured, MissedDown, MissedFailed, MissedPicture, MissedPart, MissedStopped}
+	return []string{MissedOverload, MissedBudget, MissedLate, MissedUnmeasured, MissedDown, MissedFailed, MissedPicture, MissedPart, MissedStopped, MissedBreaker}
 }
 
 // worstOf is the deciding score of a part: the picture's where the model gives one,
@@ -186,6 +188,14 @@ func onWire(looks []Look) []*wire.Look {
 		})
 	}
 	return out
+}
+
+// about is what verdicts say of the large model.
+func (c *Cascade) about() Model {
+	if c.Remote != nil {
+		return c.Remote.About()
+	}
+	return c.About
 }
 
 // looker is a worker of a loadout, with what verdicts say of its model.

@@ -14,8 +14,16 @@ import (
 func (a *Agent) watchCascade(s *Station, c *Cascade, now time.Time, gaveWay *counted) {
 	away, missed, detail := "", uint64(0), ""
 	if c != nil {
-		err := ready(c.Large)
+		var err error
+		open, fault := false, ""
+		if c.Remote != nil {
+			open, fault, _ = c.Remote.breaker.state()
+		} else {
+			err = ready(c.Large)
+		}
 		switch {
+		case open:
+			away = "its server isn't asked for a while: " + fault
 		case errors.Is(err, context.Canceled) && now.Sub(a.began) > loadPatience:
 			away = "its process isn't ready"
 		case err != nil && !errors.Is(err, context.Canceled):

@@ -32,7 +32,7 @@ type outcome struct {
 // without is the configured answer where the large model can't look.
 func (x *second) without(missed string) outcome {
 	c := x.lane.Cascade
-	return outcome{part: x.part, decision: c.otherwise(x.decision), look: Look{Model: c.About, Why: x.why, Missed: missed}}
+	return outcome{part: x.part, decision: c.otherwise(x.decision), look: Look{Model: c.about(), Why: x.why, Missed: missed, Remote: c.Remote != nil}}
 }
 
 // lookAgain lets the large model look, and the rule decide by what it sees. It may take
@@ -71,13 +71,13 @@ func (s *Station) lookAgain(ctx context.Context, x *second) outcome {
 		out.look.Took = took
 		return out
 	}
-	return outcome{part: p, decision: d, look: Look{Model: x.lane.Cascade.About, Why: x.why, Took: took, Score: &score}}
+	c := x.lane.Cascade
+	return outcome{part: p, decision: d, look: Look{Model: c.about(), Why: x.why, Took: took, Score: &score, Remote: c.Remote != nil}}
 }
 
 // hindrance is why the large model can't be asked to look at so many pictures by that
 // time; "" if it can.
 func (s *Station) hindrance(c *Cascade, pictures int, by time.Time) string {
-	cost := s.costs(costName(c.About))
 	s.mu.Lock()
 	stopping := s.stopping
 	s.mu.Unlock()
@@ -86,6 +86,10 @@ func (s *Station) hindrance(c *Cascade, pictures int, by time.Time) string {
 		return MissedStopped
 	case s.step() >= sched.Slower || s.strained != nil && s.strained():
 		return MissedOverload
+	case c.Remote != nil:
+		return c.Remote.hindrance(pictures, by)
+	}
+	switch cost := s.costs(costName(c.About)); {
 	case ready(c.Large) != nil:
 		return MissedDown
 	case cost.Runs() < practiceRuns:
@@ -106,8 +110,7 @@ func (s *Station) consult(ctx context.Context, x *second) (out []infer.Result, m
 	if missed := s.hindrance(c, n, x.by); missed != "" {
 		return nil, missed
 	}
-	cost := s.costs(costName(c.About))
-	likely := time.Duration(n) * cost.P50()
+	likely := time.Duration(n) * s.likely(c)
 	if !s.budget.spend(likely, c.Budget) {
 		return nil, MissedBudget
 	}
@@ -124,13 +127,24 @@ func (s *Station) consult(ctx context.Context, x *second) (out []infer.Result, m
 			continue
 		case ctx.Err() != nil:
 			return out, MissedStopped
+		case errors.Is(err, errOpen):
+			return out, MissedBreaker
 		case errors.Is(err, sched.ErrLate), errors.Is(err, sched.ErrStale), errors.Is(err, context.DeadlineExceeded):
 			return out, MissedLate
 		}
-		s.log.Warn("the large model gave no result", "model", c.About.Name, "err", err)
+		s.log.Warn("the large model gave no result", "model", c.about().Name, "err", err)
 		return out, MissedFailed
 	}
 	return out, ""
+}
+
+// likely is what a look will cost.
+func (s *Station) likely(c *Cascade) time.Duration {
+	if c.Remote != nil {
+		p50, _, _ := c.Remote.quantiles()
+		return p50
+	}
+	return s.costs(costName(c.About)).P50()
 }
 
 // show waits for a turn and lets the large model look at one picture. It isn't ended by
@@ -138,6 +152,9 @@ func (s *Station) consult(ctx context.Context, x *second) (out []infer.Result, m
 func (s *Station) show(ctx context.Context, c *Cascade, e *exhibit, by time.Time) (infer.Result, error) {
 	timely, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
+	if c.Remote != nil {
+		return c.Remote.look(timely, &e.frame)
+	}
 	captured := e.captured
 	turn, err := s.large.Take(timely, sched.Ask{
 		Model: s.costs(costName(c.About)), Deadline: by, Newest: func() (time.Time, bool) { return captured, true },
@@ -163,6 +180,10 @@ const (
 func (s *Station) practise(ctx context.Context, l *lane) {
 	c := l.Cascade
 	if c == nil {
+		return
+	}
+	if c.Remote != nil {
+		c.Remote.practise(ctx)
 		return
 	}
 	if _, err := c.Large.Ready(ctx); err != nil {

@@ -12,11 +12,18 @@ type Cascade struct {
 	Model   Version      `json:"model" doc:"the large model"`
 	Version string       `json:"version,omitempty" doc:"of the bundle that it came in"`
 	Remote  bool         `json:"remote,omitempty" doc:"whether it runs on another machine"`
+	Breaker *Breaker     `json:"breaker,omitempty" doc:"of a remote one: whether its server is left alone after failures"`
 	Parts   uint64       `json:"parts" doc:"decided by the rule, in doubt or not, since the agent's start"`
 	Looks   []LookCount  `json:"looks" doc:"that the large model took, by what made parts doubtful"`
 	Missed  []LookMissed `json:"missed" doc:"that it didn't take, by the reason; those parts got the configured answer"`
 	CostMS  float64      `json:"cost_ms" doc:"how long it ran for parts, ms, since the agent's start"`
 	MeanMS  float64      `json:"cost_per_part_ms" doc:"how long it ran a part, on average over the newest hundred parts, ms"`
+}
+
+// Breaker keeps requests from a server that fails.
+type Breaker struct {
+	Open   bool   `json:"open" doc:"it has failed too often of late, and is asked again after a while"`
+	Opened uint64 `json:"opened" doc:"how often that was so"`
 }
 
 // LookCount counts looks of one kind.
@@ -122,6 +129,14 @@ func cascadeMetrics() []metric {
 					emit(m.Count, m.Reason)
 				}
 			})},
+		{"sightline_cascade_remote_open", "1 while the server of a remote large model is left alone because it failed; absent for others.", gauge, station,
+			func(_ *Server, n *Now, emit func(float64, ...string)) {
+				for _, s := range n.Stations {
+					if s.Cascade != nil && s.Cascade.Breaker != nil {
+						emit(one(s.Cascade.Breaker.Open), s.ID)
+					}
+				}
+			}},
 		{"sightline_cascade_run_seconds_total", "How long the large model ran for parts.", counter, station, of(func(c *Cascade) float64 { return c.CostMS / 1e3 })},
 		{"sightline_cascade_run_per_part_seconds", "How long the large model ran a part, on average over the newest hundred.", gauge, station, of(func(c *Cascade) float64 { return c.MeanMS / 1e3 })},
 	}

@@ -12,7 +12,7 @@ import (
 // second is a station's large model that has looked at some parts.
 func second() *Cascade {
 	return &Cascade{
-		Model: Version{Name: "parts-large", Digest: "77ab"}, Parts: 3400, CostMS: 5120, MeanMS: 1.5,
+		Model: Version{Name: "parts-large", Digest: "77ab"}, Breaker: &Breaker{Open: true, Opened: 2}, Parts: 3400, CostMS: 5120, MeanMS: 1.5,
 		Looks:  []LookCount{{"rule", 1}, {"band", 119}, {"disagreement", 0}},
 		Missed: []LookMissed{{"late", 3}, {"budget", 0}, {"overload", 2}},
 	}

@@ -20,9 +20,9 @@ func TestCascades(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &c.Stations[0]
-	whole := Cascade{Large: "drawn-parts", Doubt: []float64{0, 0.7}, Disagreement: true, Look: Crop, BudgetMS: 2.5, Otherwise: AsSmall}
-	for n, want := range []Cascade{whole, {Look: Frame, Otherwise: AsNone}, {Large: "pitting", Look: Frame, Otherwise: AsNone},
-		{Large: "pitting", Look: Frame, Otherwise: AsNone, Doubt: []float64{0.5, 0.5}}} {
+	whole := Cascade{Large: "drawn-parts", Doubt: []float64{0, 0.7}, Disagreement: true, Look: Crop, BudgetMS: 2.5, Otherwise: AsSmall, Remote: defaultCascade().Remote}
+	for n, want := range []Cascade{whole, defaultCascade(), {Large: "pitting", Look: Frame, Otherwise: AsNone, Remote: defaultCascade().Remote},
+		{Large: "pitting", Look: Frame, Otherwise: AsNone, Doubt: []float64{0.5, 0.5}, Remote: defaultCascade().Remote}} {
 		as := s.As(&s.Recipes[n])
 		if d := cmp.Diff(want, as.Cascade); d != "" {
 			t.Errorf("recipe %s: %s", s.Recipes[n].Name, d)
@@ -62,5 +62,46 @@ func TestBadCascadesSayWhatWouldDo(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "s.yaml:7: stations[0]."+want) && !strings.Contains(err.Error(), "s.yaml:8: stations[0]."+want) && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s:\n%v, want\n%s", text, err, want)
 		}
+	}
+}
+
+func TestRemoteModels(t *testing.T) {
+	parse := func(remote, more string) (*Config, error) {
+		return Parse("s.yaml", []byte(lineText("    allow_pixels_out: true\n    cascade: {"+more+"remote: {"+remote+"}}\n", "")))
+	}
+	c, err := parse(`url: "https://192.0.2.20:8000", model: parts, version: 3, size: [640, 640], token_file: oip-token`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Stations[0].Cascade.Remote, (Remote{URL: "https://192.0.2.20:8000", Model: "parts", Version: "3", Timeout: 200 * time.Millisecond, Token: "oip-token", Size: []int{640, 640}}); !cmp.Equal(got, want) || len(c.Warnings) > 0 {
+		t.Errorf("%+v, %v", got, c.Warnings)
+	}
+	if c, err = parse(`url: "http://192.0.2.20:8000", model: parts`, ""); err != nil || !strings.Contains(c.Warnings.Error(), `cascade.remote.url: pictures go to "http://192.0.2.20:8000" unencrypted`) {
+		t.Errorf("%v, %v", err, c.Warnings)
+	}
+	if c, err = parse(`url: "http://127.0.0.1:8000", model: parts`, ""); err != nil || len(c.Warnings) > 0 {
+		t.Errorf("%v, %v", err, c.Warnings)
+	}
+	for text, want := range map[string]string{
+		`model: parts`:                                       `remote.url: is missing: the server's address`,
+		`url: "ftp://x", model: m`:                           `remote.url: must be http:// or https:// and a host, got "ftp://x"`,
+		`url: "https://u:secret@x", model: m`:                `remote.url: must have no user, password, query or fragment`,
+		`url: "https://x"`:                                   `remote.model: is missing`,
+		`url: "https://x", model: m, timeout: 2h`:            `remote.timeout: must be 1ms to 1m, got 2h0m0s`,
+		`url: "https://x", model: m, size: [640]`:            `remote.size: must be width and height, as [640, 640], got [640]`,
+		`url: "https://x", model: m, token_file: ./none`:     `remote.token_file: no such file or folder`,
+		`url: "https://x", model: m, ca_file: none.pem`:      `remote.ca_file: no such file or folder`,
+		`url: "https://x", model: m, allow_pixels_out: true`: `there is no such setting`,
+	} {
+		if _, err := parse(text, ""); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	if _, err := parse(`url: "https://x", model: m`, "large: drawn-parts, "); err == nil || !strings.Contains(err.Error(), "large and remote are both set") {
+		t.Error(err)
+	}
+	_, err = Parse("s.yaml", []byte(lineText("    cascade: {remote: {url: \"https://x\", model: m}}\n", "")))
+	if err == nil || !strings.Contains(err.Error(), `cascade.remote: pictures of station "s" would leave this device for the server: set allow_pixels_out: true`) {
+		t.Error(err)
 	}
 }

@@ -102,6 +102,7 @@ type Station struct {
 	Updates     UpdatePolicy           `yaml:"updates" doc:"When a new bundle may become active; it is always fetched, verified and proved before: auto (at once, between two parts), window (in update_window alone), ask (when an operator approves it on the device's page), download (never by itself: it is kept ready)."`
 	Window      Window                 `yaml:"update_window" example:"\"Sat 22:00-04:00, Sun\"" doc:"When updates: window may switch, in the device's local time: times of day as 22:00-04:00, days as Mon or Mon-Fri, or both; several with commas. A window that goes over midnight belongs to the day on which it begins."`
 	Unsigned    bool                   `yaml:"allow_unsigned" doc:"Allow model to be a file or a folder, which nobody signed. The station is then shown as unsigned, in red, wherever it is shown."`
+	PixelsOut   bool                   `yaml:"allow_pixels_out" doc:"Allow pictures of this station to leave the device for a remote large model (cascade.remote). Without it none does."`
 	Unrecorded  Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
 }
 

@@ -213,6 +213,8 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["type"], p["items"] = "array", object(reflect.ValueOf(DefaultCamera()), "One camera.")
 	case f.Type == reflect.TypeFor[[]string]():
 		p["type"], p["minItems"], p["items"] = "array", 1, map[string]any{"type": "string"}
+	case f.Type == reflect.TypeFor[[]int]() && f.Name == "Size":
+		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 2, 2, map[string]any{"type": "integer"}
 	case f.Type == reflect.TypeFor[[]int]() && f.Name == "ROI":
 		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 4, 4, map[string]any{"type": "integer"}
 	case f.Type == reflect.TypeFor[[]int]():

@@ -38,3 +38,29 @@ func TestCascadeOfARecipe(t *testing.T) {
 	}
 	r.holds("a large model with other labels", 1)
 }
+
+// TestPixelsStayHere: no remote model is made for a station that doesn't allow it, whatever
+// led here; one that is made is fed as the station's own model is.
+func TestPixelsStayHere(t *testing.T) {
+	s := &config.Station{Model: "drawn-parts", Cascade: config.Cascade{Remote: config.Remote{URL: "https://192.0.2.20:8000", Model: "parts"}}}
+	c, err := chooseConfigured(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := remote(s, c); err == nil || !strings.Contains(err.Error(), "allow_pixels_out isn't set") {
+		t.Error(err)
+	}
+	made := &assembly{}
+	if _, err := made.cascade(s, c, 1, 0); err == nil || settingOf(err) != "cascade.remote" {
+		t.Error(err)
+	}
+	s.PixelsOut = true
+	r, err := remote(s, c)
+	if err != nil || r.About().Name != "parts" || r.About().Family != c.about.Family {
+		t.Errorf("%+v, %v", r.About(), err)
+	}
+	s.Cascade.Remote.Token, s.Cascade.Remote.URL = "/run/token", "http://192.0.2.20:8000"
+	if _, err := remote(s, c); err == nil || !strings.Contains(err.Error(), "a token is sent over https") {
+		t.Error(err)
+	}
+}

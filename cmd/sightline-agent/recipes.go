@@ -90,7 +90,7 @@ func (b *cookbook) index(name string) int {
 }
 
 // recipeSettings are those of a station that a recipe may have instead.
-var recipeSettings = []string{"model", "small_model", "cascade.large", "family", "labels", "rule", "decide", "combine"}
+var recipeSettings = []string{"model", "small_model", "cascade.large", "cascade.remote", "family", "labels", "rule", "decide", "combine"}
 
 // otherwise is about for an error that may say itself what it is about; of several,
 // for each.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type exhibit struct {
 	x, y     int        // where it begins in the camera's picture, pixels
 	box      vision.Box // of the part, in the camera's picture
 	view     int        // of several cameras
+	whole    bool       // the picture is the part, whatever it shows
 	seq      uint64     // of the picture
 	captured time.Time
 	run      time.Duration // that the first model took for it
@@ -37,24 +39,30 @@ func (e *exhibit) release() {
 // Memory is only taken by those that are in use at once.
 const keptExhibits = 16
 
+// waitingExhibits is how many there are where pictures can wait, so that none waits for
+// long behind others once its deadline counts.
+const waitingExhibits = 2
+
 // album is memory for the best views of the parts that one camera sees. It goes once it
 // is closed and the last of them is back.
 type album struct {
 	pool   *shm.Pool
 	worker *infer.Worker // that is shown them; nil: none of this machine's
 
+	back chan struct{} // holds a token once a slot has come back
+
 	mu     sync.Mutex // protects the rest
 	free   []int
 	closed bool
 }
 
-func newAlbum(w *infer.Worker, bytes int) (*album, error) {
-	pool, err := shm.NewPool(0, keptExhibits, bytes)
+func newAlbum(w *infer.Worker, slots, bytes int) (*album, error) {
+	pool, err := shm.NewPool(0, slots, bytes)
 	if err != nil {
 		return nil, fmt.Errorf("keep pictures for the large model: %w", err)
 	}
-	a := &album{pool: pool, worker: w}
-	for n := range keptExhibits {
+	a := &album{pool: pool, worker: w, back: make(chan struct{}, 1)}
+	for n := range slots {
 		a.free = append(a.free, n)
 	}
 	return a, nil
@@ -76,7 +84,25 @@ func (a *album) give(slot int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.free = append(a.free, slot)
+	select {
+	case a.back <- struct{}{}:
+	default: // a token is there already
+	}
 	a.endLocked()
+}
+
+// await is take that waits for a slot: those that are out come back by themselves.
+func (a *album) await(ctx context.Context) (int, bool) {
+	for {
+		if slot, ok := a.take(); ok {
+			return slot, true
+		}
+		select {
+		case <-a.back:
+		case <-ctx.Done():
+			return 0, false
+		}
+	}
 }
 
 // close lets the memory go with the last exhibit.
@@ -91,7 +117,7 @@ func (a *album) close() {
 }
 
 func (a *album) endLocked() {
-	if !a.closed || len(a.free) < keptExhibits {
+	if !a.closed || len(a.free) < a.pool.Slots {
 		return
 	}
 	if a.worker != nil {
@@ -145,9 +171,13 @@ func (s *Station) keepExhibits(r *run, v *view, f *vision.Frame, open []track.Vi
 // part has none: the large model then can't be asked.
 func (s *Station) exhibit(r *run, v *view, f *vision.Frame, id string, box vision.Box) {
 	l := r.lane
-	eye := &l.eyes[v.index]
+	eye, slots := &l.eyes[v.index], keptExhibits
+	waits := l.Track.Mode == track.Pictures && !v.drops()
+	if waits {
+		slots = waitingExhibits
+	}
 	if size := f.Width * f.Height * f.Format.Channels(); eye.album == nil || eye.album.pool.SlotSize < size {
-		fresh, err := newAlbum(l.Cascade.Large, size)
+		fresh, err := newAlbum(l.Cascade.Large, slots, size)
 		if err != nil {
 			s.log.Error("the large model can't be asked", "err", err)
 			return
@@ -161,7 +191,11 @@ func (s *Station) exhibit(r *run, v *view, f *vision.Frame, id string, box visio
 		e = nil
 	}
 	if e == nil {
-		slot, ok := eye.album.take()
+		take := eye.album.take
+		if waits { // all slots are with the large model
+			take = func() (int, bool) { return eye.album.await(s.looking) }
+		}
+		slot, ok := take()
 		if !ok {
 			delete(l.exhibits, id)
 			return
@@ -171,7 +205,7 @@ func (s *Station) exhibit(r *run, v *view, f *vision.Frame, id string, box visio
 	}
 	cut, x, y := l.shows(f, box)
 	e.fill(f, cut, x, y)
-	e.box, e.run, e.score = box, spent(&r.result), r.result.Score
+	e.box, e.run, e.score, e.whole = box, spent(&r.result), r.result.Score, l.Track.Mode == track.Pictures
 }
 
 // spent is what a result has cost.

@@ -147,12 +147,15 @@ func seenBy(p *vision.Part, view int) vision.Part {
 // sameBox is from which overlap on the large model's part is the one that is meant.
 const sameBox = 0.3
 
-// gather adds to a part what the large model saw of it in one picture, in which it lies
-// in that box. It is false where a model that knows parts doesn't see it: then what it
+// gather adds to a part what the large model saw of it in one picture. It is false where a model that knows parts doesn't see it: then what it
 // says of defects says nothing of this part.
-func (l *lane) gather(p *vision.Part, r *infer.Result, box vision.Box, view int) bool {
+func (l *lane) gather(p *vision.Part, r *infer.Result, x *exhibit) bool {
+	box := x.box
 	parts, defects := sides(l.Track, r.Detections)
-	if knowsParts(l.Track) {
+	switch {
+	case x.whole:
+		parts = nil
+	case knowsParts(l.Track):
 		best, mine := float32(sameBox), vision.Box{}
 		for _, d := range parts {
 			if o := d.Box.IoU(box); o >= best {
@@ -164,7 +167,7 @@ func (l *lane) gather(p *vision.Part, r *infer.Result, box vision.Box, view int)
 		}
 	}
 	for _, e := range evidenceOf(defects, parts, box) {
-		e.View = view
+		e.View = x.view
 		p.Defects = append(p.Defects, e)
 	}
 	return true

@@ -167,3 +167,43 @@ func TestPicturesForTheLargeModel(t *testing.T) {
 		t.Errorf("%d of %d slots are back, closed: %v", n, keptExhibits, album.closed)
 	}
 }
+
+// TestPicturesInDoubt: of pictures that are a part each the large model's evidence counts
+// wherever it lies, and none is left waiting at the end.
+func TestPicturesInDoubt(t *testing.T) {
+	l := seeing(t, "first")
+	b := newBelt(t, l, track.Pictures)
+	s := b.station
+	far := shipped(t, "large", doubting)
+	works(t, far.Model)
+	s.lane.Cascade = &Cascade{Large: far.Model, About: Model{Name: "large", Digest: "digest of large"}, Band: &Band{0, 1}}
+	s.looking = t.Context()
+	s.practise(t.Context(), s.lane)
+	const pictures = 40
+	for b.n < pictures {
+		if err := b.scene.Frame(b.n, &b.frame); err != nil {
+			t.Fatal(err)
+		}
+		b.step()
+	}
+	s.lane.asked.Wait()
+	all := b.finish()
+	s.asking.Wait()
+	by := 0
+	for _, i := range all {
+		last := i.Looks[len(i.Looks)-1]
+		switch {
+		case last.Missed == MissedPart:
+			t.Errorf("picture %d: %s", i.Part.Best, looks(i))
+		case last.Missed == "":
+			by++
+			if first := i.Looks[0]; *first.Score-*last.Score > 0.01 || *last.Score-*first.Score > 0.01 { // it is the same model
+				t.Errorf("picture %d: %s", i.Part.Best, looks(i))
+			}
+		}
+	}
+	if len(all) != pictures || by < pictures*3/4 {
+		t.Errorf("%d verdicts, %d of them by the large model", len(all), by)
+	}
+	inOrder(t, all)
+}

@@ -34,12 +34,8 @@ func (s *Station) failedFrame(ctx context.Context, f *flight, r *run) {
 	s.stats.Lost++
 	f.view.lost++
 	f.view.regate = true
-	quiet := time.Since(s.warned) < time.Second
-	if !quiet {
-		s.warned = time.Now()
-	}
 	s.mu.Unlock()
-	if !quiet {
+	if s.mayWarn() {
 		s.log.Warn("frame without a result", "seq", f.frame.Seq, "err", r.err)
 	}
 	r.lane.eyes[f.view.index].last = nil

@@ -174,14 +174,21 @@ func (s *Station) lostFrame(v *view, f *capture.Frame, err error) {
 	s.mu.Lock()
 	s.stats.Lost++
 	v.lost++
-	quiet := time.Since(s.warned) < time.Second
-	if !quiet {
-		s.warned = time.Now()
-	}
 	s.mu.Unlock()
-	if !quiet {
+	if s.mayWarn() {
 		s.log.Warn("frame without a result", "seq", f.Seq, "err", err)
 	}
+}
+
+// mayWarn is true once a second, for what may go wrong with each frame.
+func (s *Station) mayWarn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.warned) < time.Second {
+		return false
+	}
+	s.warned = time.Now()
+	return true
 }
 
 // weigh makes one part of what the cameras show, and lets the rule decide.

@@ -52,7 +52,7 @@ func (s *Station) lookAgain(ctx context.Context, x *second) outcome {
 	p.Defects = nil
 	for n := range results {
 		e := &x.exhibits[n]
-		if !x.lane.gather(&p, &results[n], e.box, e.view) {
+		if !x.lane.gather(&p, &results[n], e) {
 			out := x.without(MissedPart)
 			out.look.Took = took
 			return out
@@ -132,7 +132,9 @@ func (s *Station) consult(ctx context.Context, x *second) (out []infer.Result, m
 		case errors.Is(err, sched.ErrLate), errors.Is(err, sched.ErrStale), errors.Is(err, context.DeadlineExceeded):
 			return out, MissedLate
 		}
-		s.log.Warn("the large model gave no result", "model", c.about().Name, "err", err)
+		if s.mayWarn() {
+			s.log.Warn("the large model gave no result", "model", c.about().Name, "err", err)
+		}
 		return out, MissedFailed
 	}
 	return out, ""

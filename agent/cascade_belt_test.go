@@ -39,6 +39,30 @@ func inOrder(t testing.TB, all []*Inspection) {
 	}
 }
 
+// TestLineup: a verdict goes out once it and all before it are settled.
+func TestLineup(t *testing.T) {
+	out := ""
+	q := lineup{out: func(i *Inspection) { out += i.Part.ID }}
+	verdict := func(id string) *Inspection { return &Inspection{Part: vision.Part{ID: id}} }
+	q.pass(verdict("a"))
+	b := q.join(verdict("b"))
+	q.pass(verdict("c"))
+	d := q.join(verdict("d"))
+	for n, then := range []string{"a", "a", "abcd", "abcde"} {
+		switch n {
+		case 1:
+			q.settle(d)
+		case 2:
+			q.settle(b)
+		case 3:
+			q.pass(verdict("e"))
+		}
+		if out != then {
+			t.Errorf("step %d: %s has gone out, want %s", n, out, then)
+		}
+	}
+}
+
 // TestFollowedInDoubt: the large model looks at the best view of parts that are
 // followed, and its evidence decides, in the order in which they came.
 func TestFollowedInDoubt(t *testing.T) {

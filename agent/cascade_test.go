@@ -126,6 +126,7 @@ func TestDoubt(t *testing.T) {
 		"a defect that isn't one":  {doubting, trusting, crack, Cascade{Band: &Band{0.2, 0.3}}, vision.Pass, "ok", "first part 0.24, large band 0.00"},
 		"a defect that was missed": {trusting, doubting, crack, Cascade{Band: &Band{0, 0.1}}, vision.Fail, "crack 0.243 > 0.2", "first part 0.00, large band 0.24"},
 		"outside of the band":      {doubting, trusting, crack, Cascade{Band: &Band{0.3, 0.9}}, vision.Fail, "crack 0.243 > 0.2", "first part 0.24"},
+		"above the band":           {doubting, trusting, crack, Cascade{Band: &Band{0, 0.2}}, vision.Fail, "crack 0.243 > 0.2", "first part 0.24"},
 		"no kind of doubt":         {doubting, trusting, crack, Cascade{}, vision.Fail, "crack 0.243 > 0.2", "first part 0.24"},
 		"the crop":                 {doubting, doubting, crack, Cascade{Band: &Band{0.2, 0.3}, Crop: true}, vision.None, "doubt", "first part 0.24, large band missed no_part"},
 		"the rule asks":            {doubting, trusting, "asking", Cascade{Small: true}, vision.Pass, "ok", "first part 0.24, large rule 0.00"},

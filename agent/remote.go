@@ -35,11 +35,18 @@ type Remote struct {
 	mu    sync.Mutex // protects all below
 	made  *oip.Metadata
 	spare []*infer.Elsewhere // that nobody uses now
-	times durations          // of the newest answers
+	times []time.Duration    // of the newest answers, the newest last
+	tried time.Time          // when it was asked last
+
+	answers int // all of them
 }
 
 // remoteWindow is over how many of the newest answers its times are taken.
-const remoteWindow = 512
+const remoteWindow = 99
+
+// retryAfter is how long a server isn't asked because it seems too slow, until it is asked
+// all the same: what it took once may not be true any more.
+const retryAfter = 2 * time.Second
 
 // NewRemote makes a Remote; it connects when it is first used.
 func NewRemote(cfg RemoteConfig) (*Remote, error) {
@@ -70,23 +77,48 @@ func (r *Remote) About() Model {
 // errOpen means that the server failed too often of late to be asked.
 var errOpen = errors.New("the server has failed too often of late")
 
-// quantiles are those of the newest answers, and how many there are.
-func (r *Remote) quantiles() (p50, p99 time.Duration, n int) {
+// quantiles are those of the newest answers, and how many there were in all. Of 8 and more
+// the longest doesn't count: it may have met with a hiccup.
+func (r *Remote) quantiles() (p50, p99 time.Duration, answers int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p50, p99 = r.times.quantiles(remoteWindow)
-	return p50, p99, len(r.times.ring)
+	sorted := slices.Sorted(slices.Values(r.times))
+	n := len(sorted)
+	if n == 0 {
+		return 0, 0, 0
+	}
+	last := n - 1
+	if n >= 8 {
+		last--
+	}
+	return sorted[(n-1)/2], sorted[last], r.answers
+}
+
+// took keeps how long an answer took. One that took less than half of what was known
+// shows that the older ones are no longer true.
+func (r *Remote) took(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.times); n > 0 && 2*d < slices.Min(r.times) {
+		r.times = nil
+	}
+	r.answers++
+	r.times = append(r.times, d)
+	r.times = slices.Delete(r.times, 0, max(0, len(r.times)-remoteWindow))
 }
 
 // hindrance is why the server can't be asked for so many pictures by that time.
 func (r *Remote) hindrance(pictures int, by time.Time) string {
 	_, p99, n := r.quantiles()
+	r.mu.Lock()
+	tried := r.tried
+	r.mu.Unlock()
 	switch open, _, _ := r.breaker.state(); {
 	case open: // look finds out whether it is time for a probe
 		return ""
 	case n < practiceRuns:
 		return MissedUnmeasured
-	case time.Until(by) < time.Duration(pictures)*p99:
+	case time.Until(by) < time.Duration(pictures)*p99 && time.Since(tried) < retryAfter:
 		return MissedLate
 	}
 	return ""
@@ -100,6 +132,9 @@ func (r *Remote) look(ctx context.Context, frame *vision.Frame) (infer.Result, e
 	limited, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	began := time.Now()
+	r.mu.Lock()
+	r.tried = began
+	r.mu.Unlock()
 	out, err := r.ask(limited, frame)
 	if errors.Is(ctx.Err(), context.Canceled) { // the agent goes: that is nobody's fault
 		r.breaker.skip()
@@ -107,9 +142,7 @@ func (r *Remote) look(ctx context.Context, frame *vision.Frame) (infer.Result, e
 	}
 	r.breaker.done(time.Now(), err)
 	if err == nil {
-		r.mu.Lock()
-		r.times.add(time.Since(began))
-		r.mu.Unlock()
+		r.took(time.Since(began))
 	}
 	return out, err
 }

@@ -321,3 +321,32 @@ func TestRemoteThatDoesNotFit(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowServerIsTriedAgain: what a server took once doesn't keep it out for ever.
+func TestSlowServerIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &Remote{}
+		for range practiceRuns {
+			r.took(300 * time.Millisecond)
+		}
+		r.tried = time.Now()
+		by := func() time.Time { return time.Now().Add(100 * time.Millisecond) }
+		if why := r.hindrance(1, by()); why != MissedLate {
+			t.Errorf("%q", why)
+		}
+		time.Sleep(retryAfter)
+		if why := r.hindrance(1, by()); why != "" {
+			t.Errorf("after a while: %q", why)
+		}
+		for range 9 {
+			r.took(20 * time.Millisecond)
+		}
+		r.tried = time.Now()
+		if why := r.hindrance(1, by()); why != "" {
+			t.Errorf("once it is fast: %q", why)
+		}
+		if why := r.hindrance(6, by()); why != MissedLate {
+			t.Errorf("six pictures: %q", why)
+		}
+	})
+}

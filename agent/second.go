@@ -94,10 +94,8 @@ func (s *Station) hindrance(c *Cascade, pictures int, by time.Time) string {
 		return MissedDown
 	case cost.Runs() < practiceRuns:
 		return MissedUnmeasured
-	case time.Until(by) < time.Duration(pictures)*cost.P99():
-		return MissedLate
 	}
-	return ""
+	return "" // whether it fits the deadline the scheduler decides, which tries again what was slow once
 }
 
 // consult shows the large model the part's pictures one after the other, each in its
@@ -118,7 +116,7 @@ func (s *Station) consult(ctx context.Context, x *second) (out []infer.Result, m
 	defer func() { s.budget.settle(likely, took) }()
 	for i := range x.exhibits {
 		e := &x.exhibits[i]
-		r, err := s.show(ctx, c, e, x.by)
+		r, err := s.show(ctx, c, e, x.by.Add(-time.Duration(n-1-i)*s.slowest(c)))
 		switch {
 		case err == nil:
 			took += spent(&r)
@@ -147,6 +145,15 @@ func (s *Station) likely(c *Cascade) time.Duration {
 		return p50
 	}
 	return s.costs(costName(c.About)).P50()
+}
+
+// slowest is what all but a few looks take at most.
+func (s *Station) slowest(c *Cascade) time.Duration {
+	if c.Remote != nil {
+		_, p99, _ := c.Remote.quantiles()
+		return p99
+	}
+	return s.costs(costName(c.About)).P99()
 }
 
 // show waits for a turn and lets the large model look at one picture. It isn't ended by

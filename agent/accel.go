@@ -19,8 +19,19 @@ func (a *Agent) enlist(s *Station) {
 		v.stream = a.sched.Join(sched.StreamConfig{Name: s.cfg.ID + "/" + v.camera.Name(), Class: s.cfg.Class, MinRate: s.cfg.MinRate, Width: s.width(v)})
 		streams = append(streams, v.stream)
 	}
+	s.large = a.sched.Join(sched.StreamConfig{Name: s.cfg.ID + "/large", Class: behind(s.cfg.Class), Width: maxPending})
+	s.strained = a.governor.Strained
 	s.costs, s.history = a.sched.Model, a.historyOf(s.cfg.ID)
 	s.member = a.governor.Join(sched.MemberConfig{Name: s.cfg.ID, Class: s.cfg.Class, Smaller: s.cfg.Small != nil, Fixed: s.triggered(), Streams: streams})
+}
+
+// behind is the class of a station's second looks. Those of a critical one leave room
+// for what is critical, its own next part among it.
+func behind(c sched.Class) sched.Class {
+	if c == sched.Critical {
+		return sched.Normal
+	}
+	return c
 }
 
 // historyOf gives the newest results of a station, newest first.

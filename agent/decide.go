@@ -34,12 +34,8 @@ func (s *Station) failedFrame(ctx context.Context, f *flight, r *run) {
 	s.stats.Lost++
 	f.view.lost++
 	f.view.regate = true
-	quiet := time.Since(s.warned) < time.Second
-	if !quiet {
-		s.warned = time.Now()
-	}
 	s.mu.Unlock()
-	if !quiet {
+	if s.mayWarn() {
 		s.log.Warn("frame without a result", "seq", f.frame.Seq, "err", r.err)
 	}
 	r.lane.eyes[f.view.index].last = nil
@@ -87,7 +83,12 @@ func (s *Station) decide(ctx context.Context, l *lane, p vision.Part) {
 		delete(l.crops, p.ID)
 		return
 	}
-	s.tell(l, p, s.decision(ctx, l, p))
+	switch d, judged := s.decision(ctx, l, p); {
+	case judged && l.Cascade != nil:
+		s.doubtful(ctx, l, p, d)
+	default:
+		s.tell(l, p, d)
+	}
 	if c != nil {
 		c.told = true
 	}
@@ -110,40 +111,48 @@ func (s *Station) ruleCame(r *rules.Rule) {
 	s.first.Rule, s.loading = r, false
 }
 
-func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) vision.Decision {
+// decision is the part's, and whether the rule made it.
+func (s *Station) decision(ctx context.Context, l *lane, p vision.Part) (d vision.Decision, judged bool) {
 	s.mu.Lock()
 	stopping, failed := s.stopping, s.failure != nil || l.dead != nil
 	s.mu.Unlock()
 	if s.step() == sched.Nothing { // too few pictures of the part were inspected to pass it
-		return vision.Decision{Reason: vision.ReasonOverload}
+		return vision.Decision{Reason: vision.ReasonOverload}, false
 	}
 	switch {
 	case failed: // the model is given up: what is left of the part was not inspected
-		return vision.Decision{Reason: vision.ReasonModelFailed}
+		return vision.Decision{Reason: vision.ReasonModelFailed}, false
 	case stopping:
-		return vision.Decision{Reason: vision.ReasonStopped}
+		return vision.Decision{Reason: vision.ReasonStopped}, false
 	}
 	if l == s.first && s.coming != nil {
 		s.awaitRule(ctx)
 	}
 	if l.Rule == nil {
-		return vision.Decision{Reason: vision.ReasonNoRule}
+		return vision.Decision{Reason: vision.ReasonNoRule}, false
 	}
 	v := s.of(&p)
 	if why := v.camera.lies(&p); why != "" {
-		return vision.Decision{Reason: why}
+		return vision.Decision{Reason: why}, false
 	}
-	return l.Rule.Decide(ctx, p, v.width, v.height)
+	return l.Rule.Decide(ctx, p, v.width, v.height), true
 }
 
-// tell hands the decision to the recorder, which tells it once it is on disk.
+// tell hands the decision to the recorder, which tells it once it is on disk, behind
+// those that wait for the large model.
 func (s *Station) tell(l *lane, p vision.Part, d vision.Decision) {
+	l.takeExhibit(p.ID).release()
+	s.lineup.pass(s.inspection(l, p, d))
+}
+
+// inspection is the part with its decision, and what is kept of it.
+func (s *Station) inspection(l *lane, p vision.Part, d vision.Decision) *Inspection {
 	c := l.crops[p.ID]
 	delete(l.crops, p.ID)
 	about := l.about(l.little[p.ID])
 	delete(l.little, p.ID)
-	s.recorder.decided(&Inspection{
+	return &Inspection{
 		Part: p, Decision: d, Told: d, Decided: time.Now(), Recipe: l.Recipe,
 		Station: s.cfg.ID, Line: s.cfg.Line, Camera: s.of(&p).camera.Name(), Model: about, station: s, lane: l, rule: l.Rule, crop: c,
-	})
+	}
 }

@@ -418,5 +418,8 @@ func (s *Station) follow(f *flight, r *run) (done []vision.Part, open []track.Vi
 	if s.cfg.Pictures {
 		l.keepPictures(frame, open, done)
 	}
+	if l.Cascade != nil {
+		s.keepExhibits(r, v, frame, open, done)
+	}
 	return done, open
 }

@@ -20,8 +20,9 @@ type glance struct {
 	view   *view
 	frame  *capture.Frame // held until the inquiry is over
 	result infer.Result
-	small  bool   // the small model looked
-	reason string // why there is none; "" with a result
+	small  bool       // the small model looked
+	reason string     // why there is none; "" with a result
+	box    vision.Box // of the part in it; all of it for models that know no parts
 }
 
 // inquire inspects the part of a trigger to its decision.
@@ -173,14 +174,21 @@ func (s *Station) lostFrame(v *view, f *capture.Frame, err error) {
 	s.mu.Lock()
 	s.stats.Lost++
 	v.lost++
-	quiet := time.Since(s.warned) < time.Second
-	if !quiet {
-		s.warned = time.Now()
-	}
 	s.mu.Unlock()
-	if !quiet {
+	if s.mayWarn() {
 		s.log.Warn("frame without a result", "seq", f.Seq, "err", err)
 	}
+}
+
+// mayWarn is true once a second, for what may go wrong with each frame.
+func (s *Station) mayWarn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.warned) < time.Second {
+		return false
+	}
+	s.warned = time.Now()
+	return true
 }
 
 // weigh makes one part of what the cameras show, and lets the rule decide.
@@ -220,7 +228,7 @@ func (s *Station) weigh(q *inquiry, l *lane, glances []glance) (vision.Part, vis
 			return p, vision.Decision{Reason: why}
 		}
 	}
-	return p, rule.Decide(q.ctx, p, glances[0].frame.Width, glances[0].frame.Height)
+	return s.reconsider(q, l, glances, p, rule)
 }
 
 // tooOld tells whether a frame is older than the station allows.
@@ -242,7 +250,11 @@ func (s *Station) concludeLate(q *inquiry, l *lane) {
 	if stage == vision.ReasonNoFrame && len(s.views) > 1 {
 		stage = vision.ReasonViewMissing
 	}
-	s.record(q, l, s.bare(q), vision.Decision{Reason: stage}, nil, time.Now())
+	p, d := s.bare(q), vision.Decision{Reason: stage}
+	if o := q.insteadOf(); o != nil && stage != vision.ReasonStopped {
+		p, d = o.part, o.decision
+	}
+	s.record(q, l, p, d, nil, time.Now())
 }
 
 // conclude gives the decision, unless the time was up before.
@@ -264,6 +276,7 @@ func (s *Station) record(q *inquiry, l *lane, p vision.Part, d vision.Decision, 
 		Station: s.cfg.ID, Line: s.cfg.Line, Camera: p.Camera, station: s, lane: l, rule: s.ruleOf(l), ask: q,
 	}
 	i.Model = l.about(slices.ContainsFunc(glances, func(g glance) bool { return g.small }))
+	q.adorn(i)
 	if s.cfg.Pictures && len(glances) > 0 {
 		i.crop = s.portrait(p, glances)
 	}

@@ -52,7 +52,9 @@ type inquiry struct {
 	mu      sync.Mutex // protects all below
 	stage   string     // the reason if the time were up now
 	decided bool
-	answer  Answer // stands once done is closed
+	looks   []Look   // at its part, without the large model's
+	instead *outcome // of a part in doubt: what is answered, even if the large model comes too late; nil: it isn't
+	answer  Answer   // stands once done is closed
 }
 
 // enter notes what the inquiry waits for now, as the reason that it would give.

@@ -19,7 +19,8 @@ type Inspection struct {
 	Line     string
 	Camera   string // its name, or its address without credentials
 	Recipe   string // that was active when it was decided; "" without recipes
-	Model    Model
+	Model    Model  // that its evidence is of
+	Looks    []Look // at a station with a large model too, in order; else nil
 	Seq      uint64 // in the journal; 0 when told without being on disk
 	Picture  []byte // JPEG of the best view, nil without
 	Width    int    // pixels of Picture
@@ -33,6 +34,7 @@ type Inspection struct {
 	lane    *lane       // that judged it
 	rule    *rules.Rule // of the lane when it did; nil: none
 	crop    *crop
+	large   bool     // the evidence is the large model's
 	ask     *inquiry // that it answers; nil where parts are followed
 }
 
@@ -58,6 +60,7 @@ func (i *Inspection) message(told *vision.Decision) *wire.Result {
 	r.Station, r.Line, r.Camera, r.Attempt = i.Station, i.Line, i.Camera, max(r.Attempt, 1)
 	r.Recipe = wire.Name(i.Recipe)
 	r.Model, r.ModelDigest, r.BundleDigest = i.Model.Name, i.Model.Digest, i.Model.Bundle
+	r.Looks = onWire(i.Looks)
 	if i.rule != nil {
 		r.Rule, r.RuleDigest = i.rule.Name(), i.rule.Digest()
 	}

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
@@ -25,6 +27,7 @@ type Loadout struct {
 	Exposure   time.Duration // of the cameras; 0: as it is
 	Small      *infer.Worker // looks instead of Model at the degradation step Smaller; it has the same labels; nil: none
 	SmallAbout Model
+	Cascade    *Cascade // its large model, and when that looks too; nil: none
 }
 
 // lane is a loadout at work in a station, with the parts that it follows.
@@ -34,6 +37,9 @@ type lane struct {
 	crops  map[string]*crop  // of the open parts, by ID; judge's own
 	claims map[string]*claim // of open parts that another lane saw too, by ID; judge's own
 	little map[string]bool   // the open parts that the small model has looked at last, by ID; judge's own
+
+	exhibits map[string]*exhibit // of the open parts, for the large model, by ID; judge's own
+	asked    sync.WaitGroup      // second looks that its verdicts wait for
 
 	// Protected by Station.mu:
 	dead    error // why its worker is given up
@@ -49,11 +55,12 @@ type sight struct {
 	unsure  uint64        // of the tracker's, as the view has counted them
 	last    *infer.Result // of the last inspected frame; nil before it, and when it had none
 	small   bool          // the small model gave it
+	album   *album        // for the large model; nil before it is needed
 }
 
 func newLane(l Loadout, mode track.Mode, views []*view) *lane {
 	l.Track.Mode = mode
-	n := &lane{Loadout: l, crops: map[string]*crop{}, claims: map[string]*claim{}, little: map[string]bool{}}
+	n := &lane{Loadout: l, crops: map[string]*crop{}, claims: map[string]*claim{}, little: map[string]bool{}, exhibits: map[string]*exhibit{}}
 	for _, v := range views {
 		l.Track.Camera = v.camera.Name()
 		n.eyes = append(n.eyes, sight{tracker: track.New(l.Track)})
@@ -78,7 +85,7 @@ func (l *lane) about(small bool) Model {
 }
 
 // asks tells whether the lane has frames for the worker.
-func (l *lane) asks(w *infer.Worker) bool { return l != nil && (l.Model == w || l.Small == w) }
+func (l *lane) asks(w *infer.Worker) bool { return l != nil && slices.Contains(l.Workers(), w) }
 
 // forget tells the lane's workers that nothing comes in that memory any more. One that
 // the other lane of the station has, if there is one, keeps it.
@@ -190,8 +197,13 @@ func (l *lane) use(v *view, p *shm.Pool) {
 // leave gives the frames' memory back. A worker that the other lane of the
 // station uses, if there is one, keeps it.
 func (l *lane) leave(other *lane) {
+	for id := range l.exhibits {
+		l.takeExhibit(id).release()
+	}
 	for n := range l.eyes {
 		e := &l.eyes[n]
+		e.album.close()
+		e.album = nil
 		if e.pool == nil {
 			continue
 		}
@@ -203,6 +215,7 @@ func (l *lane) leave(other *lane) {
 
 // prune forgets what is known of parts that came to nothing.
 func (l *lane) prune() {
+	l.dropExhibits()
 	for id := range l.claims {
 		if _, open := l.confirmed(id); !open {
 			delete(l.claims, id)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http/httptest"
@@ -53,7 +54,7 @@ func plantWith(t testing.TB, workers []*infer.Worker, prepare func(*Agent), stat
 	prepare(r.Agent)
 	ctx, cancel := context.WithCancel(context.Background())
 	for n, cfg := range stations {
-		cfg.Log, cfg.Pictures, cfg.Deadline = quiet, true, 10*time.Second
+		cfg.Log, cfg.Pictures, cfg.Deadline = quiet, true, cmp.Or(cfg.Deadline, 10*time.Second)
 		if cfg.Cameras == nil {
 			cfg.Cameras = []*Camera{drawnCamera(t, drawnBelt(t, n), CameraConfig{})}
 		}

@@ -28,6 +28,9 @@ import (
 // binary is.
 const asWorker = "SIGHTLINE_AGENT_TEST_WORKER"
 
+// modelName, in the environment of a worker, is the name of its loadout's model.
+const modelName = "SIGHTLINE_AGENT_TEST_MODEL"
+
 func TestMain(m *testing.M) {
 	var err error
 	switch os.Getenv(asWorker) {
@@ -77,7 +80,7 @@ func shipped(t testing.TB, name string, confidence float32) Loadout {
 // limited is shipped with a limit of a run, 0 for the usual one.
 func limited(t testing.TB, name string, confidence float32, limit time.Duration) Loadout {
 	t.Helper()
-	return shippedAs(t, name, confidence, infer.Config{Env: []string{asWorker + "=infer"}, Limit: limit})
+	return shippedAs(t, name, confidence, infer.Config{Env: []string{asWorker + "=infer", modelName + "=" + name}, Limit: limit})
 }
 
 // shippedAs is shipped with a worker of those settings.

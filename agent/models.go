@@ -65,22 +65,17 @@ func (b *modelBook) trim() {
 func (b *modelBook) use(l *Loadout, swapped bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.add(l.Small, l.SmallAbout)
-	if l.Model == nil {
-		return
-	}
-	if r := b.add(l.Model, l.About); swapped {
-		r.swaps++
+	for _, k := range slices.Backward(l.lookers()) { // its own model is the newest
+		if r := b.add(k); swapped && k.worker == l.Model {
+			r.swaps++
+		}
 	}
 }
 
-func (b *modelBook) add(w *infer.Worker, about Model) *modelRecord {
-	if w == nil {
-		return nil
-	}
-	r := b.of(about)
-	if !slices.Contains(r.workers, w) {
-		r.workers = append(r.workers, w)
+func (b *modelBook) add(k looker) *modelRecord {
+	r := b.of(k.about)
+	if !slices.Contains(r.workers, k.worker) {
+		r.workers = append(r.workers, k.worker)
 	}
 	return r
 }
@@ -119,11 +114,8 @@ func (a *Agent) modelUses() []api.ModelUse {
 	users := map[string][]string{}
 	for _, s := range a.stations {
 		l := s.loadout()
-		for _, m := range []struct {
-			worker *infer.Worker
-			about  Model
-		}{{l.Model, l.About}, {l.Small, l.SmallAbout}} {
-			if key := costName(m.about); m.worker != nil && !slices.Contains(users[key], s.cfg.ID) {
+		for _, m := range l.lookers() {
+			if key := costName(m.about); !slices.Contains(users[key], s.cfg.ID) {
 				users[key] = append(users[key], s.cfg.ID)
 			}
 		}

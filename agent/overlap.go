@@ -46,6 +46,8 @@ func (s *Station) judgeBoth(ctx context.Context, o *overlap, f *flight) bool {
 		o.old.eyes[f.view.index].last = nil // should it go on alone, this frame's result isn't there to stand
 	}
 	open = append(open, s.followNew(ctx, o, f, second)...)
+	o.old.dropExhibits()
+	o.new.dropExhibits()
 	if first.err == nil {
 		o.acquaint(f.view, f.frame.Seq)
 	}

@@ -101,6 +101,9 @@ func (s *Station) swap(l Loadout) (Cut, error) {
 		s.failure = nil
 	}
 	s.armLocked()
+	if s.running {
+		s.asking.Go(func() { s.practise(s.looking, n) })
+	}
 	idle := make(chan struct{})
 	if old.pending > 0 {
 		old.idle = idle

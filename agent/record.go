@@ -57,6 +57,7 @@ type RecorderStats struct {
 type entry struct {
 	*Inspection
 	pending *journal.Pending
+	given   time.Time // to the disk: its decision may be older, where the large model looked
 }
 
 func newRecorder(j *journal.Journal, log *slog.Logger, tell, kept func(*Inspection)) *recorder {
@@ -69,7 +70,7 @@ func (r *recorder) decided(i *Inspection) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	r.open.Add(1)
-	r.waiting <- &entry{Inspection: i, pending: r.journal.Append(i.record(nil))}
+	r.waiting <- &entry{Inspection: i, pending: r.journal.Append(i.record(nil)), given: time.Now()}
 }
 
 // close ends run once all that was decided is told.
@@ -156,7 +157,7 @@ func earliest(order []*entry) time.Time {
 }
 
 func (r *recorder) settleFirst(order []*entry) []*entry {
-	took := time.Since(order[0].Decided)
+	took := time.Since(order[0].given)
 	r.commit.Store(max(int64(took), r.commit.Load()-r.commit.Load()/commitFades))
 	r.settle(order[0], r.outcome(order[0]))
 	return slices.Delete(order, 0, 1) // no hold on what was told

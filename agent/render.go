@@ -24,7 +24,7 @@ func (i *Inspection) render() {
 	box := i.crop.box
 	i.Picture, i.Width, i.Height = b, int(float32(f.Width)*scale), int(float32(f.Height)*scale)
 	i.InView = vision.Box{X: box.X * scale, Y: box.Y * scale, W: box.W * scale, H: box.H * scale}
-	if p := &i.Part; p.First == p.Last || i.ask != nil { // then the evidence is of the same picture
+	if p := &i.Part; p.First == p.Last || i.ask != nil || i.large && i.crop.frame.Seq == p.Best { // then the evidence is of the same picture
 		i.Shows = i.crop.at
 		if i.crop.view < len(p.Views) {
 			i.ShowsCamera = p.Views[i.crop.view].Camera

@@ -58,6 +58,7 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	if s.cfg.Allow {
 		out.Unrecorded = "allow"
 	}
+	out.Cascade = s.secondLooks(l.Cascade)
 	if l.Rule != nil {
 		out.Rule = api.Rule{Name: l.Rule.Name(), Digest: l.Rule.Digest()}
 	}

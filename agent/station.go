@@ -52,6 +52,7 @@ type StationConfig struct {
 	Prepare    func(ctx context.Context, recipe string, use func(Loadout) error) error
 	Small      *infer.Worker // see Loadout
 	SmallAbout Model
+	Cascade    *Cascade // see Loadout
 	ROI        [4]int
 	Exposure   time.Duration // of the recipe that it begins with, see Loadout
 
@@ -92,6 +93,13 @@ type Station struct {
 	switched  func(l *Loadout, from *lane) // hears of each switch
 	member    *sched.Member                // at the governor; nil before the agent has one
 	hard      context.Context              // of run: what models and disk are waited for with
+
+	large    *sched.Stream   // its large model's place at the accelerator
+	strained func() bool     // the device has more to do than it can; nil before the agent has a governor
+	looking  context.Context // of run: second looks go on until it ends
+	asking   sync.WaitGroup  // second looks that go on
+	budget   budget
+	lineup   lineup
 
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane
@@ -135,11 +143,13 @@ func newStation(cfg StationConfig, r *recorder, cut func() Cut) *Station {
 		cfg: cfg, recorder: r, cut: cut, began: time.Now(), log: cfg.Log.With("station", cfg.ID), stop: func() {}, switched: func(*Loadout, *lane) {},
 		gone: make(chan *view, len(cfg.Cameras)), turn: make(chan struct{}, 1), poked: make(chan struct{}, 1), armed: make(chan struct{}),
 	}
+	s.lineup.out = func(i *Inspection) { s.recorder.decided(i) }
 	for _, c := range cfg.Cameras {
 		s.views = append(s.views, s.newView(c))
 	}
 	s.lane = newLane(Loadout{
 		Model: cfg.Model, About: cfg.About, Rule: cfg.Rule, Track: cfg.Track, Follows: cfg.Bundle, Recipe: cfg.Recipe, ROI: cfg.ROI, Exposure: cfg.Exposure, Small: cfg.Small, SmallAbout: cfg.SmallAbout,
+		Cascade: cfg.Cascade,
 	}, cfg.Track.Mode, s.views)
 	if s.triggered() {
 		s.ledger, s.recalled = newLedger(cmp.Or(cfg.Trigger.Dedupe, DefaultDedupe)), make(chan struct{})
@@ -155,7 +165,11 @@ func (s *Station) run(ctx context.Context) error {
 	source, stop := context.WithCancel(ctx)
 	defer stop()
 	s.mu.Lock()
-	s.stop, s.running, s.hard = stop, true, ctx
+	looking, endLooking := context.WithCancel(ctx)
+	defer s.asking.Wait()
+	defer endLooking()
+	s.stop, s.running, s.hard, s.looking = stop, true, ctx, looking
+	first := s.lane
 	if s.asked {
 		stop()
 	}
@@ -163,6 +177,7 @@ func (s *Station) run(ctx context.Context) error {
 	if err := s.exposeFor(s.cfg.Exposure, 0); err != nil {
 		return err
 	}
+	s.asking.Go(func() { s.practise(looking, first) })
 	g, ctx := errgroup.WithContext(ctx)
 	leave := sync.OnceFunc(s.leave)
 	defer leave()
@@ -183,6 +198,7 @@ func (s *Station) run(ctx context.Context) error {
 		return s.inspect(ctx, source)
 	})
 	err := g.Wait()
+	s.current().asked.Wait() // verdicts that wait for the large model, until their deadline at most
 	s.end()
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
@@ -16,7 +17,7 @@ import (
 // inferCut runs a model on what the recipe wants to be seen of a frame. What it sees
 // is in the whole frame's pixels.
 func (s *Station) inferCut(ctx context.Context, w *infer.Worker, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
-	v.use(w, f.Pool)
+	v.memory.use(w, f.Pool)
 	return inferROI(ctx, w, l.ROI, f)
 }
 
@@ -48,12 +49,18 @@ func shift(dets []vision.Detection, x, y int) {
 	}
 }
 
+// memory is the memory that a worker was last shown frames in.
+type memory struct {
+	mu     sync.Mutex    // protects the rest
+	worker *infer.Worker // that looked into it last
+	pool   *shm.Pool     // retained
+}
+
 // use tells the worker when frames come in other memory, and the one before it that it
 // gets none any more: memory that nobody looks into is given back.
-func (v *view) use(w *infer.Worker, p *shm.Pool) {
-	v.memory.Lock()
-	defer v.memory.Unlock()
-	m := &v.memory
+func (m *memory) use(w *infer.Worker, p *shm.Pool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.pool == p && m.worker == w {
 		return
 	}
@@ -65,13 +72,13 @@ func (v *view) use(w *infer.Worker, p *shm.Pool) {
 	m.pool, m.worker = p, w
 }
 
-// forgetMemory lets go of the memory that the last frame came in.
-func (v *view) forgetMemory() {
-	v.memory.Lock()
-	defer v.memory.Unlock()
-	if v.memory.pool != nil {
-		v.memory.pool.Release()
-		v.memory.pool = nil
+// forget lets go of the memory that the last frame came in.
+func (m *memory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pool != nil {
+		m.pool.Release()
+		m.pool = nil
 	}
 }
 
@@ -122,6 +129,7 @@ func (s *Station) see(p *vision.Part, cfg track.Config, g *glance, views int) bo
 		one := middle(parts, whole)
 		box, label, score = one.Box, one.Label, one.Score
 	}
+	g.box = box
 	if views <= 1 {
 		p.Box, p.Label, p.Score = box, label, score
 	}

@@ -106,6 +106,9 @@ func (s *Station) change(ctx context.Context, l Loadout) (Cut, error) {
 		s.withdraw(o, ctx.Err())
 		<-o.over
 	}
+	if o.err == nil {
+		o.old.asked.Wait() // they need its rule, until their deadlines at most
+	}
 	return o.cut, o.err
 }
 
@@ -174,6 +177,9 @@ func (s *Station) lost(w *infer.Worker, err error) bool {
 	o := s.next
 	if s.lane.Small == w {
 		s.log.Warn("the smaller model is given up, the other one looks in its stead", "model", s.lane.SmallAbout.Name, "err", err)
+	}
+	if c := s.lane.Cascade; c != nil && c.Large == w {
+		s.log.Warn("the large model is given up, parts in doubt get the configured answer", "model", c.About.Name, "err", err)
 	}
 	switch {
 	case s.lane.Model == w && (o == nil || o.new.Model == w):
@@ -329,6 +335,7 @@ func (s *Station) complete(ctx context.Context, o *overlap) {
 	s.mu.Unlock()
 	o.old.leave(o.new)
 	s.switched(&o.new.Loadout, o.old)
+	s.asking.Go(func() { s.practise(s.looking, o.new) })
 	s.log.Info("station switched", "model", o.new.About.Name, "version", o.new.About.Version, "recipe", o.new.Recipe, "after", o.cut.After)
 	close(o.over)
 }

@@ -52,15 +52,23 @@ type crop struct {
 // margin around a part's box, of its size.
 const margin = 0.12
 
-// cut copies the part's box with a margin out of the frame, reusing c's memory.
-func (c *crop) cut(f *vision.Frame, box vision.Box) {
+// around is the box with a margin, as far as it lies in the frame; without anything of it
+// there, all of the frame: x, y, width, height.
+func around(f *vision.Frame, box vision.Box) [4]int {
 	grow := margin * max(box.W, box.H)
 	area := vision.Box{X: box.X - grow, Y: box.Y - grow, W: box.W + 2*grow, H: box.H + 2*grow}
 	area = area.Intersect(vision.Box{W: float32(f.Width), H: float32(f.Height)})
-	x, y, w, h := int(area.X), int(area.Y), int(area.W), int(area.H)
-	if w == 0 || h == 0 {
-		x, y, w, h = 0, 0, f.Width, f.Height
+	out := [4]int{int(area.X), int(area.Y), int(area.W), int(area.H)}
+	if out[2] == 0 || out[3] == 0 {
+		return [4]int{0, 0, f.Width, f.Height}
 	}
+	return out
+}
+
+// cut copies the part's box with a margin out of the frame, reusing c's memory.
+func (c *crop) cut(f *vision.Frame, box vision.Box) {
+	area := around(f, box)
+	x, y, w, h := area[0], area[1], area[2], area[3]
 	ch := f.Format.Channels()
 	pix := c.frame.Pix
 	if cap(pix) < w*h*ch {

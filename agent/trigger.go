@@ -289,7 +289,8 @@ func (s *Station) runTriggered(ctx, source context.Context) error {
 	end()
 	err := g.Wait()
 	for _, v := range s.views {
-		v.forgetMemory()
+		v.memory.forget()
+		v.large.forget()
 	}
 	if errors.Is(over, context.Canceled) || errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) {
 		return nil

@@ -2,16 +2,13 @@ package agent
 
 import (
 	"cmp"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/change"
-	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
-	"github.com/sightline-edge/sightline/vision/shm"
 )
 
 // defaultRing is how many frames of a camera are kept for triggers about the past.
@@ -31,11 +28,8 @@ type view struct {
 	unsure   atomic.Uint64 // what left too soon to count as a part, pictures between having been skipped
 	shutter  *shutter      // keeps frames for triggers; nil where parts are followed
 	lookedAt atomic.Int64  // when a trigger's frame was inspected last, nanoseconds since 1970
-	memory   struct {
-		sync.Mutex               // protects the rest
-		worker     *infer.Worker // that looked into it last
-		pool       *shm.Pool     // that the last trigger's frame came in, retained
-	}
+	memory   memory        // of triggers' frames, for the model
+	large    memory        // and for the large one
 
 	// The judge's own:
 	width, height int       // of the last frame, pixels

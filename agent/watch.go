@@ -8,7 +8,6 @@ import (
 
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/vision/capture"
-	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/quality"
 	"github.com/sightline-edge/sightline/vision/sched"
 )
@@ -67,7 +66,7 @@ func (a *Agent) watch(ctx context.Context) error {
 type watchedStation struct {
 	dropped, ruleFailed, restarts  uint64
 	droppedAt, ruleAt, restartedAt time.Time
-	unsure, outgrown               counted
+	unsure, outgrown, gaveWay      counted
 }
 
 // shown is how long a warning about something that happened stays.
@@ -88,6 +87,7 @@ func (a *Agent) watchStation(s *Station, w *watchedStation) {
 	}
 	a.set(health.PartsUnsure, id, recent(now, unsure, &w.unsure.n, &w.unsure.at), fmt.Sprintf("%d so far", unsure))
 
+	a.watchCascade(s, l.Cascade, now, &w.gaveWay)
 	failure := s.Failure()
 	detail := fmt.Sprintf("%d times so far", restarts)
 	if failure != nil {
@@ -107,13 +107,7 @@ func (a *Agent) watchStation(s *Station, w *watchedStation) {
 func (a *Agent) watchMemory(s *Station, l *Loadout, w *watchedStation) {
 	var leaks []string
 	outgrown, crowded := uint64(0), false
-	for _, m := range []struct {
-		worker *infer.Worker
-		about  Model
-	}{{l.Model, l.About}, {l.Small, l.SmallAbout}} {
-		if m.worker == nil {
-			continue
-		}
+	for _, m := range l.lookers() {
 		outgrown += m.worker.Stats().Outgrown
 		crowded = crowded || m.worker.Crowded()
 		if leak := m.worker.Leak(); leak != nil {

@@ -61,6 +61,7 @@ const (
 	ReasonNoPart      = "no_part"      // the picture shows no part
 	ReasonRepeatedID  = "repeated_id"  // the trigger's ID was another part's within the window: it isn't that one's answer
 	ReasonStarting    = "starting"     // the agent has just started, and doesn't know its earlier triggers yet
+	ReasonDoubt       = "doubt"        // the model wasn't sure, or the rule asked for the large one, and that couldn't look
 	ReasonOverload    = "overload"     // the last degradation step: the device can't inspect well enough now
 	ReasonCamera      = "camera_"      // with a fault's name behind it: the camera's pictures couldn't be trusted
 )
@@ -69,6 +70,7 @@ const (
 type Evidence struct {
 	Label  string
 	Score  float32 // 0 to 1: the score that at least k frames reached (package track)
+	Peak   float32 // its best score in any single frame; 0 where nobody kept it
 	Frames int     // how many frames showed it
 	Box    Box     // in the frame where it scored best
 	View   int     // index in Part.Views of what saw it; 0 without them
@@ -175,6 +177,8 @@ func ReasonText(r string) string {
 		return "the trigger's ID was another part's"
 	case ReasonStarting:
 		return "the agent was starting"
+	case ReasonDoubt:
+		return "in doubt, and the large model couldn't look"
 	case ReasonOverload:
 		return "the device was overloaded"
 	}

@@ -288,7 +288,7 @@ func TestMetricsReference(t *testing.T) {
 
 // The list of all metrics is testdata/metrics.txt.
 func TestMetricsGolden(t *testing.T) {
-	m := newMemory(good("station1"), Station{ID: "station2", State: Starting, DeadlineMS: 500})
+	m := newMemory(good("station1"), Station{ID: "station2", State: Starting, DeadlineMS: 500, Cascade: second()})
 	m.cameras[0].LastFrame, m.cameras[1].LastFrame = nil, nil
 	m.recorder, m.lost = Recorder{Late: 1, Owed: 2, Lost: 3}, 4
 	m.journal = Journal{Epoch: 9, Last: 4711, Bytes: 1 << 20, Dropped: 5}

@@ -40,7 +40,7 @@ func viewLine(n *Now, s *Station) *lineView {
 		v.Recipes = append(v.Recipes, recipeButton{r, r == s.Recipe})
 	}
 	c := s.Schedule
-	plain := s.Mode != "trigger" && len(v.Recipes) == 0 && len(v.Doors) == 0 && c.Criticality == "normal" && c.MinRate == 0
+	plain := s.Mode != "trigger" && len(v.Recipes) == 0 && len(v.Doors) == 0 && c.Criticality == "normal" && c.MinRate == 0 && s.Cascade == nil
 	if plain && s.Degraded.Step == "full" {
 		return nil
 	}
@@ -50,6 +50,7 @@ func viewLine(n *Now, s *Station) *lineView {
 		v.row("Needs", fmt.Sprintf("%.3g pictures/s", c.MinRate), "of each camera")
 	}
 	v.row("Turns", web.Count(int(c.Turns)), fmt.Sprintf("%s late, %s not begun because too late", web.Count(int(c.Late)), web.Count(int(c.RefusedLate+c.RefusedStale))))
+	v.large(s.Cascade)
 	var been []string
 	for _, e := range []struct {
 		name string

@@ -67,7 +67,7 @@ func byStation(values func(*Station, func(value float64, label string))) func(*S
 
 // metricTable is all that /metrics tells besides the process itself.
 func metricTable() []metric {
-	return slices.Concat(agentMetrics(), frameMetrics(), modelMetrics(), lineMetrics(), deviceMetrics(), fleetMetrics(), guestMetrics())
+	return slices.Concat(agentMetrics(), frameMetrics(), modelMetrics(), lineMetrics(), cascadeMetrics(), deviceMetrics(), fleetMetrics(), guestMetrics())
 }
 
 // agentMetrics are of the agent and what its stations decided.

@@ -267,8 +267,9 @@ func (s *Server) partPage(w http.ResponseWriter, r *http.Request) {
 		Result *Result
 		Shapes *shapesView
 		Areas  bool // some evidence has one
+		Looks  []lookView
 	}{newHead(res.ID+" · Sightline", "", s.source.Now().Stations), viewPart(res), res, viewShapes(res),
-		slices.ContainsFunc(res.Evidence, func(e Evidence) bool { return e.Area > 0 })})
+		slices.ContainsFunc(res.Evidence, func(e Evidence) bool { return e.Area > 0 }), viewLooks(res)})
 }
 
 // needView is one thing that needs a person.

@@ -120,6 +120,7 @@ type Station struct {
 	Recipes    []string    `json:"recipes,omitempty" doc:"all of them, in the order of the configuration"`
 	Schedule   Schedule    `json:"schedule" doc:"how its pictures come to their turn"`
 	Degraded   Degradation `json:"degradation" doc:"how far it is turned down"`
+	Cascade    *Cascade    `json:"cascade,omitempty" doc:"its large model; absent without one"`
 	AgeP50     float64     `json:"age_p50_ms" doc:"half of the newest pictures were younger at their result, ms; 0 before the first"`
 	AgeP99     float64     `json:"age_p99_ms" doc:"99 of 100 of the newest pictures were younger at their result, ms; 0 before the first"`
 	DeadlineMS float64     `json:"deadline_ms" doc:"by when a verdict must be recorded and told, ms after the decision, or after the trigger"`
@@ -302,6 +303,7 @@ type (
 	Told        = rest.Told
 	Evidence    = rest.Evidence
 	PartView    = rest.PartView
+	Look        = rest.Look
 	Measurement = rest.Measurement
 	Box         = rest.Box
 )

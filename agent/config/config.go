@@ -92,6 +92,7 @@ type Station struct {
 	Decide      string                 `yaml:"decide" example:"\"x=0.5\"" doc:"When a part that is followed is decided: end (it has left the picture), x=0.5 or y=0.5 (it crosses that line, as a share of the width or height), zone X,Y W,H (it leaves that), frames N. Empty: end."`
 	Combine     string                 `yaml:"combine" example:"\"2 of 5\"" doc:"What a part's pictures together say about a defect: any, majority, K of N, best (the best view). Empty: three or more must agree (docs/frame-to-verdict.md)."`
 	Small       string                 `yaml:"small_model" doc:"A smaller model with the same labels, which looks instead while the device is overloaded."`
+	Cascade     Cascade                `yaml:"cascade" doc:"A large model that looks at the parts that are in doubt (docs/cascade.md). The rule can ask for it too."`
 	Recipes     []Recipe               `yaml:"recipes" doc:"What the station can be changed over to."`
 	Recipe      string                 `yaml:"recipe" doc:"The recipe that is active at the first start; later the last that was chosen. Empty: the first."`
 	Preload     []string               `yaml:"preload" example:"[cap-blue, cap-red]" doc:"Recipes that are kept loaded, so that a changeover takes no time."`
@@ -101,6 +102,7 @@ type Station struct {
 	Updates     UpdatePolicy           `yaml:"updates" doc:"When a new bundle may become active; it is always fetched, verified and proved before: auto (at once, between two parts), window (in update_window alone), ask (when an operator approves it on the device's page), download (never by itself: it is kept ready)."`
 	Window      Window                 `yaml:"update_window" example:"\"Sat 22:00-04:00, Sun\"" doc:"When updates: window may switch, in the device's local time: times of day as 22:00-04:00, days as Mon or Mon-Fri, or both; several with commas. A window that goes over midnight belongs to the day on which it begins."`
 	Unsigned    bool                   `yaml:"allow_unsigned" doc:"Allow model to be a file or a folder, which nobody signed. The station is then shown as unsigned, in red, wherever it is shown."`
+	PixelsOut   bool                   `yaml:"allow_pixels_out" doc:"Allow pictures of this station to leave the device for a remote large model (cascade.remote). Without it none does."`
 	Unrecorded  Unrecorded             `yaml:"unrecorded" doc:"What is told when a verdict can't be recorded in time: reject (NONE not_recorded) or allow (the verdict all the same, shown as such)."`
 }
 
@@ -144,7 +146,7 @@ func DefaultStation() Station {
 		Deadline:   500 * time.Millisecond,
 		Unrecorded: Reject,
 		Updates:    Auto,
-		Mode:       Continuous, Criticality: "normal", MaxAge: 2 * time.Second, Trigger: defaultTrigger(),
+		Mode:       Continuous, Criticality: "normal", MaxAge: 2 * time.Second, Trigger: defaultTrigger(), Cascade: defaultCascade(),
 	}
 }
 

@@ -78,12 +78,12 @@ func TestParseReadsEverything(t *testing.T) {
 			Labels:   map[string]vision.Role{"part": vision.PartRole, "scratch": vision.DefectRole, "no": vision.Ignored},
 			Rule:     "threshold:defect>0.5",
 			Deadline: 120 * time.Millisecond, Confidence: 0.25, Unrecorded: Allow, Updates: Auto,
-			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger,
+			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger, Cascade: schedule.Cascade,
 		}, {
 			ID: "4711", Camera: second, Cameras: []string{"4711"},
 			Model: "m.onnx", Rule: "r.wasm", Deadline: 500 * time.Millisecond, Unrecorded: Reject,
 			Bundle: "caps", Updates: InWindow, Window: "Sat 22:00-04:00, Sun", Unsigned: true,
-			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger,
+			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger, Cascade: schedule.Cascade,
 		}},
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}, Camera{})); d != "" {

@@ -185,6 +185,8 @@ func (d *decoder) list(n ast.Node, key string, v reflect.Value) {
 			e.Set(reflect.ValueOf(DefaultCamera()))
 		case Door:
 			e.Set(reflect.ValueOf(DefaultDoor()))
+		case Recipe:
+			e.Set(reflect.ValueOf(defaultRecipe()))
 		}
 		d.value(entry, fmt.Sprintf("%s[%d]", key, i), e)
 		v.Set(reflect.Append(v, e))

@@ -108,7 +108,8 @@ func rows(b *strings.Builder, prefix string, v reflect.Value) {
 		case f.Type == reflect.TypeFor[[]Door]():
 			rows(b, prefix+name+"[].", reflect.ValueOf(DefaultDoor()))
 		case f.Type == reflect.TypeFor[[]Recipe]():
-			rows(b, prefix+name+"[].", reflect.ValueOf(Recipe{}))
+			rows(b, prefix+name+"[].", reflect.ValueOf(defaultRecipe()))
+		case f.Type == reflect.TypeFor[Cascade]() && strings.HasSuffix(prefix, "recipes[]."): // as the station's
 		case f.Type == reflect.TypeFor[Camera](): // as in the list
 		case f.Type.Kind() == reflect.Struct:
 			rows(b, prefix+name+".", v.Field(i))
@@ -130,6 +131,10 @@ func kindName(t reflect.Type) string {
 		return "auto, window, ask, download"
 	case t == reflect.TypeFor[Transfer]():
 		return "mqtt, http"
+	case t == reflect.TypeFor[Shown]():
+		return "frame, crop"
+	case t == reflect.TypeFor[Otherwise]():
+		return "none, small"
 	case t == reflect.TypeFor[Effect]():
 		return "warn, none, off"
 	case t == reflect.TypeFor[Camera]():
@@ -194,6 +199,12 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["enum"] = []UpdatePolicy{Auto, InWindow, Ask, Download}
 	case f.Type == reflect.TypeFor[Transfer]():
 		p["enum"] = []Transfer{MQTT, HTTP}
+	case f.Type == reflect.TypeFor[Shown]():
+		p["enum"] = []Shown{Frame, Crop}
+	case f.Type == reflect.TypeFor[Otherwise]():
+		p["enum"] = []Otherwise{AsNone, AsSmall}
+	case f.Name == "Doubt":
+		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 2, 2, map[string]any{"type": "number", "minimum": 0, "maximum": 1}
 	case f.Type == reflect.TypeFor[Effect]():
 		p["enum"] = []Effect{Warns, Rejects, Off}
 	case f.Type == reflect.TypeFor[Camera]():
@@ -202,6 +213,8 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 		p["type"], p["items"] = "array", object(reflect.ValueOf(DefaultCamera()), "One camera.")
 	case f.Type == reflect.TypeFor[[]string]():
 		p["type"], p["minItems"], p["items"] = "array", 1, map[string]any{"type": "string"}
+	case f.Type == reflect.TypeFor[[]int]() && f.Name == "Size":
+		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 2, 2, map[string]any{"type": "integer"}
 	case f.Type == reflect.TypeFor[[]int]() && f.Name == "ROI":
 		p["type"], p["minItems"], p["maxItems"], p["items"] = "array", 4, 4, map[string]any{"type": "integer"}
 	case f.Type == reflect.TypeFor[[]int]():
@@ -211,7 +224,7 @@ func property(f reflect.StructField, v reflect.Value) map[string]any {
 	case f.Type == reflect.TypeFor[Mode]():
 		p["enum"] = []Mode{Continuous, OnTrigger}
 	case f.Type == reflect.TypeFor[[]Recipe]():
-		p["type"], p["minItems"], p["items"] = "array", 1, object(reflect.ValueOf(Recipe{}), "One recipe.")
+		p["type"], p["minItems"], p["items"] = "array", 1, object(reflect.ValueOf(defaultRecipe()), "One recipe.")
 	case f.Type == reflect.TypeFor[[]Door]():
 		p["type"], p["items"] = "array", object(reflect.ValueOf(DefaultDoor()), "One door.")
 	case f.Type == reflect.TypeFor[[]Station]():

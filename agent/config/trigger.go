@@ -37,6 +37,7 @@ type Recipe struct {
 	Model      string                 `yaml:"model" doc:"As the station's. Empty: the station's, or what its bundle brings."`
 	Bundle     string                 `yaml:"bundle" doc:"Name of the signed bundle that this recipe follows, instead of the station's. It is always kept loaded; a new version becomes active with the recipe."`
 	Small      string                 `yaml:"small_model" doc:"As the station's."`
+	Cascade    Cascade                `yaml:"cascade" doc:"As the station's, as a whole: what it leaves out isn't taken from there."`
 	Family     string                 `yaml:"family" doc:"As the station's."`
 	Labels     map[string]vision.Role `yaml:"labels" doc:"As the station's."`
 	Rule       string                 `yaml:"rule" doc:"As the station's."`
@@ -207,6 +208,10 @@ func (s *Station) As(r *Recipe) Station {
 	out := *s
 	if r.Model != "" || r.Bundle != "" { // another model is another family, with other labels
 		out.Model, out.Bundle, out.Family, out.Labels, out.Rule, out.Small = r.Model, r.Bundle, "", nil, "", ""
+		out.Cascade = defaultCascade()
+	}
+	if r.Cascade.On() {
+		out.Cascade = r.Cascade
 	}
 	for to, from := range map[*string]string{&out.Family: r.Family, &out.Rule: r.Rule, &out.Small: r.Small, &out.Decide: r.Decide, &out.Combine: r.Combine} {
 		if from != "" {

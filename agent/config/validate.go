@@ -172,6 +172,7 @@ func (v *validator) station(i int) {
 		v.model(key("small_model"), &one)
 		s.Small = one.Model
 	}
+	v.cascades(key, s)
 	if s.Unrecorded != Reject && s.Unrecorded != Allow {
 		v.fault(key("unrecorded"), "must be reject or allow, got %s", shown(string(s.Unrecorded)))
 	}

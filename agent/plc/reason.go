@@ -32,6 +32,7 @@ var reasonCodes = []struct {
 	{13, vision.ReasonOverload, "the device can't inspect well enough now"},
 	{14, vision.ReasonRepeatedID, "the trigger's ID was another part's not long ago; this part was not inspected"},
 	{15, vision.ReasonStarting, "the agent has just started, and doesn't know its earlier triggers yet"},
+	{16, vision.ReasonDoubt, "the model wasn't sure, and the large model couldn't look at the part"},
 	{100, vision.ReasonCamera, "another fault of the camera's pictures than those below"},
 	{101, vision.ReasonCamera + "frozen", "the camera sends the same picture again and again"},
 	{102, vision.ReasonCamera + "dark", "the camera's pictures are dark"},

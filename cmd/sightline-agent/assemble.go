@@ -272,8 +272,8 @@ func (a *assembly) hired() []*infer.Worker {
 // drop gives back what a loadout holds, and tells which of its workers are to be
 // stopped.
 func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
-	for _, w := range []*infer.Worker{l.Model, l.Small} {
-		if w != nil && a.leave(w) {
+	for _, w := range l.Workers() {
+		if a.leave(w) {
 			last = append(last, w)
 		}
 	}
@@ -306,7 +306,7 @@ func (a *assembly) provedWorker(c *choice, threads int, limit time.Duration, atO
 // choose among what is left.
 func (c *choice) stationSpec() infer.Spec {
 	spec := c.spec
-	spec.Confidence = max(min(spec.Confidence, keepScore, c.rule.Lowest()), lowestScore)
+	spec.Confidence = max(min(spec.Confidence, keepScore, c.rule.Lowest(), cmp.Or(c.least, keepScore)), lowestScore)
 	return spec
 }
 

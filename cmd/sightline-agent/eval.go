@@ -29,6 +29,7 @@ type evalOptions struct {
 	json    bool
 	target  float64
 	threads int
+	cascade cascadeOptions
 }
 
 func newEval() *cobra.Command {
@@ -47,15 +48,29 @@ A picture is bad by "state": "bad"; without a state, if it has an annotation;
 those with "state": "uncertain" are left out of pictures' scores.
 
 Average precision uses every detection from --conf 0.001 on, at most 100 a
-picture; what depends on one threshold uses the model's own.`,
+picture; what depends on one threshold uses the model's own.
+
+With --cascade it also says what a station gains whose large model looks at the
+parts in doubt (docs/cascade.md): escapes and false rejects against cost, and the
+band of scores that does what is asked for. It is chosen on one half of the
+pictures and measured on the other. A part is bad if a defect is marked on it;
+where no parts are marked, each picture is one.`,
 		Example: `  # how good is my export, and is it as good as in training?
   sightline-agent eval --model best.onnx --coco annotations_val.json --images pictures/
 
   # a page with plots and pictures to show to others, and figures for a program
   sightline-agent eval --model pitting --coco bsdata/annotations_val.json --images bsdata \
-      --report pitting.html --json > pitting.json`,
+      --report pitting.html --json > pitting.json
+
+  # for which scores should a large model look too?
+  sightline-agent eval --cascade --model drawn-parts --large best.onnx --coco annotations_val.json --images pictures/`,
 		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.cascade.check(cmd); err != nil {
+				return err
+			}
+			return o.run(cmd)
+		},
 	}
 	modelFlags(cmd, &o.model)
 	f := cmd.Flags()
@@ -65,6 +80,7 @@ picture; what depends on one threshold uses the model's own.`,
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of text")
 	f.Float64Var(&o.target, "false-rejects", 0.01, "share of good pictures that may be rejected, for which a threshold is suggested")
 	f.IntVar(&o.threads, "threads", 1, "processor threads of the model")
+	cascadeFlags(cmd, &o.cascade)
 	return cmd
 }
 
@@ -118,7 +134,16 @@ func (o *evalOptions) run(cmd *cobra.Command) error {
 	}
 	e := evaluation{options: o, choice: c, cmd: cmd, jobs: jobs,
 		run: eval.New(truth, eval.Config{Spec: c.spec, Confidence: own, FalseRejects: o.target, Worst: 24})}
+	if o.cascade.on {
+		if e.pairing, err = o.newPairing(cmd.Context(), truth, c, own); err != nil {
+			return err
+		}
+		defer e.pairing.close()
+	}
 	report, err := e.measure()
+	if err == nil {
+		err = e.lookLarge(report)
+	}
 	if err != nil {
 		return err
 	}
@@ -216,6 +241,7 @@ type evaluation struct {
 	run     *eval.Run
 	info    infer.Info
 	unread  int
+	pairing *pairing // with a large model; nil: none
 }
 
 // measure runs the model on all pictures.
@@ -224,11 +250,7 @@ func (e *evaluation) measure() (*eval.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	stderr := e.cmd.ErrOrStderr()
-	spec := e.choice.spec
-	spec.MaxDetections = maxPredictions
-	programs.builds = newBuilds(stderr)
-	w := infer.New(programs.worker(e.choice, spec, e.options.threads, logger(stderr, false)))
+	w := e.worker(programs, e.choice)
 	ctx, stop := context.WithCancel(e.cmd.Context())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
@@ -253,19 +275,41 @@ func (e *evaluation) measure() (*eval.Report, error) {
 	return report, nil
 }
 
+// worker runs a model as eval wants it.
+func (e *evaluation) worker(p programs, c *choice) *infer.Worker {
+	stderr := e.cmd.ErrOrStderr()
+	spec := c.spec
+	spec.MaxDetections = maxPredictions
+	p.builds = newBuilds(stderr)
+	return infer.New(p.worker(c, spec, e.options.threads, logger(stderr, false)))
+}
+
 func (e *evaluation) lookAll(ctx context.Context, w *infer.Worker) error {
 	var err error
 	if e.info, err = w.Ready(ctx); err != nil {
 		return err
 	}
+	return e.lookWith(ctx, w, e.choice, "looking at pictures", func(j job, l *looked) error {
+		look := eval.Look{Image: j.image, Frame: l.frame, Detections: l.result.Detections, Score: l.result.Score, Map: l.scores}
+		if e.pairing != nil {
+			e.pairing.pair.Add(false, look)
+		}
+		return e.run.Add(look)
+	})
+}
+
+// lookWith tells what a model sees in each picture; those that can't be read are
+// counted as unread.
+func (e *evaluation) lookWith(ctx context.Context, w *infer.Worker, c *choice, what string, tell func(job, *looked) error) error {
 	files := make([]string, len(e.jobs))
 	for n, j := range e.jobs {
 		files[n] = j.path
 	}
-	bar := cli.NewProgress(e.cmd.ErrOrStderr(), "looking at pictures", int64(len(files)))
+	bar := cli.NewProgress(e.cmd.ErrOrStderr(), what, int64(len(files)))
 	defer bar.Done()
 	n := 0
-	return lookAt(ctx, w, files, e.choice.spec.Family.Maps(), func(l *looked) error {
+	e.unread = 0
+	return lookAt(ctx, w, files, c.spec.Family.Maps() && c == e.choice, func(l *looked) error {
 		j := e.jobs[n]
 		n++
 		bar.Add(1)
@@ -274,7 +318,7 @@ func (e *evaluation) lookAll(ctx context.Context, w *infer.Worker) error {
 			e.unread++
 			return nil
 		}
-		return e.run.Add(eval.Look{Image: j.image, Frame: l.frame, Detections: l.result.Detections, Score: l.result.Score, Map: l.scores})
+		return tell(j, l)
 	})
 }
 

@@ -49,6 +49,7 @@ type choice struct {
 	plain bool       // it has no manifest
 	why   string     // what tells its family
 	terms string     // licence that its metadata tell, "" without
+	least float32    // score that somebody besides the rule looks at; 0: none
 }
 
 // choose reads the model and makes one thing of what it, its manifest and the

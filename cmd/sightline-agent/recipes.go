@@ -67,7 +67,7 @@ func (b *cookbook) offer(st *agent.StationConfig, active *config.Recipe) {
 		st.ROI = [4]int(active.ROI)
 	}
 	if st.Model != nil {
-		b.began = agent.Loadout{Recipe: active.Name, Model: st.Model, Small: st.Small}
+		b.began = agent.Loadout{Recipe: active.Name, Model: st.Model, Small: st.Small, Cascade: st.Cascade}
 	}
 }
 
@@ -90,7 +90,7 @@ func (b *cookbook) index(name string) int {
 }
 
 // recipeSettings are those of a station that a recipe may have instead.
-var recipeSettings = []string{"model", "small_model", "family", "labels", "rule", "decide", "combine"}
+var recipeSettings = []string{"model", "small_model", "cascade.large", "cascade.remote", "family", "labels", "rule", "decide", "combine"}
 
 // otherwise is about for an error that may say itself what it is about; of several,
 // for each.
@@ -193,7 +193,7 @@ func (b *cookbook) get(ctx context.Context, name string) (agent.Loadout, error) 
 // loaded is get without waiting for the worker.
 func (b *cookbook) loaded(ctx context.Context, name string) (agent.Loadout, error) {
 	l, ok := b.ready[name]
-	if ok && !ended(l.Model) && (l.Small == nil || !ended(l.Small)) {
+	if ok && !slices.ContainsFunc(l.Workers(), ended) {
 		return l, nil
 	}
 	n, err := b.load(ctx, name)
@@ -249,9 +249,8 @@ func (b *cookbook) load(ctx context.Context, name string) (agent.Loadout, error)
 		b.drop(l)
 		return agent.Loadout{}, err
 	}
-	b.agent.StartWorker(l.Model)
-	if l.Small != nil {
-		b.agent.StartWorker(l.Small)
+	for _, w := range l.Workers() {
+		b.agent.StartWorker(w)
 	}
 	return l, nil
 }
@@ -309,6 +308,9 @@ func (a *assembly) recipe(ctx context.Context, s *config.Station, r *config.Reci
 		return l, err
 	}
 	if l.Small, l.SmallAbout, err = a.small(&as, c, threads, runLimit(s)); err != nil {
+		return l, err
+	}
+	if l.Cascade, err = a.cascade(&as, c, threads, runLimit(s)); err != nil {
 		return l, err
 	}
 	season(&l, r)

@@ -171,6 +171,9 @@ func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Sta
 	if err == nil {
 		st.Small, st.SmallAbout, err = a.small(s, c, o.threads, o.limit)
 	}
+	if err == nil {
+		st.Cascade, err = a.cascade(s, c, o.threads, o.limit)
+	}
 	return st, err
 }
 
@@ -179,7 +182,11 @@ func chooseConfigured(s *config.Station) (*choice, error) {
 	if unsigned(s.Model) && !s.Unsigned {
 		return nil, errors.New(config.Unsigned(s.Model))
 	}
-	return choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
+	c, err := choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
+	if b := band(&s.Cascade); err == nil && b != nil {
+		c.least = b.Low
+	}
+	return c, err
 }
 
 func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {

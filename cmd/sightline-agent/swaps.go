@@ -71,7 +71,7 @@ func (w *swaps) add(s *config.Station, st *agent.StationConfig, configured named
 	}
 	st.Swaps = true
 	w.stations[s.ID] = &swapped{
-		config: s, configured: configured, mode: st.Track.Mode, source: s.Model, has: agent.Loadout{Model: st.Model, Small: st.Small},
+		config: s, configured: configured, mode: st.Track.Mode, source: s.Model, has: agent.Loadout{Model: st.Model, Small: st.Small, Cascade: st.Cascade},
 	}
 }
 
@@ -241,9 +241,11 @@ func (w *swaps) load(ctx context.Context, n *swap, as *config.Station) (agent.Lo
 	if l.Small, l.SmallAbout, err = w.made.small(as, c, w.threads, limit); err != nil {
 		return l, err
 	}
-	w.agent.StartWorker(l.Model)
-	if l.Small != nil {
-		w.agent.StartWorker(l.Small)
+	if l.Cascade, err = w.made.cascade(as, c, w.threads, limit); err != nil {
+		return l, err
+	}
+	for _, worker := range l.Workers() {
+		w.agent.StartWorker(worker)
 	}
 	_, err = l.Model.Ready(ctx)
 	return l, err

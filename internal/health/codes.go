@@ -214,6 +214,16 @@ var (
 		Title: "every part of a station gets NO DECISION and is rejected: the device can't inspect it any more",
 		Do:    "Take load off the device (stations, cameras' rates), or cool it. The station goes on by itself once there is room.",
 	}
+	LargeModelAway = Warning{
+		Code: "large_model_away", Severity: Warn,
+		Title: "the large model of a station can't look: its parts in doubt get the configured answer",
+		Do:    "Read the reason. Its process is started again by itself, and a remote one is asked again after a while; a model that was given up needs another one in the configuration.",
+	}
+	LargeModelGivesWay = Warning{
+		Code: "large_model_gives_way", Severity: Warn,
+		Title: "parts in doubt weren't looked at by the large model, and got the configured answer",
+		Do:    "See the reasons. late, overload: give the station a longer deadline, fewer parts in doubt or a smaller large model; budget: raise budget_ms or narrow the band (docs/cascade.md).",
+	}
 	PartsUnsure = Warning{
 		Code: "parts_unsure", Severity: Warn,
 		Title: "something left the picture before enough pictures of it were inspected: it may have been a part, and got no verdict",
@@ -250,7 +260,7 @@ func All() []Warning {
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
 		GPUUnused, UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,
-		StationDegraded, StationOverloaded, PartsUnsure, DoorShut, DoorSilent, TriggersMissed,
+		StationDegraded, StationOverloaded, LargeModelAway, LargeModelGivesWay, PartsUnsure, DoorShut, DoorSilent, TriggersMissed,
 		ClockImplausible, FramesDropped, NetworkOpen,
 		BrokerAway, StoreFailing, ClockBehind, UpdatesEnding, UpdatesStale, UpdatesFailing,
 	}

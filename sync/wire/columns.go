@@ -39,7 +39,7 @@ func (p path) in(tag uint64) path { return p<<8 | path(tag&0xff) }
 // messages are the fields that are messages themselves, by their path.
 var messages = func() map[path]bool {
 	all := map[path]bool{}
-	for _, way := range [][]uint64{{1}, {1, 9}, {1, 10}, {1, 10, 4}, {1, 11}, {1, 25}, {1, 31}, {2}, {2, 2}, {3}} {
+	for _, way := range [][]uint64{{1}, {1, 9}, {1, 10}, {1, 10, 4}, {1, 11}, {1, 25}, {1, 31}, {1, 32}, {2}, {2, 2}, {3}} {
 		var p path
 		for _, field := range way {
 			p = p.in(field<<3 | uint64(protowire.StartGroupType))

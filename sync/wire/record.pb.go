@@ -435,6 +435,107 @@ func (x *Measurement) GetUnit() string {
 	return ""
 }
 
+// Look is one model that looked at a part, or should have.
+type Look struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`         // name
+	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`       // SHA-256 of its file, hex; empty where that isn't known
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`             // part (it looks at every one), band, disagreement, rule
+	Took          int64                  `protobuf:"varint,4,opt,name=took,proto3" json:"took,omitempty"`          // nanoseconds that it ran
+	Score         *float32               `protobuf:"fixed32,5,opt,name=score,proto3,oneof" json:"score,omitempty"` // that it gave the part's worst defect, or the picture, 0 to 1
+	Missed        string                 `protobuf:"bytes,6,opt,name=missed,proto3" json:"missed,omitempty"`       // why it didn't look after all; empty where it did
+	Remote        bool                   `protobuf:"varint,7,opt,name=remote,proto3" json:"remote,omitempty"`      // it ran on another machine
+	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Look) Reset() {
+	*x = Look{}
+	mi := &file_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Look) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Look) ProtoMessage() {}
+
+func (x *Look) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Look.ProtoReflect.Descriptor instead.
+func (*Look) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Look) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Look) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Look) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Look) GetTook() int64 {
+	if x != nil {
+		return x.Took
+	}
+	return 0
+}
+
+func (x *Look) GetScore() float32 {
+	if x != nil && x.Score != nil {
+		return *x.Score
+	}
+	return 0
+}
+
+func (x *Look) GetMissed() string {
+	if x != nil {
+		return x.Missed
+	}
+	return ""
+}
+
+func (x *Look) GetRemote() bool {
+	if x != nil {
+		return x.Remote
+	}
+	return false
+}
+
+func (x *Look) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 // Result is one inspection: a part with its verdict.
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -469,13 +570,14 @@ type Result struct {
 	TriggerId     string                 `protobuf:"bytes,29,opt,name=trigger_id,json=triggerId,proto3" json:"trigger_id,omitempty"`           // of the trigger that asked for it; empty where parts are followed
 	Recipe        string                 `protobuf:"bytes,30,opt,name=recipe,proto3" json:"recipe,omitempty"`                                  // that was active; empty at a station without recipes
 	Views         []*View                `protobuf:"bytes,31,rep,name=views,proto3" json:"views,omitempty"`                                    // of a part that several cameras saw at once
+	Looks         []*Look                `protobuf:"bytes,32,rep,name=looks,proto3" json:"looks,omitempty"`                                    // of a station with a large model too, in order; the last that looked is model
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -487,7 +589,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -500,7 +602,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{5}
+	return file_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Result) GetPartId() string {
@@ -720,6 +822,13 @@ func (x *Result) GetViews() []*View {
 	return nil
 }
 
+func (x *Result) GetLooks() []*Look {
+	if x != nil {
+		return x.Looks
+	}
+	return nil
+}
+
 // Answer is a verdict as the line was told it.
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -731,7 +840,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +852,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +865,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{6}
+	return file_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Answer) GetVerdict() Verdict {
@@ -786,7 +895,7 @@ type Told struct {
 
 func (x *Told) Reset() {
 	*x = Told{}
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +907,7 @@ func (x *Told) String() string {
 func (*Told) ProtoMessage() {}
 
 func (x *Told) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +920,7 @@ func (x *Told) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Told.ProtoReflect.Descriptor instead.
 func (*Told) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{7}
+	return file_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Told) GetSeq() uint64 {
@@ -852,7 +961,7 @@ type Hole struct {
 
 func (x *Hole) Reset() {
 	*x = Hole{}
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +973,7 @@ func (x *Hole) String() string {
 func (*Hole) ProtoMessage() {}
 
 func (x *Hole) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +986,7 @@ func (x *Hole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hole.ProtoReflect.Descriptor instead.
 func (*Hole) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{8}
+	return file_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Hole) GetFirst() uint64 {
@@ -944,7 +1053,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1065,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1078,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{9}
+	return file_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -1059,7 +1168,17 @@ const file_record_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x01R\x05limit\x12\x12\n" +
-	"\x04unit\x18\x04 \x01(\tR\x04unit\"\xd6\a\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\"\xc9\x01\n" +
+	"\x04Look\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x12\x12\n" +
+	"\x04took\x18\x04 \x01(\x03R\x04took\x12\x19\n" +
+	"\x05score\x18\x05 \x01(\x02H\x00R\x05score\x88\x01\x01\x12\x16\n" +
+	"\x06missed\x18\x06 \x01(\tR\x06missed\x12\x16\n" +
+	"\x06remote\x18\a \x01(\bR\x06remote\x12\x18\n" +
+	"\aversion\x18\b \x01(\tR\aversionB\b\n" +
+	"\x06_score\"\x80\b\n" +
 	"\x06Result\x12\x17\n" +
 	"\apart_id\x18\x01 \x01(\tR\x06partId\x12\x18\n" +
 	"\astation\x18\x02 \x01(\tR\astation\x12\x12\n" +
@@ -1094,7 +1213,8 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"trigger_id\x18\x1d \x01(\tR\ttriggerId\x12\x16\n" +
 	"\x06recipe\x18\x1e \x01(\tR\x06recipe\x12(\n" +
-	"\x05views\x18\x1f \x03(\v2\x12.sightline.v1.ViewR\x05views\"Q\n" +
+	"\x05views\x18\x1f \x03(\v2\x12.sightline.v1.ViewR\x05views\x12(\n" +
+	"\x05looks\x18  \x03(\v2\x12.sightline.v1.LookR\x05looks\"Q\n" +
 	"\x06Answer\x12/\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x15.sightline.v1.VerdictR\averdict\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"V\n" +
@@ -1133,7 +1253,7 @@ func file_record_proto_rawDescGZIP() []byte {
 }
 
 var file_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_record_proto_goTypes = []any{
 	(Verdict)(0),        // 0: sightline.v1.Verdict
 	(*Box)(nil),         // 1: sightline.v1.Box
@@ -1141,11 +1261,12 @@ var file_record_proto_goTypes = []any{
 	(*Outline)(nil),     // 3: sightline.v1.Outline
 	(*View)(nil),        // 4: sightline.v1.View
 	(*Measurement)(nil), // 5: sightline.v1.Measurement
-	(*Result)(nil),      // 6: sightline.v1.Result
-	(*Answer)(nil),      // 7: sightline.v1.Answer
-	(*Told)(nil),        // 8: sightline.v1.Told
-	(*Hole)(nil),        // 9: sightline.v1.Hole
-	(*Record)(nil),      // 10: sightline.v1.Record
+	(*Look)(nil),        // 6: sightline.v1.Look
+	(*Result)(nil),      // 7: sightline.v1.Result
+	(*Answer)(nil),      // 8: sightline.v1.Answer
+	(*Told)(nil),        // 9: sightline.v1.Told
+	(*Hole)(nil),        // 10: sightline.v1.Hole
+	(*Record)(nil),      // 11: sightline.v1.Record
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: sightline.v1.Evidence.box:type_name -> sightline.v1.Box
@@ -1154,18 +1275,19 @@ var file_record_proto_depIdxs = []int32{
 	1,  // 3: sightline.v1.Result.box:type_name -> sightline.v1.Box
 	2,  // 4: sightline.v1.Result.evidence:type_name -> sightline.v1.Evidence
 	5,  // 5: sightline.v1.Result.measurements:type_name -> sightline.v1.Measurement
-	7,  // 6: sightline.v1.Result.told:type_name -> sightline.v1.Answer
+	8,  // 6: sightline.v1.Result.told:type_name -> sightline.v1.Answer
 	4,  // 7: sightline.v1.Result.views:type_name -> sightline.v1.View
-	0,  // 8: sightline.v1.Answer.verdict:type_name -> sightline.v1.Verdict
-	7,  // 9: sightline.v1.Told.answer:type_name -> sightline.v1.Answer
-	6,  // 10: sightline.v1.Record.result:type_name -> sightline.v1.Result
-	8,  // 11: sightline.v1.Record.told:type_name -> sightline.v1.Told
-	9,  // 12: sightline.v1.Record.hole:type_name -> sightline.v1.Hole
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	6,  // 8: sightline.v1.Result.looks:type_name -> sightline.v1.Look
+	0,  // 9: sightline.v1.Answer.verdict:type_name -> sightline.v1.Verdict
+	8,  // 10: sightline.v1.Told.answer:type_name -> sightline.v1.Answer
+	7,  // 11: sightline.v1.Record.result:type_name -> sightline.v1.Result
+	9,  // 12: sightline.v1.Record.told:type_name -> sightline.v1.Told
+	10, // 13: sightline.v1.Record.hole:type_name -> sightline.v1.Hole
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -1173,7 +1295,8 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
-	file_record_proto_msgTypes[9].OneofWrappers = []any{
+	file_record_proto_msgTypes[5].OneofWrappers = []any{}
+	file_record_proto_msgTypes[10].OneofWrappers = []any{
 		(*Record_Result)(nil),
 		(*Record_Told)(nil),
 		(*Record_Hole)(nil),
@@ -1184,7 +1307,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,6 +20,7 @@ const (
 	evidenceField     = 10
 	measurementsField = 11
 	viewsField        = 31
+	looksField        = 32
 )
 
 // DecodeSent is Decode for what a device sent to the fleet. What is beyond the
@@ -41,7 +43,7 @@ func DecodeSent(b []byte) (*Record, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := r.GetResult().checkViews(); err != nil {
+	if err := cmp.Or(r.GetResult().checkViews(), r.GetResult().checkLooks()); err != nil {
 		return nil, fmt.Errorf("decode a record: %w", err)
 	}
 	return r, nil
@@ -54,7 +56,7 @@ func heavy(b []byte, most int) bool {
 	return len(b) > most || n > MaxDetails || views > MaxViews
 }
 
-// details counts a record's evidence and measurements, and its views, as far
+// details counts a record's evidence, measurements and looks, and its views, as far
 // as it can be read.
 func details(record []byte) (n, views int) {
 	each(record, func(field protowire.Number, result []byte) {
@@ -63,7 +65,7 @@ func details(record []byte) (n, views int) {
 		}
 		each(result, func(field protowire.Number, _ []byte) {
 			switch field {
-			case evidenceField, measurementsField:
+			case evidenceField, measurementsField, looksField:
 				n++
 			case viewsField:
 				views++

@@ -40,6 +40,7 @@ type page struct {
 	Kinds, File string
 	Key         []tile // the figures that answer how good the model is
 	More        []tile
+	Cascade     *cascadePage
 	Threshold   *thresholds
 	Classes     *pageTable
 	Slices      []pageTable
@@ -92,7 +93,7 @@ func (r *Report) page() *page {
 		p.Short = p.Short[:12] + "…"
 	}
 	p.Key, p.More = r.tiles()
-	p.Threshold = r.thresholds()
+	p.Threshold, p.Cascade = r.thresholds(), r.Cascade.page()
 	for i, t := range r.tables() {
 		v := viewOf(t)
 		if i == 0 && len(r.Classes) > 1 {

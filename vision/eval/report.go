@@ -49,6 +49,7 @@ type Report struct {
 	Pixels     *score.PixelScores `json:"pixel_scores,omitempty"`
 	Accuracy   *score.Share       `json:"accuracy,omitempty"` // of models that say one label for a picture
 
+	Cascade   *Cascade   `json:"cascade,omitempty"` // with a large model; see Pair
 	Operating *Operating `json:"operating,omitempty"`
 	Classes   []Class    `json:"classes,omitempty"`
 	Slices    []Table    `json:"slices,omitempty"`

@@ -31,6 +31,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(t, "accuracy\t%.4f\t%s\n", r.Accuracy.Rate(), r.Accuracy.Least())
 	}
 	_ = t.Flush() // a Builder takes everything
+	r.Cascade.write(&b)
 	r.Operating.write(&b)
 	for _, table := range r.tables() {
 		table.write(&b)

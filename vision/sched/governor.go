@@ -51,6 +51,7 @@ type Governor struct {
 	lowered  *Member       // the one that was turned up last; nil: that has proved good
 	pressure map[string]float64
 	floor    floor
+	strained bool // by the last Tick
 }
 
 // NewGovernor gives a governor with nobody to govern.
@@ -177,4 +178,13 @@ func (g *Governor) Pressure(source string, level float64) {
 		return
 	}
 	g.pressure[source] = min(level, 1)
+}
+
+// Strained tells whether there is more to do than can be done, or nearly: a member is
+// turned down, misses were frequent of late, or what presses from outside calls for the
+// first step. It is when to leave out work that nobody needs.
+func (g *Governor) Strained() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.strained
 }

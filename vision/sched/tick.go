@@ -116,8 +116,10 @@ func (g *Governor) Tick(now time.Time) {
 	case !g.calm.IsZero() && now.Sub(g.calm) >= wait:
 		g.lower(now)
 	}
+	g.strained = uneasy || g.floor.level >= floors[len(floors)-1].level
 	for _, m := range g.members {
 		m.settle(now, &g.floor)
+		g.strained = g.strained || m.Step() != Full
 	}
 }
 

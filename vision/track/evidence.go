@@ -192,7 +192,7 @@ func (e *evidence) list(cfg Config) []vision.Evidence {
 	out := make([]vision.Evidence, 0, len(e.labels))
 	for i := range e.labels {
 		l := &e.labels[i]
-		one := vision.Evidence{Label: l.label, Score: l.combined(e, cfg), Frames: l.frames, Box: l.box}
+		one := vision.Evidence{Label: l.label, Score: l.combined(e, cfg), Peak: l.score, Frames: l.frames, Box: l.box}
 		one.Show(l.shapes)
 		one.Area = l.area
 		out = append(out, one)

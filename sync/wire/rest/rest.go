@@ -59,7 +59,8 @@ type Result struct {
 	Attempt       int            `json:"attempt" doc:"1 for the first inspection of the part"`
 	Recipe        string         `json:"recipe,omitempty" doc:"which was active; absent at a station without recipes"`
 	Views         []PartView     `json:"views,omitempty" doc:"what several cameras contributed, each at the same moment"`
-	Model         Version        `json:"model" doc:"what looked at it"`
+	Model         Version        `json:"model" doc:"what its evidence is of"`
+	Looks         []Look         `json:"looks,omitempty" doc:"which models looked at it, in order; absent at a station with one"`
 	Rule          Version        `json:"rule" doc:"what decided"`
 	Bundle        string         `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that model and rule came in, hex; absent for what wasn't signed"`
 	Picture       string         `json:"picture,omitempty" doc:"where its picture is, while the device has it"`
@@ -71,6 +72,18 @@ type Result struct {
 type Version struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest,omitempty" doc:"SHA-256, hex"`
+}
+
+// Look is one model that looked at a part, or should have.
+type Look struct {
+	Model   string   `json:"model"`
+	Version string   `json:"version,omitempty"`
+	Digest  string   `json:"digest,omitempty" doc:"SHA-256, hex; absent where it isn't known"`
+	Why     string   `json:"why" enum:"part,band,disagreement,rule" doc:"part: it looks at each; band: the score before was in the band of doubt; disagreement: pictures or cameras disagreed; rule: the rule asked"`
+	MS      float64  `json:"ms" doc:"how long it ran, ms"`
+	Score   *float32 `json:"score,omitempty" doc:"that it gave the part's worst defect, or the picture, 0 to 1"`
+	Missed  string   `json:"missed,omitempty" doc:"why it didn't look after all (docs/cascade.md); absent where it did"`
+	Remote  bool     `json:"remote,omitempty" doc:"whether it runs on another machine"`
 }
 
 // Told is a verdict as the line heard it.
@@ -141,6 +154,17 @@ func FromWire(seq uint64, r *wire.Result) Result {
 	}
 	for _, m := range d.Measurements {
 		out.Measurements = append(out.Measurements, Measurement{Name: m.Name, Value: Finite(m.Value), Limit: Finite(m.Limit), Unit: m.Unit})
+	}
+	for _, l := range r.GetLooks() {
+		one := Look{
+			Model: l.GetModel(), Version: l.GetVersion(), Digest: l.GetDigest(), Why: l.GetWhy(), MS: MS(time.Duration(l.GetTook())),
+			Missed: l.GetMissed(), Remote: l.GetRemote(),
+		}
+		if l.Score != nil {
+			score := Finite(l.GetScore())
+			one.Score = &score
+		}
+		out.Looks = append(out.Looks, one)
 	}
 	if t := r.GetTold(); t != nil {
 		out.Told = &Told{Verdict: t.GetVerdict().Vision(), Reason: t.GetReason()}

@@ -76,7 +76,7 @@ func (h *Handler) run(ctx context.Context, m *served, a *infer.Arena, q *query, 
 	for range maxYields {
 		turn, err := stream.Take(ctx, ask)
 		if err != nil {
-			return infer.Ran{}, h.refused(err, m, q)
+			return infer.Ran{}, h.refused(err, m, q, latest)
 		}
 		began := time.Now()
 		ran, err := runTurn(ctx, m, a, q, turn, time.Until(latest))
@@ -88,7 +88,7 @@ func (h *Handler) run(ctx context.Context, m *served, a *infer.Arena, q *query, 
 		case errors.Is(err, errWanted):
 			continue
 		}
-		return ran, h.refused(err, m, q)
+		return ran, h.refused(err, m, q, latest)
 	}
 	return infer.Ran{}, busy("model %s was needed by the stations each of the %d times that the request was begun: ask again later", m.Name, maxYields)
 }
@@ -117,13 +117,15 @@ func runTurn(ctx context.Context, m *served, a *infer.Arena, q *query, turn *sch
 	return ran, err
 }
 
-// refused is what a client is told of a run that gave nothing.
-func (h *Handler) refused(err error, m *served, q *query) error {
+// refused is what a client is told of a run that gave nothing by latest.
+func (h *Handler) refused(err error, m *served, q *query, latest time.Time) error {
 	late := fmt.Sprintf("within the %v that a request waits", h.cfg.Limits.Wait)
 	if !q.until.IsZero() {
 		late = fmt.Sprintf("within its timeout of %d µs", *q.Parameters.Timeout)
 	}
 	switch {
+	case errors.Is(err, infer.ErrTimeLimit) && time.Now().Before(latest):
+		return fault{http.StatusGatewayTimeout, fmt.Errorf("model %s: %w, which is what a run may take here", m.Name, err)}
 	case errors.Is(err, sched.ErrLate), errors.Is(err, infer.ErrTimeLimit):
 		return fault{http.StatusGatewayTimeout, fmt.Errorf("model %s can't answer %s: half of its runs take %v and more", m.Name, late, m.Cost.P50().Round(time.Microsecond))}
 	case errors.Is(err, sched.ErrLeft), errors.Is(err, infer.ErrStopped):

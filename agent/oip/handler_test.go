@@ -222,6 +222,22 @@ func TestHandlerBoundsWhoWaits(t *testing.T) {
 	}
 }
 
+// Outputs take of the same room as inputs, until they are sent.
+func TestHandlerBoundsOutputs(t *testing.T) {
+	h, server := serve(t, Limits{Memory: 700}, "tensors_mixed")
+	if code, got := post(t, server, mixedInfer, mixedJSON()); code != 200 {
+		t.Errorf("%d %s", code, got)
+	}
+	many := mixedJSON("[1,4]", "[20,4]", "[1,0,0,1]", "["+strings.Repeat("1,", 79)+"1]")
+	want := fmt.Sprintf("the inputs and outputs of this request take %d bytes, at most 700 are possible", 448+20*2*4+4+2*80*8)
+	if code, got := post(t, server, mixedInfer, many); code != 400 || !strings.Contains(got, want) {
+		t.Errorf("%d %s, want %s", code, got, want)
+	}
+	if h.room.left != 700 {
+		t.Errorf("%d of 700 bytes are free", h.room.left)
+	}
+}
+
 // A run that its worker stops says so, and not that the time-out was too short.
 func TestHandlerTellsTheLimitOfARun(t *testing.T) {
 	m := model(t, sched.New(sched.Config{}), "slow", 200*time.Millisecond)

@@ -49,7 +49,22 @@ func (h *Handler) inferWith(w http.ResponseWriter, r *http.Request, m *served, t
 	if err != nil {
 		return err
 	}
+	if err := q.keep(ran.Outputs, h.cfg.Limits.Memory); err != nil {
+		return err
+	}
 	return q.answer(w, m, a, ran.Outputs, t)
+}
+
+// keep takes room for the outputs too, until they are sent: a client may be slow.
+func (q *query) keep(outputs []infer.Laid, most int64) error {
+	total := q.taken
+	for _, o := range outputs {
+		total += int64(o.Size)
+	}
+	if total > most {
+		return bad("the inputs and outputs of this request take %d bytes, at most %d are possible", total, most)
+	}
+	return q.reserve(total)
 }
 
 // errWanted is why a run was stopped for somebody more important.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,6 +219,37 @@ func TestHandlerBoundsWhoWaits(t *testing.T) {
 	busy.Wait()
 	if got := h.Stats()[0].Codes; !cmp.Equal(got, map[int]uint64{503: 1, 504: 2}) {
 		t.Errorf("counted %v", got)
+	}
+}
+
+// Outputs take of the same room as inputs, until they are sent.
+func TestHandlerBoundsOutputs(t *testing.T) {
+	h, server := serve(t, Limits{Memory: 700}, "tensors_mixed")
+	if code, got := post(t, server, mixedInfer, mixedJSON()); code != 200 {
+		t.Errorf("%d %s", code, got)
+	}
+	many := mixedJSON("[1,4]", "[20,4]", "[1,0,0,1]", "["+strings.Repeat("1,", 79)+"1]")
+	want := fmt.Sprintf("the inputs and outputs of this request take %d bytes, at most 700 are possible", 448+20*2*4+4+2*80*8)
+	if code, got := post(t, server, mixedInfer, many); code != 400 || !strings.Contains(got, want) {
+		t.Errorf("%d %s, want %s", code, got, want)
+	}
+	if h.room.left != 700 {
+		t.Errorf("%d of 700 bytes are free", h.room.left)
+	}
+}
+
+// A run that its worker stops says so, and not that the time-out was too short.
+func TestHandlerTellsTheLimitOfARun(t *testing.T) {
+	m := model(t, sched.New(sched.Config{}), "slow", 200*time.Millisecond)
+	if _, err := m.Worker.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(NewHandler(Config{Models: func() []Model { return []Model{m} }}))
+	defer server.Close()
+	body, headers := slowRequest(true, 0)
+	code, got := post(t, server, "/v2/models/slow/infer", body, headers...)
+	if want := "the model took too long: stopped after 200ms, which is what a run may take here"; code != http.StatusGatewayTimeout || !strings.Contains(got, want) {
+		t.Errorf("%d %s, want %s", code, got, want)
 	}
 }
 

@@ -33,15 +33,16 @@ func TestMain(m *testing.M) {
 
 const testModels = "../../vision/infer/testdata"
 
-// model is one of the tests' models with a worker that runs until the test's end.
-func model(t testing.TB, s *sched.Scheduler, name string) Model {
+// model is one of the tests' models with a worker that runs until the test's end. limit
+// is of a run, 0 for the usual one.
+func model(t testing.TB, s *sched.Scheduler, name string, limit time.Duration) Model {
 	t.Helper()
 	library, err := infer.FindLibrary("")
 	if err != nil {
 		t.Skip("left out: ", err)
 	}
 	w := infer.New(infer.Config{
-		Executable: os.Args[0], Env: []string{asWorker + "=1"}, Library: library, Tensors: true,
+		Executable: os.Args[0], Env: []string{asWorker + "=1"}, Library: library, Tensors: true, Limit: limit,
 		Model: infer.Model{Path: filepath.Join(testModels, name+".onnx")}, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -67,7 +68,7 @@ func serve(t testing.TB, limits Limits, names ...string) (*Handler, *httptest.Se
 	s := sched.New(sched.Config{Slots: 2})
 	var list []Model
 	for _, name := range names {
-		list = append(list, model(t, s, name))
+		list = append(list, model(t, s, name, 0))
 	}
 	for _, m := range list {
 		ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)

@@ -49,7 +49,22 @@ func (h *Handler) inferWith(w http.ResponseWriter, r *http.Request, m *served, t
 	if err != nil {
 		return err
 	}
+	if err := q.keep(ran.Outputs, h.cfg.Limits.Memory); err != nil {
+		return err
+	}
 	return q.answer(w, m, a, ran.Outputs, t)
+}
+
+// keep takes room for the outputs too, until they are sent: a client may be slow.
+func (q *query) keep(outputs []infer.Laid, most int64) error {
+	total := q.taken
+	for _, o := range outputs {
+		total += int64(o.Size)
+	}
+	if total > most {
+		return bad("the inputs and outputs of this request take %d bytes, at most %d are possible", total, most)
+	}
+	return q.reserve(total)
 }
 
 // errWanted is why a run was stopped for somebody more important.
@@ -76,7 +91,7 @@ func (h *Handler) run(ctx context.Context, m *served, a *infer.Arena, q *query, 
 	for range maxYields {
 		turn, err := stream.Take(ctx, ask)
 		if err != nil {
-			return infer.Ran{}, h.refused(err, m, q)
+			return infer.Ran{}, h.refused(err, m, q, latest)
 		}
 		began := time.Now()
 		ran, err := runTurn(ctx, m, a, q, turn, time.Until(latest))
@@ -88,7 +103,7 @@ func (h *Handler) run(ctx context.Context, m *served, a *infer.Arena, q *query, 
 		case errors.Is(err, errWanted):
 			continue
 		}
-		return ran, h.refused(err, m, q)
+		return ran, h.refused(err, m, q, latest)
 	}
 	return infer.Ran{}, busy("model %s was needed by the stations each of the %d times that the request was begun: ask again later", m.Name, maxYields)
 }
@@ -117,13 +132,15 @@ func runTurn(ctx context.Context, m *served, a *infer.Arena, q *query, turn *sch
 	return ran, err
 }
 
-// refused is what a client is told of a run that gave nothing.
-func (h *Handler) refused(err error, m *served, q *query) error {
+// refused is what a client is told of a run that gave nothing by latest.
+func (h *Handler) refused(err error, m *served, q *query, latest time.Time) error {
 	late := fmt.Sprintf("within the %v that a request waits", h.cfg.Limits.Wait)
 	if !q.until.IsZero() {
 		late = fmt.Sprintf("within its timeout of %d µs", *q.Parameters.Timeout)
 	}
 	switch {
+	case errors.Is(err, infer.ErrTimeLimit) && time.Now().Before(latest):
+		return fault{http.StatusGatewayTimeout, fmt.Errorf("model %s: %w, which is what a run may take here", m.Name, err)}
 	case errors.Is(err, sched.ErrLate), errors.Is(err, infer.ErrTimeLimit):
 		return fault{http.StatusGatewayTimeout, fmt.Errorf("model %s can't answer %s: half of its runs take %v and more", m.Name, late, m.Cost.P50().Round(time.Microsecond))}
 	case errors.Is(err, sched.ErrLeft), errors.Is(err, infer.ErrStopped):

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -24,6 +25,9 @@ import (
 	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/sched"
 )
+
+// serveLimit is how long a run of serve may take, which is as long as a request waits.
+const serveLimit = 20 * time.Second
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
@@ -131,12 +135,11 @@ func (o *serveOptions) load(p programs, section config.Infer, log *slog.Logger) 
 			continue
 		}
 		from[c.about.Name] = given
+		worker := p.worker(c, infer.Spec{}, o.threads, log)
+		worker.Tensors, worker.Limit = true, serveLimit
 		m := oip.Model{
 			Name: c.about.Name, Version: oip.VersionOf(c.about.Version), Cost: scheduler.Model(c.about.Name), Streams: map[sched.Class]*sched.Stream{},
-			Worker: infer.New(infer.Config{
-				Executable: p.self, Args: []string{"worker", "infer"}, Library: p.runtime, Provider: p.provider,
-				Model: infer.Model{Path: given, Data: c.data}, Tensors: true, Threads: o.threads, Log: log,
-			}),
+			Worker: infer.New(worker),
 		}
 		for _, class := range []sched.Class{sched.Critical, sched.Normal, sched.BestEffort} {
 			m.Streams[class] = scheduler.Join(sched.StreamConfig{Name: m.Name, Class: class, Width: 2})
@@ -169,7 +172,7 @@ func chooseTensors(given string) (*choice, error) {
 
 // serveModels answers on l until ctx ends, or a model can't run.
 func serveModels(ctx context.Context, list []oip.Model, l net.Listener, out io.Writer, log *slog.Logger) error {
-	h := oip.NewHandler(oip.Config{Models: func() []oip.Model { return list }, Version: version})
+	h := oip.NewHandler(oip.Config{Models: func() []oip.Model { return list }, Version: version, Limits: oip.Limits{Wait: serveLimit}})
 	mux := http.NewServeMux()
 	mux.Handle("/v2", h)
 	mux.Handle("/v2/", h)

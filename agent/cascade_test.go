@@ -49,14 +49,14 @@ func doubtful(t testing.TB, l Loadout, prepare func(*StationConfig)) (*running, 
 	return r, s
 }
 
-// seen triggers until the first model has looked: a busy machine may lose the picture, or
-// be late with it.
+// seen triggers until the first model has looked: a busy machine may lose the picture, be
+// late with it, or too slow for the rule or the disk.
 func (r *running) seen() (a Answer, i *Inspection) {
 	r.t.Helper()
 	r.eventually("a part that is looked at", func() bool {
 		a = r.trigger(Trigger{})
 		i = r.result(a)
-		return len(i.Looks) > 0
+		return len(i.Looks) > 0 && a.Reason != vision.ReasonRuleFailed && a.Reason != vision.ReasonNotRecorded
 	})
 	return a, i
 }
@@ -262,7 +262,7 @@ func TestLargeModelHangs(t *testing.T) {
 	}
 	a := r.trigger(Trigger{Deadline: time.Second})
 	for range 20 { // a busy machine may lose the picture
-		if a.Reason != vision.ReasonNoFrame {
+		if a.Reason != vision.ReasonNoFrame && a.Reason != vision.ReasonNotRecorded {
 			break
 		}
 		a = r.trigger(Trigger{Deadline: time.Second})

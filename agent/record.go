@@ -70,7 +70,8 @@ func (r *recorder) decided(i *Inspection) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	r.open.Add(1)
-	r.waiting <- &entry{Inspection: i, pending: r.journal.Append(i.record(nil)), given: time.Now()}
+	given := time.Now()
+	r.waiting <- &entry{Inspection: i, pending: r.journal.Append(i.record(nil)), given: given}
 }
 
 // close ends run once all that was decided is told.

@@ -49,6 +49,8 @@ type choice struct {
 	plain bool       // it has no manifest
 	why   string     // what tells its family
 	terms string     // licence that its metadata tell, "" without
+
+	settings []string // of its manifest, of bundle.Settings; nil without one
 }
 
 // choose reads the model and makes one thing of what it, its manifest and the
@@ -145,7 +147,8 @@ func (c *choice) fromBundle(dir fs.FS) (*bundle.Manifest, error) {
 		return nil, err
 	}
 	c.about = agent.Model{Name: m.Name, Version: m.Version, Digest: modelfile.Digest(c.data)}
-	return m, nil
+	c.settings, err = bundle.Settings(m, dir)
+	return m, err
 }
 
 // describe joins the model's own words, the manifest's and the person's.

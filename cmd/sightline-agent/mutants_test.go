@@ -177,7 +177,7 @@ func newMutantRig(t *testing.T) *mutantRig {
 func record(t *testing.T, made *assembly, dir string, files []string) {
 	t.Helper()
 	pictures, names := bundle.Place(dir, files)
-	g, err := made.record(t.Context(), dir, pictures, names, gate.DefaultTolerance, 1)
+	g, err := made.record(t.Context(), dir, pictures, names, recordOptions{threads: 1})
 	if err == nil {
 		err = pictures.Keep(dir, g)
 	}

@@ -105,8 +105,8 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if err := t.write(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, on %s %s with ONNX Runtime %s\n", filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)),
-		several(len(g.Vectors), "picture"), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, on %s %s with ONNX Runtime %s\n%s\n", filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)),
+		several(len(g.Vectors), "picture"), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime, strings.Join(g.Measured.Lines(), "\n"))
 	return err
 }
 

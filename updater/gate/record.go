@@ -10,6 +10,8 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
+var errNoPictures = errors.New("record golden pictures: none are given")
+
 // Record makes the golden vectors of the subject for pictures, which are
 // paths inside dir. Each is run twice: a model that doesn't agree with itself
 // can't be held to anything. Pictures whose outcome hangs on a score within
@@ -17,7 +19,7 @@ import (
 // might rightly decide otherwise.
 func Record(ctx context.Context, s Subject, dir fs.FS, pictures []string, tol bundle.Tolerance) (*bundle.Golden, error) {
 	if len(pictures) == 0 {
-		return nil, errors.New("record golden pictures: none are given")
+		return nil, errNoPictures
 	}
 	if err := tol.Check(); err != nil {
 		return nil, fmt.Errorf("record golden pictures: %w", err)
@@ -29,7 +31,7 @@ func Record(ctx context.Context, s Subject, dir fs.FS, pictures []string, tol bu
 	g := &bundle.Golden{
 		Golden:    bundle.GoldenVersion,
 		Recorded:  bundle.Recorded{Provider: info.Provider, Precision: info.Precision, Runtime: info.Runtime, Agent: s.Agent},
-		Tolerance: tol, Lowest: s.Lowest, Vectors: []bundle.Vector{},
+		Tolerance: tol, Lowest: s.Lowest, Settings: s.Settings, Vectors: []bundle.Vector{},
 	}
 	l := newLooker(s, dir)
 	defer l.close()
@@ -77,7 +79,7 @@ func (l *looker) record(ctx context.Context, name string, g *bundle.Golden) (*bu
 	if err != nil {
 		return nil, err
 	}
-	if d := compare(v, again, g, true); len(d) > 0 {
+	if d := compare(v, again, limitsFor(g, "", ""), true); len(d) > 0 {
 		d[0].Found += " at the second run of the same picture"
 		return nil, d[0]
 	}

@@ -22,6 +22,7 @@ type goldenOptions struct {
 	config    string
 	threads   int
 	json      bool
+	suggestOptions
 }
 
 func newGolden() *cobra.Command {
@@ -40,9 +41,14 @@ move by that, three times over, are the tolerances. --tolerance-… chooses othe
 
 A picture whose outcome hangs on a score within the tolerance is refused, since
 another device might rightly decide otherwise. What was recorded before is
-replaced.`,
+replaced.
+
+--suggest records nothing: it makes mutants of the bundle (other weights, other
+pre-processing), runs them on all pictures and chooses those that together show
+the most mutants; --take then records these.`,
 		Example: `  sightline-agent golden caps/ --pictures good1.jpg good2.jpg scratch.jpg dent.jpg
-  sightline-agent golden caps/ --pictures chosen/ --tolerance-score 0.01`,
+  sightline-agent golden caps/ --pictures chosen/ --tolerance-score 0.01
+  sightline-agent golden caps/ --pictures many/ --suggest --count 8 --take`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cli.Usage("the bundle's folder is missing, as in: golden caps/ --pictures chosen/")
@@ -61,6 +67,10 @@ replaced.`,
 	f.Float32Var(&o.tolerance.Raw, "tolerance-raw", 0, "how far a raw value may be, relative to the output's largest; 0: by what is measured")
 	f.StringVar(&o.config, "config", "", "configuration whose section infer is used: ONNX Runtime and threads")
 	f.IntVar(&o.threads, "threads", 0, "processor threads of the model; 0: the configuration's, 1")
+	f.BoolVar(&o.suggest, "suggest", false, "choose among the pictures: those that show the most mutants of the bundle")
+	f.IntVar(&o.count, "count", 6, "pictures that --suggest chooses")
+	f.IntVar(&o.mutants, "mutants", 60, "mutants that --suggest tries")
+	f.BoolVar(&o.take, "take", false, "record what --suggest chooses")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -68,6 +78,9 @@ replaced.`,
 func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if len(o.pictures) == 0 {
 		return cli.Usage("--pictures is missing, as in: --pictures chosen/")
+	}
+	if err := o.suggestOptions.check(); err != nil {
+		return err
 	}
 	if err := checkHand(o.tolerance); err != nil {
 		return cli.Usage("%v", err)
@@ -85,6 +98,9 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	defer made.close(context.WithoutCancel(cmd.Context()))
+	if o.suggest {
+		return o.runSuggest(cmd, made, dir, pictures, names, threads)
+	}
 	g, err := made.record(cmd.Context(), dir, pictures, names, recordOptions{o.tolerance, threads, progress(cmd.ErrOrStderr(), o.json)})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/sightline-edge/sightline/updater/bundle"
-	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
 )
 
@@ -51,14 +51,17 @@ func (m Measuring) Record(ctx context.Context, s Subject, dir fs.FS, pictures []
 	if len(pictures) == 0 {
 		return nil, errNoPictures
 	}
-	info, err := s.Worker.Ready(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("record golden pictures: %w", err)
+	v, err := m.survey(ctx, s, dir, pictures)
+	if err == nil {
+		err = v.faults()
 	}
-	measured, err := m.measure(ctx, s, info, dir, pictures)
 	if err != nil {
 		return nil, fmt.Errorf("measure golden pictures: %w", err)
 	}
+	return m.record(ctx, s, dir, pictures, v.measured(m))
+}
+
+func (m Measuring) record(ctx context.Context, s Subject, dir fs.FS, pictures []string, measured *bundle.Measured) (*bundle.Golden, error) {
 	widest, err := m.choose(measured)
 	if err != nil {
 		return nil, fmt.Errorf("measure golden pictures: %w", err)
@@ -70,45 +73,95 @@ func (m Measuring) Record(ctx context.Context, s Subject, dir fs.FS, pictures []
 	return g, err
 }
 
-// measure runs the pictures in each way.
-func (m Measuring) measure(ctx context.Context, s Subject, info infer.Info, dir fs.FS, pictures []string) (*bundle.Measured, error) {
-	out := &bundle.Measured{Threads: m.Threads, Graph: m.Graph, Margin: Margin, Left: m.Left}
-	own := &bundle.Spread{Provider: info.Provider, Precision: info.Precision, IoU: 1}
-	out.Spreads = append(out.Spreads, *own)
-	was, err := lookAll(ctx, s, dir, pictures)
+// survey is what pictures said in each way.
+type survey struct {
+	provider, precision string // the subject's own
+	pictures            []string
+	own                 []error // why a picture can't be used at all
+	ways                []surveyed
+}
+
+// surveyed is one way: how far each picture's answers moved, and what no tolerance
+// covers. err is of the way as a whole.
+type surveyed struct {
+	Way
+	emulated bool
+	spreads  []bundle.Spread
+	faults   []error
+	err      error
+}
+
+// survey runs the pictures as the subject does, and in each way. A way that fails
+// as a whole is an error, unless it is only emulated.
+func (m Measuring) survey(ctx context.Context, s Subject, dir fs.FS, pictures []string) (*survey, error) {
+	info, err := s.Worker.Ready(ctx)
 	if err != nil {
 		return nil, err
 	}
+	v := &survey{provider: info.Provider, precision: info.Precision, pictures: pictures}
+	was, faults, err := lookAll(ctx, s, dir, pictures)
+	if err != nil {
+		return nil, err
+	}
+	v.own = faults
 	for n, w := range m.Ways {
 		if m.Progress != nil {
 			m.Progress(n, len(m.Ways), w.Name)
 		}
-		precision := w.Precision
-		if precision == "" {
-			precision = info.Precision
-		}
-		emulated := precision != info.Precision
-		at := slices.IndexFunc(out.Spreads, func(x bundle.Spread) bool { return x.Precision == precision })
-		if at < 0 {
-			at = len(out.Spreads)
-			out.Spreads = append(out.Spreads, bundle.Spread{Provider: info.Provider, Precision: precision, Emulated: emulated, IoU: 1})
-		}
+		x := surveyed{Way: w, emulated: w.Precision != "" && w.Precision != info.Precision}
+		x.Precision = cmp.Or(w.Precision, info.Precision)
 		other := s
 		other.Worker = w.Worker
-		is, err := runWay(ctx, other, dir, pictures)
-		if err == nil {
-			err = spread(&out.Spreads[at], was, is, pictures, s.Lowest)
+		is, faults, err := runWay(ctx, other, dir, pictures)
+		if ctx.Err() != nil || err != nil && !x.emulated {
+			return nil, fmt.Errorf("%s: %w", w.Name, cmp.Or(err, ctx.Err()))
 		}
-		switch {
-		case err != nil && ctx.Err() == nil && emulated: // told, and not held against the bundle
-			out.Left = joined(out.Left, fmt.Sprintf("%s: %v", w.Name, err))
-			out.Spreads = slices.Delete(out.Spreads, at, at+1)
-			return out, nil
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w", w.Name, err)
+		x.faults, x.err = faults, err
+		for i := range is {
+			one := bundle.Spread{IoU: 1}
+			if v.own[i] == nil && faults[i] == nil {
+				x.faults[i] = spread(&one, was[i], is[i], pictures[i], s.Lowest)
+			}
+			x.spreads = append(x.spreads, one)
+		}
+		v.ways = append(v.ways, x)
+	}
+	return v, nil
+}
+
+// faults are those that no picture may have: its own, and those of ways of the
+// device's own precision.
+func (v *survey) faults() error {
+	faults := v.own
+	for _, w := range v.ways {
+		if err := errors.Join(w.faults...); err != nil && !w.emulated {
+			faults = append(faults, fmt.Errorf("%s: %w", w.Name, err))
 		}
 	}
-	return out, nil
+	return errors.Join(faults...)
+}
+
+// measured joins the spreads of all pictures. What is emulated and failed is left out
+// and told.
+func (v *survey) measured(m Measuring) *bundle.Measured {
+	out := &bundle.Measured{Threads: m.Threads, Graph: m.Graph, Margin: Margin, Left: m.Left}
+	out.Spreads = append(out.Spreads, bundle.Spread{Provider: v.provider, Precision: v.precision, IoU: 1})
+	for _, w := range v.ways {
+		if err := errors.Join(append(w.faults, w.err)...); err != nil {
+			out.Left = joined(out.Left, fmt.Sprintf("%s: %v", w.Name, err))
+			out.Spreads = slices.DeleteFunc(out.Spreads, func(x bundle.Spread) bool { return x.Emulated && x.Precision == w.Precision })
+			break
+		}
+		at := slices.IndexFunc(out.Spreads, func(x bundle.Spread) bool { return x.Precision == w.Precision })
+		if at < 0 {
+			at = len(out.Spreads)
+			out.Spreads = append(out.Spreads, bundle.Spread{Provider: v.provider, Precision: w.Precision, Emulated: w.emulated, IoU: 1})
+		}
+		for i := range w.spreads {
+			widen(&out.Spreads[at], &w.spreads[i])
+		}
+	}
+	return out
 }
 
 // joined is a line of both, no longer than a golden file takes.
@@ -127,134 +180,35 @@ func joined(a, b string) string {
 const maxLeft = 1000
 
 // runWay looks at the pictures with a worker that runs for that long.
-func runWay(ctx context.Context, s Subject, dir fs.FS, pictures []string) ([]*seen, error) {
+func runWay(ctx context.Context, s Subject, dir fs.FS, pictures []string) (all []*seen, faults []error, err error) {
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.Worker.Run(running) }()
-	all, err := lookAll(ctx, s, dir, pictures)
+	all, faults, err = lookAll(ctx, s, dir, pictures)
 	stop()
 	<-done // the looks have heard of the worker's error, if it has one
-	return all, err
+	return all, faults, err
 }
 
-func lookAll(ctx context.Context, s Subject, dir fs.FS, pictures []string) ([]*seen, error) {
+// lookAll looks at all pictures, and tells why one can't be used.
+func lookAll(ctx context.Context, s Subject, dir fs.FS, pictures []string) (all []*seen, faults []error, err error) {
 	l := newLooker(s, dir)
 	defer l.close()
-	var all []*seen
-	var faults []error
-	for _, name := range pictures {
+	faults = make([]error, len(pictures))
+	for i, name := range pictures {
 		found, err := l.look(ctx, name, defaultSamples)
 		var refused Refusal
-		if errors.As(err, &refused) {
-			faults = append(faults, refused)
-		} else if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		} else if found.broken > 0 {
-			faults = append(faults, Refusal{Picture: name, What: WhatNumbers, Expected: "numbers", Found: fmt.Sprintf("%d values that are NaN, infinite or out of range", found.broken)})
+		switch {
+		case errors.As(err, &refused):
+			faults[i] = refused
+		case err != nil:
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		case found.broken > 0:
+			faults[i] = Refusal{Picture: name, What: WhatNumbers, Expected: "numbers", Found: fmt.Sprintf("%d values that are NaN, infinite or out of range", found.broken)}
 		}
 		all = append(all, found)
 	}
-	return all, errors.Join(faults...)
-}
-
-// spread widens s by how far the pictures' answers moved. A verdict that moved is
-// an error, and what moved further than any tolerance: the picture must go.
-func spread(s *bundle.Spread, was, is []*seen, pictures []string, lowest float32) error {
-	var faults []error
-	for i := range was {
-		fault := func(what, expected, found string) {
-			faults = append(faults, Refusal{Picture: pictures[i], What: what, Expected: expected, Found: found + ": leave the picture out"})
-		}
-		if a, b := verdicts(was[i]), verdicts(is[i]); a != b {
-			fault(WhatVerdict, a, b)
-			continue
-		}
-		own := bundle.Spread{IoU: 1}
-		spreadDetections(&own, was[i].detections, is[i].detections, lowest)
-		switch {
-		case own.Score*Margin > bundle.MaxScoreTolerance:
-			fault(WhatScore, "scores that stay", fmt.Sprintf("one that moves by %.3f, three times that is more than a tolerance may be", own.Score))
-		case 1-(1-own.IoU)*Margin < bundle.LeastIoU:
-			fault(WhatBox, "boxes that stay", fmt.Sprintf("one that keeps only %.3f of its place", own.IoU))
-		}
-		s.Score, s.IoU = max(s.Score, own.Score), min(s.IoU, own.IoU)
-		for n, o := range was[i].raw {
-			if n >= len(is[i].raw) || len(is[i].raw[n].Values) != len(o.Values) {
-				fault(WhatOutput, o.Name, "an output of another size")
-				continue
-			}
-			spreadRaw(s, o, is[i].raw[n])
-		}
-	}
-	return errors.Join(faults...)
-}
-
-func verdicts(s *seen) string {
-	all := []string{}
-	for _, j := range s.parts {
-		all = append(all, j.decision.Verdict.String())
-	}
-	slices.Sort(all)
-	return strings.Join(append([]string{s.worst().Verdict.String()}, all...), " ")
-}
-
-// spreadDetections pairs what was found with what is, the best overlap first.
-func spreadDetections(s *bundle.Spread, was, is []vision.Detection, lowest float32) {
-	type fit struct {
-		i, j int
-		iou  float32
-	}
-	var fits []fit
-	for i, a := range was {
-		for j, b := range is {
-			if iou := a.Box.IoU(b.Box); a.Label == b.Label && iou >= bundle.LeastIoU {
-				fits = append(fits, fit{i, j, iou})
-			}
-		}
-	}
-	slices.SortStableFunc(fits, func(a, b fit) int {
-		switch {
-		case a.iou > b.iou:
-			return -1
-		case a.iou < b.iou:
-			return 1
-		}
-		return 0
-	})
-	left, right := make([]bool, len(was)), make([]bool, len(is))
-	for _, f := range fits {
-		if left[f.i] || right[f.j] {
-			continue
-		}
-		left[f.i], right[f.j] = true, true
-		s.Score = max(s.Score, abs(was[f.i].Score-is[f.j].Score))
-		s.IoU = min(s.IoU, f.iou)
-	}
-	alone := func(dets []vision.Detection, taken []bool) { // it came from below the lowest score
-		for i, d := range dets {
-			if !taken[i] {
-				s.Score = max(s.Score, d.Score-lowest)
-			}
-		}
-	}
-	alone(was, left)
-	alone(is, right)
-}
-
-// spreadRaw widens the spread of one output.
-func spreadRaw(s *bundle.Spread, was, is infer.RawSample) {
-	at := slices.IndexFunc(s.Raw, func(r bundle.RawSpread) bool { return r.Name == was.Name })
-	if at < 0 {
-		at = len(s.Raw)
-		s.Raw = append(s.Raw, bundle.RawSpread{Name: was.Name})
-	}
-	far, largest := float32(0), float32(0)
-	for i, v := range was.Values {
-		far, largest = max(far, abs(v-is.Values[i])), max(largest, abs(v))
-	}
-	if largest > 0 {
-		s.Raw[at].Spread = max(s.Raw[at].Spread, far/largest)
-	}
+	return all, faults, nil
 }
 
 // choose makes tolerances of the spreads, and gives the widest.

@@ -130,13 +130,13 @@ func TestWaysThatFail(t *testing.T) {
 
 // TestSpread: what no tolerance covers is the picture's fault.
 func TestSpread(t *testing.T) {
-	was := func(d ...vision.Detection) []*seen {
-		return []*seen{{detections: d, parts: []judged{{decision: vision.Decision{Verdict: vision.Pass}}}}}
+	was := func(d ...vision.Detection) *seen {
+		return &seen{detections: d, parts: []judged{{decision: vision.Decision{Verdict: vision.Pass}}}}
 	}
 	failed := was()
-	failed[0].parts[0].decision.Verdict = vision.Fail
+	failed.parts[0].decision.Verdict = vision.Fail
 	for name, c := range map[string]struct {
-		a, b       []*seen
+		a, b       *seen
 		score, iou float32
 		want       string
 	}{
@@ -150,7 +150,7 @@ func TestSpread(t *testing.T) {
 		"a verdict":         {was(), failed, 0, 1, "expected PASS PASS, found FAIL FAIL: leave the picture out"},
 	} {
 		s := bundle.Spread{IoU: 1}
-		err := spread(&s, c.a, c.b, []string{"golden/p.jpg"}, 0.1)
+		err := spread(&s, c.a, c.b, "golden/p.jpg", 0.1)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), "golden/p.jpg") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

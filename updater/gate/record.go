@@ -21,37 +21,47 @@ func Record(ctx context.Context, s Subject, dir fs.FS, pictures []string, tol bu
 	if len(pictures) == 0 {
 		return nil, errNoPictures
 	}
-	if err := tol.Check(); err != nil {
-		return nil, fmt.Errorf("record golden pictures: %w", err)
+	g, faults, err := recordFit(ctx, s, dir, pictures, tol)
+	if err == nil {
+		err = errors.Join(faults...)
 	}
-	info, err := s.Worker.Ready(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("record golden pictures: %w", err)
 	}
-	g := &bundle.Golden{
+	return g, nil
+}
+
+// recordFit is Record of those pictures that are fit; faults say of each, nil for
+// none, why it isn't.
+func recordFit(ctx context.Context, s Subject, dir fs.FS, pictures []string, tol bundle.Tolerance) (g *bundle.Golden, faults []error, err error) {
+	if err := tol.Check(); err != nil {
+		return nil, nil, err
+	}
+	info, err := s.Worker.Ready(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	g = &bundle.Golden{
 		Golden:    bundle.GoldenVersion,
 		Recorded:  bundle.Recorded{Provider: info.Provider, Precision: info.Precision, Runtime: info.Runtime, Agent: s.Agent},
 		Tolerance: tol, Lowest: s.Lowest, Settings: s.Settings, Vectors: []bundle.Vector{},
 	}
 	l := newLooker(s, dir)
 	defer l.close()
-	var faults []error
-	for _, name := range pictures {
+	faults = make([]error, len(pictures))
+	for i, name := range pictures {
 		v, err := l.record(ctx, name, g)
 		var refused Refusal
 		switch {
 		case errors.As(err, &refused):
-			faults = append(faults, refused)
+			faults[i] = refused
 		case err != nil:
-			return nil, fmt.Errorf("record golden picture %s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		default:
 			g.Vectors = append(g.Vectors, *v)
 		}
 	}
-	if faults != nil {
-		return nil, fmt.Errorf("record golden pictures: %w", errors.Join(faults...))
-	}
-	return g, nil
+	return g, faults, nil
 }
 
 // record makes the vector of one picture; a Refusal says why it is unfit.

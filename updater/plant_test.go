@@ -226,3 +226,10 @@ func (c *candidate) Close() error {
 	}
 	return nil
 }
+
+// gatesOf is how often a bundle's gate ran.
+func (p *plant) gatesOf(digest string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gates[digest]
+}

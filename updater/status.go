@@ -22,6 +22,8 @@ type ActiveBundle struct {
 	Since   time.Time
 	Reason  Reason
 	Text    string
+
+	Unmeasured string // why its golden pictures, though they came out right, are no proof here; "" where they are
 }
 
 // NextBundle is how far the newest command is; it may have come to its end.
@@ -56,6 +58,9 @@ func (u *Updater) Status() []StationStatus {
 		st := StationStatus{Station: s.ID, Bundle: s.Bundle, Policy: s.Policy, Active: ActiveBundle{
 			Factory: p.Factory, None: p.none(), Version: p.Version, Digest: p.Digest, Since: r.Since,
 		}}
+		if p.Gate != nil {
+			st.Active.Unmeasured = p.Gate.Unmeasured
+		}
 		if st.Policy == "" {
 			st.Policy = Auto
 		}

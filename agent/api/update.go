@@ -28,6 +28,8 @@ type Bundle struct {
 	Version string     `json:"version" example:"1.2.0"`
 	Digest  string     `json:"digest" doc:"SHA-256 of its archive, hex"`
 	Since   *time.Time `json:"since,omitempty" doc:"since when it runs here; absent where that isn't known"`
+
+	Unmeasured string `json:"unmeasured,omitempty" doc:"why its golden pictures, though they came out right, are no proof on this provider; absent where they are"`
 }
 
 // Coming is a bundle on its way into a station.

@@ -32,7 +32,7 @@ func activeOf(s updater.StationStatus) *api.Bundle {
 	if s.Active.Factory || s.Active.None {
 		return nil
 	}
-	return &api.Bundle{Name: s.Bundle, Version: s.Active.Version, Digest: s.Active.Digest, Since: moment(s.Active.Since)}
+	return &api.Bundle{Name: s.Bundle, Version: s.Active.Version, Digest: s.Active.Digest, Since: moment(s.Active.Since), Unmeasured: s.Active.Unmeasured}
 }
 
 func nextOf(s updater.StationStatus) *api.Coming {

@@ -163,12 +163,10 @@ func (s *sampler) sample(ctx context.Context, station string, b *sampled) (err e
 	defer func() { err = errors.Join(err, closeRule(ctx, subject)) }()
 	passed := 0
 	for _, n := range due(len(b.golden.Vectors), s.number()) {
-		one := *b.golden
-		one.Vectors = b.golden.Vectors[n : n+1]
 		var report *gate.Report
 		err := s.agent.Spare(ctx, b.choice.about.Digest, func(ctx context.Context) error {
 			var err error
-			report, err = gate.Run(ctx, subject, fsys, &one, nil)
+			report, err = gate.Sample(ctx, subject, fsys, b.golden, n)
 			return err
 		})
 		switch {

@@ -37,8 +37,8 @@ type Spread struct {
 	Tolerance Tolerance   `json:"tolerance"`
 }
 
-// RawSpread is how far the values of one output moved, relative to the largest of
-// that output.
+// RawSpread is how far the values of one output moved, relative to the largest
+// recorded value of that output in all pictures; so is its tolerance.
 type RawSpread struct {
 	Name      string  `json:"name"`
 	Spread    float32 `json:"spread"`

@@ -148,7 +148,7 @@ func (c *comparison) outputs(want []bundle.RawOutput, got []infer.RawSample) {
 				far, at = d, n
 			}
 		}
-		if limit := c.tol.raw(w.Name) * largest; far > limit {
+		if limit := c.tol.raw(w.Name, largest); far > limit {
 			c.differ(WhatOutput, fmt.Sprintf("%s[%d] = %g", w.Name, at*w.Every, w.Values[at]),
 				fmt.Sprintf("%g, %.3g away is more than %.3g", g.Values[at], far, limit))
 		}

@@ -73,7 +73,7 @@ func (v *survey) without(leave func(i int) bool) *survey {
 		if leave(i) {
 			continue
 		}
-		left.pictures, left.own = append(left.pictures, name), append(left.own, v.own[i])
+		left.pictures, left.own, left.was = append(left.pictures, name), append(left.own, v.own[i]), append(left.was, v.was[i])
 		for n, w := range v.ways {
 			if w.err == nil {
 				x := &left.ways[n]

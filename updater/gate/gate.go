@@ -111,10 +111,22 @@ var ErrNoGolden = errors.New("the bundle has no golden pictures: record some wit
 // cancelled. draw gets, for each refused picture that could be decoded, the
 // expected and the found side by side; it may be nil.
 func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(name string, jpeg []byte)) (*Report, error) {
-	if g == nil || len(g.Vectors) == 0 {
+	if g == nil {
 		return nil, ErrNoGolden
 	}
-	r := &Report{Pictures: len(g.Vectors), Refusals: []Refusal{}, At: time.Now()}
+	return run(ctx, s, dir, g, g.Vectors, draw)
+}
+
+// Sample is Run of one of the pictures alone.
+func Sample(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, n int) (*Report, error) {
+	return run(ctx, s, dir, g, g.Vectors[n:n+1], nil)
+}
+
+func run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, vectors []bundle.Vector, draw func(name string, jpeg []byte)) (*Report, error) {
+	if len(vectors) == 0 {
+		return nil, ErrNoGolden
+	}
+	r := &Report{Pictures: len(vectors), Refusals: []Refusal{}, At: time.Now()}
 	defer func() { r.Took = time.Since(r.At) }()
 	if err := g.Tolerance.Check(); err != nil {
 		r.refuse(Refusal{What: WhatGolden, Expected: "usable tolerances", Found: err.Error()})
@@ -131,8 +143,8 @@ func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(
 	same := info.Provider == g.Recorded.Provider && info.Precision == g.Recorded.Precision
 	l := newLooker(s, dir)
 	defer l.close()
-	for i := range g.Vectors {
-		v := &g.Vectors[i]
+	for i := range vectors {
+		v := &vectors[i]
 		compareRaw := same && len(v.Outputs) > 0
 		found, err := l.look(ctx, v.Picture, samplesOf(v))
 		var refused Refusal

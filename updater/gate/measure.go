@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"slices"
 	"strings"
 
@@ -77,6 +76,7 @@ func (m Measuring) record(ctx context.Context, s Subject, dir fs.FS, pictures []
 type survey struct {
 	provider, precision string // the subject's own
 	pictures            []string
+	was                 []*seen // what the subject itself says
 	own                 []error // why a picture can't be used at all
 	ways                []surveyed
 }
@@ -103,7 +103,7 @@ func (m Measuring) survey(ctx context.Context, s Subject, dir fs.FS, pictures []
 	if err != nil {
 		return nil, err
 	}
-	v.own = faults
+	v.was, v.own = was, faults
 	for n, w := range m.Ways {
 		if m.Progress != nil {
 			m.Progress(n, len(m.Ways), w.Name)
@@ -161,6 +161,15 @@ func (v *survey) measured(m Measuring) *bundle.Measured {
 			widen(&out.Spreads[at], &w.spreads[i])
 		}
 	}
+	largest := map[string]float32{}
+	for _, s := range v.was {
+		for _, o := range s.raw {
+			largestOf(largest, o.Name, o.Values)
+		}
+	}
+	for i := range out.Spreads {
+		relative(&out.Spreads[i], largest)
+	}
 	return out
 }
 
@@ -216,7 +225,9 @@ func (m Measuring) choose(measured *bundle.Measured) (bundle.Tolerance, error) {
 	widest := bundle.Tolerance{IoU: 1}
 	for i := range measured.Spreads {
 		s := &measured.Spreads[i]
-		s.Tolerance = bundle.Tolerance{Score: max(leastScore, Margin*s.Score), IoU: min(1-leastSlack, 1-Margin*(1-s.IoU)), Raw: leastRaw}
+		s.Tolerance = bundle.Tolerance{ // spread has seen to it that these may be; but for rounding
+			Score: min(max(leastScore, Margin*s.Score), bundle.MaxScoreTolerance), IoU: max(min(1-leastSlack, 1-Margin*(1-s.IoU)), bundle.LeastIoU), Raw: leastRaw,
+		}
 		for n := range s.Raw {
 			r := &s.Raw[n]
 			r.Tolerance = min(max(leastRaw, Margin*r.Spread), bundle.MaxScoreTolerance)
@@ -267,7 +278,7 @@ func (m Measuring) byHand(s *bundle.Spread) error {
 // limits are what one device may differ by.
 type limits struct {
 	bundle.Tolerance
-	outputs map[string]float32 // of raw outputs, by name; those that aren't there go by Raw
+	outputs map[string]float32 // of raw outputs, absolute, by name; those that aren't there go by Raw and the picture's own largest
 	lowest  float32            // score from which detections were recorded
 }
 
@@ -276,18 +287,25 @@ type limits struct {
 func limitsFor(g *bundle.Golden, provider, precision string) limits {
 	t, s := g.Within(provider, precision)
 	l := limits{Tolerance: t, lowest: g.Lowest, outputs: map[string]float32{}}
-	if s != nil {
-		for _, r := range s.Raw {
-			l.outputs[r.Name] = r.Tolerance
+	if s == nil {
+		return l
+	}
+	largest := map[string]float32{}
+	for _, v := range g.Vectors {
+		for _, o := range v.Outputs {
+			largestOf(largest, o.Name, o.Values)
 		}
+	}
+	for _, r := range s.Raw {
+		l.outputs[r.Name] = r.Tolerance * largest[r.Name]
 	}
 	return l
 }
 
-// raw is the limit of an output's values, relative to the largest of them.
-func (l limits) raw(name string) float32 {
-	if t, ok := l.outputs[name]; ok && !math.IsNaN(float64(t)) {
+// raw is the limit of an output's values in a picture where that is the largest.
+func (l limits) raw(name string, largest float32) float32 {
+	if t, ok := l.outputs[name]; ok {
 		return t
 	}
-	return l.Raw
+	return l.Raw * largest
 }

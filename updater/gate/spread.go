@@ -103,14 +103,26 @@ func spreadDetections(s *bundle.Spread, was, is []vision.Detection, lowest float
 	alone(is, right)
 }
 
-// spreadRaw widens the spread of one output.
+// spreadRaw widens the spread of one output, which is absolute until relative is told.
 func spreadRaw(s *bundle.Spread, was, is infer.RawSample) {
 	at := rawOf(s, was.Name)
-	far, largest := float32(0), float32(0)
 	for i, v := range was.Values {
-		far, largest = max(far, abs(v-is.Values[i])), max(largest, abs(v))
+		s.Raw[at].Spread = max(s.Raw[at].Spread, abs(v-is.Values[i]))
 	}
-	if largest > 0 {
-		s.Raw[at].Spread = max(s.Raw[at].Spread, far/largest)
+}
+
+// relative makes a spread's raw values relative to the largest of each output.
+func relative(s *bundle.Spread, largest map[string]float32) {
+	for i := range s.Raw {
+		if most := largest[s.Raw[i].Name]; most > 0 {
+			s.Raw[i].Spread /= most
+		}
+	}
+}
+
+// largestOf adds the largest value of an output's sample.
+func largestOf(largest map[string]float32, name string, values []float32) {
+	for _, v := range values {
+		largest[name] = max(largest[name], abs(v))
 	}
 }

@@ -76,3 +76,21 @@ func TestDoubtWithNothingToGoBackTo(t *testing.T) {
 		}
 	})
 }
+
+// TestUnmeasuredServes, and is told as that from its gate on.
+func TestUnmeasuredServes(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		one := d.repo.publish(t, "caps", "1", "strange")
+		d.start()
+		d.until(d.install("r1", "1", one), Committed)
+		st := d.u.Status()[0]
+		if d.runs() != one || st.Active.Unmeasured != "nobody measured cpu" || st.Next.Unmeasured != st.Active.Unmeasured {
+			t.Errorf("runs %q, %+v, %+v", d.runs(), st.Active, st.Next)
+		}
+		two := d.repo.publish(t, "caps", "2", "good")
+		d.until(d.install("r2", "2", two), Committed)
+		if st := d.u.Status()[0]; st.Active.Unmeasured != "" || st.Next.Unmeasured != "" {
+			t.Errorf("a measured one: %+v, %+v", st.Active, st.Next)
+		}
+	})
+}

@@ -36,6 +36,7 @@ type NextBundle struct {
 	Done, Total uint64 // bytes, while it is fetched
 	Tries       int    // times that this bundle failed here before
 	Approvable  bool   // it waits, and Approve makes it go on
+	Unmeasured  string // as ActiveBundle's
 }
 
 // Failure is the last bundle that was refused or rolled back.
@@ -82,7 +83,15 @@ func (u *Updater) Status() []StationStatus {
 
 func (u *Updater) nextOf(s *station, r *record) *NextBundle {
 	up := u.update(s, &r.Job)
+	unmeasured := ""
+	for _, p := range []place{r.A, r.B} {
+		if p.Digest == r.Job.Digest && p.Gate != nil {
+			unmeasured = p.Gate.Unmeasured
+		}
+	}
 	return &NextBundle{
+		Unmeasured: unmeasured,
+
 		Version: r.Job.Version, Digest: r.Job.Digest, Phase: r.Phase, Reason: Reason(up.GetReason()), Text: up.GetText(),
 		Done: up.GetDone(), Total: up.GetTotal(), Tries: r.Tries[r.Job.Digest].Failed,
 		Approvable: (r.Phase == Waiting || r.Phase == Gated) && !r.Approved,

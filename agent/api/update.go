@@ -42,6 +42,8 @@ type Coming struct {
 	Text    string `json:"text,omitempty" doc:"why, for people"`
 	Done    uint64 `json:"done_bytes" doc:"fetched"`
 	Total   uint64 `json:"total_bytes" doc:"of its archive; 0 before that is known"`
+
+	Unmeasured string `json:"unmeasured,omitempty" doc:"why its golden pictures, though they came out right, are no proof on this provider; absent where they are"`
 }
 
 // Failure is why a bundle doesn't run.

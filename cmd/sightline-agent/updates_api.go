@@ -42,7 +42,7 @@ func nextOf(s updater.StationStatus) *api.Coming {
 	}
 	return &api.Coming{
 		Name: s.Bundle, Version: n.Version, Digest: n.Digest, Phase: api.Phase(n.Phase), Reason: string(n.Reason), Text: n.Text,
-		Done: n.Done, Total: n.Total,
+		Done: n.Done, Total: n.Total, Unmeasured: n.Unmeasured,
 	}
 }
 

@@ -147,8 +147,8 @@ func (c *choice) fromBundle(dir fs.FS) (*bundle.Manifest, error) {
 		return nil, err
 	}
 	c.about = agent.Model{Name: m.Name, Version: m.Version, Digest: modelfile.Digest(c.data)}
-	c.settings, err = bundle.Settings(m, dir)
-	return m, err
+	c.settings, _ = bundle.Settings(m, dir) // the rule's module can't be read: who loads the rule says so
+	return m, nil
 }
 
 // describe joins the model's own words, the manifest's and the person's.

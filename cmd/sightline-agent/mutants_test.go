@@ -121,8 +121,8 @@ func (r *mutantRig) try(t *testing.T, model string, m mutation, tallies map[muta
 		t.Errorf("%s: %v passed, though %s", model, made, moved)
 	case !report.OK():
 		one.refused = 1
-		one.byRaw, one.bySettings, one.narrow = count(by == gate.WhatOutput), count(by == gate.WhatSettings), count(by == "" && wide == "")
-		one.loose = count(by != gate.WhatSettings && wide == "" && harm != "")
+		one.byRaw, one.bySettings, one.narrow = count(by == gate.WhatOutput), count(by == gate.WhatSettings), count(by == "" && wide == "" && golden != nil)
+		one.loose = count(by != gate.WhatSettings && wide == "" && harm != "" && golden != nil)
 	default:
 		one.harmless, one.unseen, one.loose = count(harm == ""), count(harm != ""), count(harm != "")
 	}

@@ -60,7 +60,7 @@ type pick struct {
 	Sees    int    `json:"sees"`
 }
 
-// suggest chooses among the candidates, and records the chosen with --take.
+// runSuggest chooses among the candidates, and records the chosen with --take.
 func (o *goldenOptions) runSuggest(cmd *cobra.Command, made *assembly, dir string, pictures bundle.Pictures, names []string, threads int) error {
 	s, err := made.suggest(cmd.Context(), dir, pictures, names, threads, o.suggestOptions, cmd.ErrOrStderr())
 	if err != nil {
@@ -81,7 +81,7 @@ func (o *goldenOptions) runSuggest(cmd *cobra.Command, made *assembly, dir strin
 	for _, p := range s.Pictures {
 		files = append(files, p.File)
 	}
-	o.pictures, o.suggestOptions.suggest = files, false
+	o.pictures, o.suggest, o.take = files, false, false
 	return o.run(cmd, dir)
 }
 

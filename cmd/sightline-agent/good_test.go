@@ -101,7 +101,7 @@ func (r *mutantRig) gateWith(t *testing.T, dir string, threads int, level infer.
 		t.Fatal(err)
 	}
 	defer closeRule(t.Context(), s)
-	cfg := r.made.workerConfig(c, threads, 0)
+	cfg := r.made.programs.worker(c, c.stationSpec(), threads, r.made.log)
 	cfg.Graph = level
 	s.Worker = infer.New(cfg)
 	var report *gate.Report

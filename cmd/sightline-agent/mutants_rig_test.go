@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -174,11 +176,14 @@ func (r *mutantRig) examine(t *testing.T, dir string, more func(golden []outcome
 	return report, golden, held
 }
 
-// look is what predict and a station in still pictures do.
+// look is what predict does, and a station in still pictures.
 func look(ctx context.Context, s gate.Subject, files []string) ([]outcome, error) {
 	var all []outcome
 	cfg := s.Track
-	cfg.Mode = track.Stills
+	cfg.Mode = track.Pictures
+	if slices.Contains(slices.Collect(maps.Values(cfg.Roles)), vision.PartRole) {
+		cfg.Mode = track.Stills
+	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -203,8 +208,8 @@ func look(ctx context.Context, s gate.Subject, files []string) ([]outcome, error
 		}
 		o := outcome{dets: result.Detections, run: result.Run}
 		tracker := track.New(cfg)
-		tracker.Update(track.Frame{Seq: 1, Width: frame.Width, Height: frame.Height}, result.Detections)
-		for _, p := range tracker.Flush() {
+		parts := tracker.Update(track.Frame{Seq: 1, Width: frame.Width, Height: frame.Height}, result.Detections)
+		for _, p := range append(parts, tracker.Flush()...) {
 			decision := s.Rule.Decide(ctx, p, frame.Width, frame.Height)
 			for range 20 { // the rule's time is short, and the machine may be busy
 				if decision.Reason != vision.ReasonRuleFailed {

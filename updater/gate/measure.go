@@ -22,7 +22,7 @@ const Margin = 3
 const (
 	leastScore = 0.001
 	leastSlack = 0.02 // of the overlap: a pixel at a box 50 pixels long
-	leastRaw   = 0.0001
+	leastRaw   = 0.00002
 )
 
 // Way is one way to compute a subject's model other than the subject's own.

@@ -15,7 +15,6 @@ import (
 	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/sync/journal"
-	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -237,9 +236,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		Board: board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true}), Fleet: link.now,
 		Golden: (&recorder{made: made, threads: cfg.Infer.Threads}).record,
 	})))
-	begin := make([]*infer.Worker, len(stations))
 	for i, s := range stations {
-		begin[i] = s.Model
 		a.Add(s)
 		bundles.plant.add(&cfg.Stations[i], s.Track.Mode, books[i])
 		if book := books[i]; book != nil {
@@ -255,8 +252,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	sample := &sampler{made: made, cfg: cfg, models: begin, agent: a, updates: bundles, log: log}
-	others := []func(context.Context) error{bundles.run, models.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg), sample.run}
+	others := []func(context.Context) error{bundles.run, models.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg), newSampler(made, cfg, stations, a, bundles).run}
 	for _, book := range books {
 		if book != nil {
 			others = append(others, book.warm)

@@ -44,6 +44,14 @@ type sampler struct {
 	doubted map[string]string // stations whose signed bundle differed, and its digest
 }
 
+func newSampler(made *assembly, cfg *config.Config, stations []agent.StationConfig, a *agent.Agent, u *updates) *sampler {
+	s := &sampler{made: made, cfg: cfg, agent: a, updates: u, log: made.log, doubted: map[string]string{}}
+	for _, st := range stations {
+		s.models = append(s.models, st.Model)
+	}
+	return s
+}
+
 // sampled is a station's bundle with the worker that runs it.
 type sampled struct {
 	dir    string // the bundle's folder, or a shipped model's name
@@ -56,7 +64,6 @@ type sampled struct {
 // run does it for all stations, one after the other. What fails is told as a warning of
 // the station, and a signed bundle's whole gate runs again.
 func (s *sampler) run(ctx context.Context) error {
-	s.doubted = map[string]string{}
 	s.all(ctx)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

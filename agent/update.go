@@ -78,7 +78,7 @@ func (a *Agent) watchUpdates() {
 			runs = l.About.Name + " runs meanwhile"
 		}
 		a.set(health.NoBundleYet, id, l.Follows != "" && l.About.Bundle == "", l.Follows+"; "+runs)
-		var waiting, refused, back []string
+		var waiting, refused, back, unmeasured []string
 		for _, u := range all[id] {
 			whose := ""
 			if u.Recipe != "" {
@@ -86,6 +86,9 @@ func (a *Agent) watchUpdates() {
 			}
 			if n := u.Next; n != nil && n.Phase == api.Waiting && n.Reason == api.ForOperator {
 				waiting = append(waiting, n.Name+" "+n.Version+whose)
+			}
+			if b := u.Active; b != nil && b.Unmeasured != "" {
+				unmeasured = append(unmeasured, b.Name+" "+b.Version+whose+": "+b.Unmeasured)
 			}
 			f := u.Failure
 			switch {
@@ -96,6 +99,7 @@ func (a *Agent) watchUpdates() {
 				refused = append(refused, f.Name+" "+f.Version+whose+": "+f.Text)
 			}
 		}
+		a.set(health.BundleUnmeasured, id, len(unmeasured) > 0, strings.Join(unmeasured, "; "))
 		a.set(health.UpdateWaiting, id, len(waiting) > 0, strings.Join(waiting, "; "))
 		a.set(health.UpdateRefused, id, len(refused) > 0, strings.Join(refused, "; "))
 		a.set(health.UpdateRolledBack, id, len(back) > 0, strings.Join(back, "; "))

@@ -118,12 +118,12 @@ var machine = []struct {
 	{[]Phase{Probation, RolledBack}, renew, stays, "Another command about the same bundle."},
 	{[]Phase{Probation}, boot, stays, "The program started during probation."},
 	{[]Phase{Probation}, keep, Committed, "Watched for long enough, enough verdicts told, nothing wrong."},
-	{[]Phase{Probation, Committed}, back, RolledBack, "It misbehaved, is damaged on disk, can no longer be loaded, fails its gate after a change of runtime or driver, or the program started too often."},
+	{[]Phase{Probation, Committed}, back, RolledBack, "It misbehaved, is damaged on disk, can no longer be loaded, fails its gate after a change of runtime or driver or while it serves, or the program started too often."},
 	{slices.Concat(before, []Phase{Probation, Committed, RolledBack, Rejected, Cancelled}), recall, RolledBack, "The fleet commands to go back from the active bundle. What else was under way is forgotten."},
-	{slices.Concat(before, ended), fall, stays, "The active bundle is damaged on disk or can no longer be loaded, or fails its gate after a change of runtime or driver: the last good serves."},
+	{slices.Concat(before, ended), fall, stays, "The active bundle is damaged on disk or can no longer be loaded, or fails its gate after a change of runtime or driver or while it serves: the last good serves."},
 	{before, refuse, Rejected, "Untrusted, damaged, unusable here, failed its gate, or tried too often."},
 	{before, cancel, Cancelled, "The fleet takes the command back."},
-	{every, proved, stays, "The active bundle passed its gate again after a change of runtime or driver."},
+	{every, proved, stays, "The active bundle passed its gate again, or failed it with nothing to go back to: then the next start gates it before it serves."},
 	{every, forget, Resting, "The station now follows a bundle of another name, or both copies of its state are damaged."},
 }
 

@@ -180,6 +180,9 @@ func (c *candidate) Gate(ctx context.Context, draw func(string, []byte)) (*gate.
 	moved := c.p.fingerprint != "cpu 1"
 	c.p.mu.Unlock()
 	r := &gate.Report{Pictures: 3, Passed: 3, Provider: "cpu", Runtime: "1.23", Precision: "float32", At: time.Now()}
+	if c.behaviour == "strange" {
+		r.Unmeasured = "nobody measured cpu"
+	}
 	if c.behaviour == "wrong" || c.behaviour == "delicate" && moved {
 		r.Passed = 2
 		r.Refusals = []gate.Refusal{{Picture: "golden/2.png", What: gate.WhatVerdict, Expected: "FAIL", Found: "PASS"}}
@@ -225,4 +228,11 @@ func (c *candidate) Close() error {
 		c.p.workers--
 	}
 	return nil
+}
+
+// gatesOf is how often a bundle's gate ran.
+func (p *plant) gatesOf(digest string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gates[digest]
 }

@@ -178,7 +178,7 @@ func (u *Updater) golden(ctx context.Context, c Candidate, digest string) (g *re
 	}
 	return &result{
 		Fingerprint: c.Fingerprint(), Pictures: uint32(r.Pictures), Passed: uint32(r.Passed),
-		Provider: r.Provider, Runtime: r.Runtime, Driver: r.Driver, At: r.At,
+		Provider: r.Provider, Runtime: r.Runtime, Driver: r.Driver, Unmeasured: r.Unmeasured, At: r.At,
 	}, "", nil
 }
 
@@ -221,13 +221,7 @@ func (u *Updater) Regate(ctx context.Context, id string, c Candidate) (ok bool, 
 			return false, nil
 		}
 	}
-	u.fact(s, proved, func(r *record) {
-		for _, q := range []*place{&r.A, &r.B, &r.Good, &r.Older} {
-			if q.Digest == p.Digest {
-				q.Gate = g
-			}
-		}
-	})
+	u.setGate(s, p.Digest, g)
 	return true, nil
 }
 

@@ -49,6 +49,7 @@ type result struct {
 	Provider    string    `json:"provider"`
 	Runtime     string    `json:"runtime"`
 	Driver      string    `json:"driver"`
+	Unmeasured  string    `json:"unmeasured,omitempty"` // why it is no proof on this provider
 	At          time.Time `json:"at"`
 }
 

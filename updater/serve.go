@@ -82,6 +82,9 @@ func (u *Updater) turn(ctx context.Context, s *station) (time.Duration, error) {
 	if err := u.follow(ctx, s); err != nil {
 		return 0, err
 	}
+	if d := s.doubt.Swap(nil); d != nil {
+		return 0, u.reprove(ctx, s, d)
+	}
 	switch r := s.rec.Load(); r.Phase {
 	case Staged:
 		return 0, u.prove(ctx, s)

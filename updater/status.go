@@ -22,6 +22,8 @@ type ActiveBundle struct {
 	Since   time.Time
 	Reason  Reason
 	Text    string
+
+	Unmeasured string // why its golden pictures, though they came out right, are no proof here; "" where they are
 }
 
 // NextBundle is how far the newest command is; it may have come to its end.
@@ -34,6 +36,7 @@ type NextBundle struct {
 	Done, Total uint64 // bytes, while it is fetched
 	Tries       int    // times that this bundle failed here before
 	Approvable  bool   // it waits, and Approve makes it go on
+	Unmeasured  string // as ActiveBundle's
 }
 
 // Failure is the last bundle that was refused or rolled back.
@@ -56,6 +59,9 @@ func (u *Updater) Status() []StationStatus {
 		st := StationStatus{Station: s.ID, Bundle: s.Bundle, Policy: s.Policy, Active: ActiveBundle{
 			Factory: p.Factory, None: p.none(), Version: p.Version, Digest: p.Digest, Since: r.Since,
 		}}
+		if p.Gate != nil {
+			st.Active.Unmeasured = p.Gate.Unmeasured
+		}
 		if st.Policy == "" {
 			st.Policy = Auto
 		}
@@ -77,7 +83,15 @@ func (u *Updater) Status() []StationStatus {
 
 func (u *Updater) nextOf(s *station, r *record) *NextBundle {
 	up := u.update(s, &r.Job)
+	unmeasured := ""
+	for _, p := range []place{r.A, r.B} {
+		if p.Digest == r.Job.Digest && p.Gate != nil {
+			unmeasured = p.Gate.Unmeasured
+		}
+	}
 	return &NextBundle{
+		Unmeasured: unmeasured,
+
 		Version: r.Job.Version, Digest: r.Job.Digest, Phase: r.Phase, Reason: Reason(up.GetReason()), Text: up.GetText(),
 		Done: up.GetDone(), Total: up.GetTotal(), Tries: r.Tries[r.Job.Digest].Failed,
 		Approvable: (r.Phase == Waiting || r.Phase == Gated) && !r.Approved,

@@ -166,6 +166,7 @@ type station struct {
 	rec   atomic.Pointer[record]
 	dirty atomic.Bool // rec tells what has happened, and isn't on disk yet
 	wake  chan struct{}
+	doubt atomic.Pointer[doubt] // the gate must run again; nil: not
 
 	save sync.Mutex // serialises changes of rec
 	file copies     // under save

@@ -48,6 +48,8 @@ type GoldenRun struct {
 	Pictures int  `json:"pictures"`
 	Passed   int  `json:"passed"`
 	Raw      bool `json:"raw" doc:"whether raw outputs were compared too"`
+
+	Unmeasured string `json:"unmeasured,omitempty" doc:"why that is no proof on this provider; absent where it is"`
 }
 
 // SwapPhase is how far a swap is.

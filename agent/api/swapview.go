@@ -57,5 +57,9 @@ func (s *Swap) proof() string {
 	if s.Gate == nil {
 		return ", without golden pictures"
 	}
-	return fmt.Sprintf(", %d of %d golden pictures passed", s.Gate.Passed, s.Gate.Pictures)
+	text := fmt.Sprintf(", %d of %d golden pictures passed", s.Gate.Passed, s.Gate.Pictures)
+	if s.Gate.Unmeasured != "" {
+		text += " (no proof: " + s.Gate.Unmeasured + ")"
+	}
+	return text
 }

@@ -28,6 +28,8 @@ type Bundle struct {
 	Version string     `json:"version" example:"1.2.0"`
 	Digest  string     `json:"digest" doc:"SHA-256 of its archive, hex"`
 	Since   *time.Time `json:"since,omitempty" doc:"since when it runs here; absent where that isn't known"`
+
+	Unmeasured string `json:"unmeasured,omitempty" doc:"why its golden pictures, though they came out right, are no proof on this provider; absent where they are"`
 }
 
 // Coming is a bundle on its way into a station.
@@ -40,6 +42,8 @@ type Coming struct {
 	Text    string `json:"text,omitempty" doc:"why, for people"`
 	Done    uint64 `json:"done_bytes" doc:"fetched"`
 	Total   uint64 `json:"total_bytes" doc:"of its archive; 0 before that is known"`
+
+	Unmeasured string `json:"unmeasured,omitempty" doc:"why its golden pictures, though they came out right, are no proof on this provider; absent where they are"`
 }
 
 // Failure is why a bundle doesn't run.

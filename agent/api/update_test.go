@@ -177,6 +177,11 @@ func TestUpdateView(t *testing.T) {
 			t.Errorf("%s: %q, %v, %d filled, %q", c.phase, v.Words, classes, filled, v.Approve)
 		}
 	}
+	gated := following("station1", Gated)
+	gated.Update.Next.Unmeasured = "how far cuda float32 moves was never measured for this bundle"
+	if v := viewUpdate(&gated).Next; v.Words != "caps 1.3.0 passed its golden pictures, unmeasured on this device" || v.Why != gated.Update.Next.Unmeasured {
+		t.Errorf("unmeasured: %q, %q", v.Words, v.Why)
+	}
 	st := following("station1", Waiting)
 	st.Update.Active, st.Model = nil, Model{}
 	if v := viewUpdate(&st); v.Next.Change != "Between two parts: nothing → caps 1.3.0" || !strings.HasPrefix(v.Runs, "Inspects nothing") {

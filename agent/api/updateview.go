@@ -113,6 +113,9 @@ func (c *Coming) view(s *Station, active *Bundle) *nextView {
 		v.Words = name + " is verified and proves itself on this device"
 	case Gated:
 		v.Words = name + " has proved itself on this device"
+		if c.Unmeasured != "" {
+			v.Words, v.Why = name+" passed its golden pictures, unmeasured on this device", c.Unmeasured
+		}
 	case Waiting:
 		v.Words = name + " waits for its window"
 		if c.Reason != "window" {

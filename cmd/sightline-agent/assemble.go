@@ -239,7 +239,7 @@ func (a *assembly) hireProved(c *choice, threads int, limit time.Duration) *infe
 func (a *assembly) hireOf(c *choice, threads int, limit time.Duration, fresh func() *infer.Worker) *infer.Worker {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
+	key := workerKey(c, threads, limit)
 	w := a.workers[key]
 	if w == nil || ended(w) {
 		w = fresh()
@@ -247,6 +247,10 @@ func (a *assembly) hireOf(c *choice, threads int, limit time.Duration, fresh fun
 	}
 	a.users[w]++
 	return w
+}
+
+func workerKey(c *choice, threads int, limit time.Duration) string {
+	return fmt.Sprint(c.about.Digest, c.stationSpec(), threads, limit)
 }
 
 // leave gives a worker back. It tells whether nobody has it any more: then it is

@@ -175,6 +175,9 @@ func (a *gateAnswer) print(w io.Writer, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(w, "%s %s: %s, %d of %d golden pictures passed (%s), %.1f s\n",
 		a.Name, a.Version, state, a.Passed, a.Pictures, on, a.Took.Seconds())
+	if a.OK && a.Unmeasured != "" && err == nil {
+		_, err = fmt.Fprintf(w, "  passed, but that is no proof: %s\n", a.Unmeasured)
+	}
 	last := ""
 	for _, r := range a.Refusals {
 		if err != nil {

@@ -43,7 +43,7 @@ func (a *assembly) subjectFor(ctx context.Context, mode track.Mode, c *choice, t
 		return gate.Subject{}, err
 	}
 	return gate.Subject{
-		Worker: a.provedWorker(c, threads, 0, atOnce), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version,
+		Worker: a.provedWorker(c, threads, 0, atOnce), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version, Settings: c.settings,
 		Track: track.Config{Start: startScore, Keep: keepScore, Roles: c.roles()},
 	}, nil
 }

@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/updater/bundle"
-	"github.com/sightline-edge/sightline/updater/gate"
 	"github.com/sightline-edge/sightline/vision/picture"
-	"github.com/sightline-edge/sightline/vision/track"
 )
 
 // goldenOptions are the flags of golden.
@@ -25,6 +22,7 @@ type goldenOptions struct {
 	config    string
 	threads   int
 	json      bool
+	suggestOptions
 }
 
 func newGolden() *cobra.Command {
@@ -37,11 +35,20 @@ comes out in DIR/golden/expected.json, with copies of the pictures beside it. A
 device lets the bundle serve only if it sees the same there, within the
 tolerances (docs/golden-gate.md, which also tells how to choose pictures).
 
+The pictures are also run with 1, 2 and 4 threads, at ONNX Runtime's four levels
+of graph optimisation, and with the model rounded to float16: how far the answers
+move by that, three times over, are the tolerances. --tolerance-… chooses others.
+
 A picture whose outcome hangs on a score within the tolerance is refused, since
 another device might rightly decide otherwise. What was recorded before is
-replaced.`,
+replaced.
+
+--suggest records nothing: it makes mutants of the bundle (other weights, other
+pre-processing), runs them on all pictures and chooses those that together show
+the most mutants; --take then records these.`,
 		Example: `  sightline-agent golden caps/ --pictures good1.jpg good2.jpg scratch.jpg dent.jpg
-  sightline-agent golden caps/ --pictures chosen/ --tolerance-score 0.01`,
+  sightline-agent golden caps/ --pictures chosen/ --tolerance-score 0.01
+  sightline-agent golden caps/ --pictures many/ --suggest --count 8 --take`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cli.Usage("the bundle's folder is missing, as in: golden caps/ --pictures chosen/")
@@ -53,14 +60,17 @@ replaced.`,
 			return o.run(cmd, args[0])
 		},
 	}
-	t := gate.DefaultTolerance
 	f := cmd.Flags()
 	f.StringArrayVar(&o.pictures, "pictures", nil, "folder of pictures, or picture; more may follow")
-	f.Float32Var(&o.tolerance.Score, "tolerance-score", t.Score, "how far a score may be from the recorded one")
-	f.Float32Var(&o.tolerance.IoU, "tolerance-iou", t.IoU, "how far at least a box must overlap the recorded one")
-	f.Float32Var(&o.tolerance.Raw, "tolerance-raw", t.Raw, "how far a raw value may be, relative to the output's largest")
+	f.Float32Var(&o.tolerance.Score, "tolerance-score", 0, "how far a score may be from the recorded one; 0: by what is measured")
+	f.Float32Var(&o.tolerance.IoU, "tolerance-iou", 0, "how far at least a box must overlap the recorded one; 0: by what is measured")
+	f.Float32Var(&o.tolerance.Raw, "tolerance-raw", 0, "how far a raw value may be, relative to the output's largest; 0: by what is measured")
 	f.StringVar(&o.config, "config", "", "configuration whose section infer is used: ONNX Runtime and threads")
 	f.IntVar(&o.threads, "threads", 0, "processor threads of the model; 0: the configuration's, 1")
+	f.BoolVar(&o.suggest, "suggest", false, "choose among the pictures: those that show the most mutants of the bundle")
+	f.IntVar(&o.count, "count", 6, "pictures that --suggest chooses")
+	f.IntVar(&o.mutants, "mutants", 60, "mutants that --suggest tries")
+	f.BoolVar(&o.take, "take", false, "record what --suggest chooses")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -69,7 +79,10 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if len(o.pictures) == 0 {
 		return cli.Usage("--pictures is missing, as in: --pictures chosen/")
 	}
-	if err := o.tolerance.Check(); err != nil {
+	if err := o.suggestOptions.check(); err != nil {
+		return err
+	}
+	if err := checkHand(o.tolerance); err != nil {
 		return cli.Usage("%v", err)
 	}
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
@@ -85,7 +98,10 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	defer made.close(context.WithoutCancel(cmd.Context()))
-	g, err := made.record(cmd.Context(), dir, pictures, names, o.tolerance, threads)
+	if o.suggest {
+		return o.runSuggest(cmd, made, dir, pictures, names, threads)
+	}
+	g, err := made.record(cmd.Context(), dir, pictures, names, recordOptions{o.tolerance, threads, progress(cmd.ErrOrStderr(), o.json)})
 	if err != nil {
 		return err
 	}
@@ -93,28 +109,6 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 		return fmt.Errorf("record golden pictures in %s: %w", dir, err)
 	}
 	return o.print(cmd, dir, g)
-}
-
-// record runs the bundle's folder on pictures, in a worker of its own.
-func (a *assembly) record(ctx context.Context, dir string, pictures fs.FS, names []string, tol bundle.Tolerance, threads int) (g *bundle.Golden, err error) {
-	c, err := choose(modelOptions{model: dir})
-	if err != nil {
-		return nil, err
-	}
-	subject, err := a.subject(ctx, track.Pictures, c, threads)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if subject.Rule != nil {
-			err = errors.Join(err, subject.Rule.Close(context.WithoutCancel(ctx)))
-		}
-	}()
-	err = withWorker(ctx, subject, func(ctx context.Context) error {
-		g, err = gate.Record(ctx, subject, pictures, names, tol)
-		return err
-	})
-	return g, err
 }
 
 // goldenAnswer is golden's JSON.
@@ -132,7 +126,8 @@ func (o *goldenOptions) print(cmd *cobra.Command, dir string, g *bundle.Golden) 
 	for _, v := range g.Vectors {
 		fmt.Fprintf(w, "%-40s %-4s %s, %d parts, %d detections\n", v.Picture, v.Verdict, v.Reason, len(v.Parts), len(v.Detections))
 	}
-	_, err := fmt.Fprintf(w, "%s: %d pictures recorded on %s %s, ONNX Runtime %s\n",
+	fmt.Fprintf(w, "%s: %d pictures recorded on %s %s, ONNX Runtime %s\n",
 		file, len(g.Vectors), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
+	_, err := fmt.Fprintln(w, strings.Join(g.Measured.Lines(), "\n"))
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/sightline-edge/sightline/updater/bundle"
-	"github.com/sightline-edge/sightline/updater/gate"
 )
 
 // recorder records golden vectors for who asks a running agent.
@@ -41,7 +40,7 @@ func (r *recorder) record(ctx context.Context, archive io.Reader, pictures []str
 	if _, err := bundle.Unpack(archive, dir, bundle.Limits{}); err != nil {
 		return nil, err
 	}
-	g, err := r.made.record(ctx, dir, os.DirFS(dir), pictures, gate.DefaultTolerance, r.threads)
+	g, err := r.made.record(ctx, dir, os.DirFS(dir), pictures, recordOptions{threads: r.threads})
 	if err != nil {
 		return nil, err
 	}

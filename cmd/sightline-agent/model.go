@@ -50,6 +50,8 @@ type choice struct {
 	why   string     // what tells its family
 	terms string     // licence that its metadata tell, "" without
 	least float32    // score that somebody besides the rule looks at; 0: none
+
+	settings []string // of its manifest, of bundle.Settings; nil without one
 }
 
 // choose reads the model and makes one thing of what it, its manifest and the
@@ -146,6 +148,7 @@ func (c *choice) fromBundle(dir fs.FS) (*bundle.Manifest, error) {
 		return nil, err
 	}
 	c.about = agent.Model{Name: m.Name, Version: m.Version, Digest: modelfile.Digest(c.data)}
+	c.settings, _ = bundle.Settings(m, dir) // the rule's module can't be read: who loads the rule says so
 	return m, nil
 }
 

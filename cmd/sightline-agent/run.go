@@ -259,7 +259,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
-	others := []func(context.Context) error{bundles.run, models.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg)}
+	others := []func(context.Context) error{bundles.run, models.run, func(ctx context.Context) error { return link.run(ctx, a) }, made.rulesOf(cfg), newSampler(made, cfg, stations, a, bundles).run}
 	for _, book := range books {
 		if book != nil {
 			others = append(others, book.warm)

@@ -282,7 +282,7 @@ func (w *swaps) prove(ctx context.Context, n *swap, as *config.Station) error {
 		return err
 	}
 	w.at(n, func(s *api.Swap) {
-		s.Gate = &api.GoldenRun{Pictures: report.Pictures, Passed: report.Passed, Raw: report.Raw}
+		s.Gate = &api.GoldenRun{Pictures: report.Pictures, Passed: report.Passed, Raw: report.Raw, Unmeasured: report.Unmeasured}
 	})
 	if report.OK() {
 		return nil

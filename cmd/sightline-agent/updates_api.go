@@ -32,7 +32,7 @@ func activeOf(s updater.StationStatus) *api.Bundle {
 	if s.Active.Factory || s.Active.None {
 		return nil
 	}
-	return &api.Bundle{Name: s.Bundle, Version: s.Active.Version, Digest: s.Active.Digest, Since: moment(s.Active.Since)}
+	return &api.Bundle{Name: s.Bundle, Version: s.Active.Version, Digest: s.Active.Digest, Since: moment(s.Active.Since), Unmeasured: s.Active.Unmeasured}
 }
 
 func nextOf(s updater.StationStatus) *api.Coming {
@@ -42,7 +42,7 @@ func nextOf(s updater.StationStatus) *api.Coming {
 	}
 	return &api.Coming{
 		Name: s.Bundle, Version: n.Version, Digest: n.Digest, Phase: api.Phase(n.Phase), Reason: string(n.Reason), Text: n.Text,
-		Done: n.Done, Total: n.Total,
+		Done: n.Done, Total: n.Total, Unmeasured: n.Unmeasured,
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,10 +201,27 @@ func (l *lint) checkGolden() {
 		verdicts[v.Verdict]++
 		l.checkVector(v, known)
 	}
+	l.checkPinned(g)
 	for _, want := range []string{"PASS", "FAIL"} {
 		if verdicts[want] == 0 {
 			l.warn(bundle.GoldenFile, "record a picture of such a part, too", "none of the %d pictures is a %s: a model that lost its eyes for that goes unseen", len(g.Vectors), want)
 		}
+	}
+}
+
+// checkPinned compares the settings with those that the vectors were recorded with.
+func (l *lint) checkPinned(g *bundle.Golden) {
+	now, err := bundle.Settings(l.manifest, l.fsys)
+	if err != nil {
+		return // of the rule's module, which is told elsewhere
+	}
+	for _, d := range g.OtherSettings(now) {
+		l.error(bundle.GoldenFile, again, "the golden vectors were recorded with other settings: %s, the manifest has %s", cmp.Or(d[0], "nothing there"), cmp.Or(d[1], "nothing there"))
+	}
+	if g.Measured == nil {
+		l.warn(bundle.GoldenFile, again, "the tolerances were chosen by hand: devices tell that the bundle is unmeasured")
+	} else if g.Measured.Left != "" {
+		l.warn(bundle.GoldenFile, "choose clearer pictures, or leave it so: devices that compute in that way may refuse the bundle", "not measured: %s", clean(g.Measured.Left))
 	}
 }
 

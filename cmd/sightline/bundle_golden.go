@@ -22,6 +22,10 @@ type goldenOptions struct {
 	images   string
 	agent    string
 	json     bool
+	suggest  bool
+	take     bool // what suggest chooses
+	count    int
+	mutants  int
 }
 
 func newBundleGolden() *cobra.Command {
@@ -40,10 +44,13 @@ requests from its own machine alone: forward its port with ssh -L.
 
 Every device must see the same before the bundle may serve there. Choose pictures
 that matter: good parts, each kind of defect, the hardest that must be told
-rightly; ten to thirty are plenty. Look at the verdicts that it prints: whatever
+rightly; ten to thirty are plenty. --suggest chooses: it lets mutants of the bundle
+loose on all pictures, prints those that together show the most of them, and
+records nothing without --take. Look at the verdicts that it prints: whatever
 they are, that is what every device is held to.`,
 		Example: `  sightline bundle golden caps --pictures good1.png --pictures scratch3.png
   sightline bundle golden caps --images chosen-pictures/
+  sightline bundle golden caps --images many-pictures/ --suggest --count 8 --take
 
   # on a device's hardware, through ssh -L 8080:127.0.0.1:8080 device
   sightline bundle golden caps --images chosen-pictures/ --agent http://127.0.0.1:8080`,
@@ -63,6 +70,10 @@ they are, that is what every device is held to.`,
 	f.StringVar(&o.images, "images", "", "folder whose pictures are all recorded")
 	f.StringVar(&o.agent, "agent", "", "the agent's program, if it isn't beside this one or in PATH, or the address of one that runs")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
+	f.BoolVar(&o.suggest, "suggest", false, "choose among the pictures: those that show the most mutants of the bundle")
+	f.IntVar(&o.count, "count", 6, "pictures that --suggest chooses")
+	f.IntVar(&o.mutants, "mutants", 60, "mutants that --suggest tries")
+	f.BoolVar(&o.take, "take", false, "record what --suggest chooses")
 	return cmd
 }
 
@@ -78,6 +89,9 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	}
 	if _, err := bundle.Read(os.DirFS(dir)); err != nil {
 		return err
+	}
+	if o.suggest || o.take {
+		return o.choose(cmd, dir)
 	}
 	var err error
 	if strings.HasPrefix(o.agent, "http://") || strings.HasPrefix(o.agent, "https://") {
@@ -105,8 +119,8 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if err := t.write(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, on %s %s with ONNX Runtime %s\n", filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)),
-		several(len(g.Vectors), "picture"), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, on %s %s with ONNX Runtime %s\n%s\n", filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)),
+		several(len(g.Vectors), "picture"), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime, strings.Join(g.Measured.Lines(), "\n"))
 	return err
 }
 
@@ -132,6 +146,30 @@ func (o *goldenOptions) record(ctx context.Context, stderr io.Writer, dir string
 	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
 	if err := run.Run(); err != nil {
 		return fmt.Errorf("%s golden %s: %w", agent, dir, err)
+	}
+	return nil
+}
+
+// choose lets the agent's program choose among the pictures; what it says passes
+// through.
+func (o *goldenOptions) choose(cmd *cobra.Command, dir string) error {
+	if strings.Contains(o.agent, "://") {
+		return cli.Usage("--suggest needs the agent's program, not the address of one that runs: leave --agent out, or name the program")
+	}
+	agent, err := findAgent(o.agent)
+	if err != nil {
+		return fmt.Errorf("choose golden pictures: %w", err)
+	}
+	args := []string{"golden", dir, fmt.Sprint("--count=", o.count), fmt.Sprint("--mutants=", o.mutants),
+		fmt.Sprint("--suggest=", o.suggest), fmt.Sprint("--take=", o.take), fmt.Sprint("--json=", o.json)}
+	for _, p := range o.pictures {
+		args = append(args, "--pictures", p)
+	}
+	run := exec.CommandContext(cmd.Context(), agent, args...)
+	run.Stdout, run.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
+	if err := run.Run(); err != nil {
+		return fmt.Errorf("choose golden pictures: %s golden %s: %w", agent, dir, err)
 	}
 	return nil
 }

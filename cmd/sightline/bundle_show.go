@@ -84,6 +84,7 @@ type shownTensor struct {
 type shownGolden struct {
 	Recorded  bundle.Recorded  `json:"recorded"`
 	Tolerance bundle.Tolerance `json:"tolerance"`
+	Measured  *bundle.Measured `json:"measured,omitempty"` // absent where the tolerances were chosen by hand
 	Pictures  int              `json:"pictures"`
 	Verdicts  map[string]int   `json:"verdicts"`
 	Raw       bool             `json:"raw"` // raw outputs were recorded
@@ -156,7 +157,7 @@ func (s *shown) golden(fsys fs.FS) error {
 	if err != nil {
 		return err
 	}
-	s.Golden = &shownGolden{Recorded: g.Recorded, Tolerance: g.Tolerance, Pictures: len(g.Vectors), Verdicts: map[string]int{}}
+	s.Golden = &shownGolden{Recorded: g.Recorded, Tolerance: g.Tolerance, Measured: g.Measured, Pictures: len(g.Vectors), Verdicts: map[string]int{}}
 	for _, v := range g.Vectors {
 		s.Golden.Verdicts[v.Verdict]++
 		s.Golden.Raw = s.Golden.Raw || len(v.Outputs) > 0
@@ -232,9 +233,12 @@ func (s *shown) writeGolden(line func(key, format string, args ...any)) {
 		several(g.Pictures, "picture"), g.Verdicts["PASS"], g.Verdicts["FAIL"], g.Verdicts["NONE"], g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
 	raw := "no raw outputs"
 	if g.Raw {
-		raw = fmt.Sprintf("raw outputs ± %v of the largest", g.Tolerance.Raw)
+		raw = fmt.Sprintf("raw outputs ± %.3g of the largest", g.Tolerance.Raw)
 	}
-	line("", "scores ± %v, overlap of boxes at least %v, %s", g.Tolerance.Score, g.Tolerance.IoU, raw)
+	line("", "scores ± %.3g, overlap of boxes at least %.3g, %s", g.Tolerance.Score, g.Tolerance.IoU, raw)
+	for _, text := range g.Measured.Lines() {
+		line("", "%s", text)
+	}
 }
 
 func orDash(s string) string {

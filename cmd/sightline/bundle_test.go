@@ -12,6 +12,7 @@ import (
 
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 	"github.com/sightline-edge/sightline/updater/bundle"
+	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/rules"
 )
 
@@ -82,7 +83,11 @@ func TestLint(t *testing.T) {
 		"case":            {"card", "card", func(d string) error { return os.WriteFile(d+"/Model.onnx", nil, 0o600) }, 1, "differ in case alone"},
 		"golden unnamed":  {"card", "card", writeGolden, 1, "the manifest doesn't name it"},
 		"golden's labels": {"card", "golden: golden/expected.json\ncard", writeGolden, 1, `golden/one.jpg expects label "hole"`},
-		"golden's file":   {"card", "golden: golden/expected.json\ncard", writeGolden, 1, "golden/one.jpg is not in the bundle"},
+		"golden by hand":  {"card", "golden: golden/expected.json\ncard", writeGolden, 1, "warning  golden/expected.json: the tolerances were chosen by hand"},
+		"other settings": {"nms: 0.7", "nms: 0.6\ngolden: golden/expected.json", shippedGolden, 1,
+			"error    golden/expected.json: the golden vectors were recorded with other settings: nms 0.7, the manifest has nms 0.6"},
+		"same settings": {"card", "golden: golden/expected.json\ncard", shippedGolden, 0, ": 0 errors, 1 warning"},
+		"golden's file": {"card", "golden: golden/expected.json\ncard", writeGolden, 1, "golden/one.jpg is not in the bundle"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := drawnParts(t)
@@ -98,6 +103,19 @@ func TestLint(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shippedGolden puts the golden vectors beside the model that it is shipped with.
+func shippedGolden(dir string) error {
+	fsys, err := models.Open("drawn-parts")
+	if err != nil {
+		return err
+	}
+	golden, err := fs.Sub(fsys, "golden")
+	if err != nil {
+		return err
+	}
+	return os.CopyFS(filepath.Join(dir, "golden"), golden)
 }
 
 func writeGolden(dir string) error {

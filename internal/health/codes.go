@@ -184,6 +184,16 @@ var (
 		Title: "the station follows a signed bundle that the device doesn't have yet",
 		Do:    "Roll the bundle out to this device, or install it from a folder. Until then the station runs what model names, or inspects nothing.",
 	}
+	GoldenDiffers = Warning{
+		Code: "golden_differs", Severity: Error,
+		Title: "golden pictures come out otherwise than they were recorded",
+		Do:    "The model doesn't answer as it was published: look for a changed runtime, driver or memory, and run sightline-agent gate. Its verdicts aren't to be trusted until then.",
+	}
+	BundleUnmeasured = Warning{
+		Code: "bundle_unmeasured", Severity: Info,
+		Title: "a bundle passed its golden pictures, but nobody measured how far answers may differ on what this device computes with",
+		Do:    "Record its golden vectors on such a device, with sightline bundle golden and its --agent.",
+	}
 	UpdateRefused = Warning{
 		Code: "update_refused", Severity: Warn,
 		Title: "a new bundle was refused, what ran before goes on",
@@ -259,7 +269,7 @@ func All() []Warning {
 		ModelWorkerRestarting, ModelLeaks, ModelMemory, RuleFailing, NoRule,
 		JournalFull, JournalQuarantined, JournalSlow, JournalDropped, VerdictsUnrecordedAllowed, VerdictsLate,
 		FleetUnreachable, FleetRefuses, CertificateEnding,
-		GPUUnused, UnsignedModel, NoBundleYet, UpdateRefused, UpdateRolledBack, UpdateWaiting,
+		GPUUnused, UnsignedModel, NoBundleYet, GoldenDiffers, BundleUnmeasured, UpdateRefused, UpdateRolledBack, UpdateWaiting,
 		StationDegraded, StationOverloaded, LargeModelAway, LargeModelGivesWay, PartsUnsure, DoorShut, DoorSilent, TriggersMissed,
 		ClockImplausible, FramesDropped, NetworkOpen,
 		BrokerAway, StoreFailing, ClockBehind, UpdatesEnding, UpdatesStale, UpdatesFailing,

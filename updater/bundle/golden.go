@@ -31,13 +31,22 @@ const (
 	maxObjects    = 300_000  // vectors, parts, detections and outputs together: an empty one takes fifty times its text in memory
 )
 
+// The widest tolerances: wider ones would prove nothing.
+const (
+	MaxScoreTolerance = 0.25
+	LeastIoU          = 0.5
+	maxRawTolerance   = 0.25
+)
+
 // Golden is what a bundle's model and rule say about known pictures, and how
 // far a device may be from it.
 type Golden struct {
 	Golden    int       `json:"golden"` // GoldenVersion
 	Recorded  Recorded  `json:"recorded"`
-	Tolerance Tolerance `json:"tolerance"`
-	Lowest    float32   `json:"lowest"` // score from which detections were recorded
+	Tolerance Tolerance `json:"tolerance"`          // for whatever wasn't measured
+	Lowest    float32   `json:"lowest"`             // score from which detections were recorded
+	Settings  []string  `json:"settings,omitempty"` // of the manifest, as Settings gives them; none in files of before
+	Measured  *Measured `json:"measured,omitempty"` // what the tolerances come from; nil: somebody's choice
 	Vectors   []Vector  `json:"vectors"`
 }
 
@@ -136,6 +145,12 @@ func (g *Golden) Write(w io.Writer) error {
 	put(",\n \"recorded\": ", g.Recorded)
 	put(",\n \"tolerance\": ", g.Tolerance)
 	put(",\n \"lowest\": ", g.Lowest)
+	if len(g.Settings) > 0 {
+		put(",\n \"settings\": ", g.Settings)
+	}
+	if g.Measured != nil {
+		put(",\n \"measured\": ", g.Measured)
+	}
 	before := ",\n \"vectors\": [\n  "
 	for _, v := range g.Vectors {
 		if v.Detections == nil {
@@ -175,6 +190,10 @@ func (g *Golden) check() error {
 	if !(g.Lowest >= 0 && g.Lowest < 1) {
 		fault("lowest: %v is outside 0 to 1", g.Lowest)
 	}
+	faults = append(faults, g.checkSettings()...)
+	if g.Measured != nil {
+		faults = append(faults, g.Measured.check()...)
+	}
 	if n := len(g.Vectors); n == 0 || n > MaxVectors {
 		fault("vectors: %d pictures, 1 to %d are possible", n, MaxVectors)
 		return errors.Join(faults...)
@@ -202,7 +221,7 @@ func (t Tolerance) check() []error {
 		key         string
 		v           float32
 		least, most float32
-	}{{"score", t.Score, 0, 0.25}, {"iou", t.IoU, 0.5, 1}, {"raw", t.Raw, 0, 0.25}} {
+	}{{"score", t.Score, 0, MaxScoreTolerance}, {"iou", t.IoU, LeastIoU, 1}, {"raw", t.Raw, 0, maxRawTolerance}} {
 		if !(c.v >= c.least && c.v <= c.most) {
 			faults = append(faults, fmt.Errorf("tolerance.%s: %v is outside %v to %v", c.key, c.v, c.least, c.most))
 		}
@@ -306,8 +325,10 @@ func (o *RawOutput) check() error {
 }
 
 // plainText is short and shows nothing but what it is.
-func plainText(s string) bool {
-	if len(s) > maxGoldenText || !utf8.ValidString(s) {
+func plainText(s string) bool { return printableText(s, maxGoldenText) }
+
+func printableText(s string, most int) bool {
+	if len(s) > most || !utf8.ValidString(s) {
 		return false
 	}
 	for _, r := range s {

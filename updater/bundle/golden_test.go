@@ -128,6 +128,7 @@ func TestWriteNoNonsense(t *testing.T) {
 
 func FuzzGolden(f *testing.F) {
 	f.Add([]byte(goodGolden))
+	f.Add([]byte(newGolden))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		g, err := ParseGolden(b)
 		if err != nil {

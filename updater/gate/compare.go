@@ -16,8 +16,8 @@ const maxRefusals = 8
 
 // compare gives the differences between what was expected of a picture and
 // what was found, the most telling first; none beyond tolerance is nil.
-func compare(v *bundle.Vector, found *seen, g *bundle.Golden, raw bool) []Refusal {
-	c := comparison{picture: v.Picture, tol: g.Tolerance}
+func compare(v *bundle.Vector, found *seen, within limits, raw bool) []Refusal {
+	c := comparison{picture: v.Picture, tol: within}
 	if found.broken > 0 {
 		c.differ(WhatNumbers, "numbers", fmt.Sprintf("%d values that are NaN, infinite or out of range", found.broken))
 	}
@@ -27,7 +27,7 @@ func compare(v *bundle.Vector, found *seen, g *bundle.Golden, raw bool) []Refusa
 	if v.Parts != nil {
 		c.parts(v.Parts, found.parts)
 	}
-	c.detections(v.Detections, found.detections, g.Lowest)
+	c.detections(v.Detections, found.detections)
 	if raw {
 		c.outputs(v.Outputs, found.raw)
 	}
@@ -37,7 +37,7 @@ func compare(v *bundle.Vector, found *seen, g *bundle.Golden, raw bool) []Refusa
 // comparison collects the differences of one picture.
 type comparison struct {
 	picture  string
-	tol      bundle.Tolerance
+	tol      limits
 	refusals []Refusal
 }
 
@@ -76,8 +76,8 @@ func (c *comparison) parts(want []bundle.Judged, got []judged) {
 
 // detections compares what the model saw. A detection so near the lowest
 // recorded score that the tolerance reaches below it may come or go.
-func (c *comparison) detections(want []bundle.Expected, got []vision.Detection, lowest float32) {
-	certain := lowest + c.tol.Score
+func (c *comparison) detections(want []bundle.Expected, got []vision.Detection) {
+	certain := c.tol.lowest + c.tol.Score
 	pairs := pair(len(want), len(got), func(i, j int) bool {
 		return want[i].Label == got[j].Label && boxOf(want[i].Box).IoU(got[j].Box) >= c.tol.IoU &&
 			abs(want[i].Score-got[j].Score) <= c.tol.Score
@@ -148,7 +148,7 @@ func (c *comparison) outputs(want []bundle.RawOutput, got []infer.RawSample) {
 				far, at = d, n
 			}
 		}
-		if limit := c.tol.Raw * largest; far > limit {
+		if limit := c.tol.raw(w.Name, largest); far > limit {
 			c.differ(WhatOutput, fmt.Sprintf("%s[%d] = %g", w.Name, at*w.Every, w.Values[at]),
 				fmt.Sprintf("%g, %.3g away is more than %.3g", g.Values[at], far, limit))
 		}

@@ -20,7 +20,7 @@ func expected(label string, score, x float32) bundle.Expected {
 
 // TestDetectionsNearTheLowestScore may come and go, those above it not.
 func TestDetectionsNearTheLowestScore(t *testing.T) {
-	g := &bundle.Golden{Tolerance: bundle.Tolerance{Score: 0.02, IoU: 0.9}, Lowest: 0.1}
+	within := limits{Tolerance: bundle.Tolerance{Score: 0.02, IoU: 0.9}, lowest: 0.1}
 	for _, c := range []struct {
 		name string
 		want []bundle.Expected
@@ -40,8 +40,8 @@ func TestDetectionsNearTheLowestScore(t *testing.T) {
 		{"crossed", []bundle.Expected{expected("a", 0.5, 0), expected("a", 0.485, 0)},
 			[]vision.Detection{detection("a", 0.495, 0), detection("a", 0.51, 0)}, ""},
 	} {
-		c1 := comparison{tol: g.Tolerance}
-		c1.detections(c.want, c.got, g.Lowest)
+		c1 := comparison{tol: within}
+		c1.detections(c.want, c.got)
 		if len(c1.refusals) == 0 != (c.what == "") || len(c1.refusals) > 0 && c1.refusals[0].What != c.what {
 			t.Errorf("%s: %+v, want %q", c.name, c1.refusals, c.what)
 		}
@@ -51,13 +51,13 @@ func TestDetectionsNearTheLowestScore(t *testing.T) {
 func TestOutputsThatAreNoNumbers(t *testing.T) {
 	w := bundle.RawOutput{Name: "out", Shape: []int64{2}, Every: 1, Values: []float32{1, 2}}
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		c := comparison{tol: DefaultTolerance}
+		c := comparison{tol: limits{Tolerance: DefaultTolerance}}
 		c.outputs([]bundle.RawOutput{w}, []infer.RawSample{{Name: "out", Shape: []int64{2}, Every: 1, Values: []float32{1, float32(v)}}})
 		if len(c.refusals) != 1 || c.refusals[0].What != WhatOutput {
 			t.Errorf("%v: %+v", v, c.refusals)
 		}
 	}
-	c := comparison{tol: DefaultTolerance}
+	c := comparison{tol: limits{Tolerance: DefaultTolerance}}
 	c.outputs([]bundle.RawOutput{w}, nil)
 	if len(c.refusals) != 1 {
 		t.Errorf("a missing output: %+v", c.refusals)
@@ -91,7 +91,7 @@ func TestPairFindsAll(t *testing.T) {
 // one that was moved is told.
 func TestRandomAnswersAreNeverTakenForOthers(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	g := &bundle.Golden{Tolerance: DefaultTolerance, Lowest: 0.1}
+	within := limits{Tolerance: DefaultTolerance, lowest: 0.1}
 	for range 300 {
 		found := &seen{}
 		v := &bundle.Vector{Verdict: "NONE", Parts: []bundle.Judged{}}
@@ -102,11 +102,11 @@ func TestRandomAnswersAreNeverTakenForOthers(t *testing.T) {
 			v.Detections = append(v.Detections, bundle.Expected{Label: d.Label, Score: d.Score, Box: numbers(d.Box)})
 		}
 		r.Shuffle(len(v.Detections), func(i, j int) { v.Detections[i], v.Detections[j] = v.Detections[j], v.Detections[i] })
-		if d := compare(v, found, g, false); len(d) > 0 {
+		if d := compare(v, found, within, false); len(d) > 0 {
 			t.Fatalf("the same differs: %v", d)
 		}
 		found.detections[r.IntN(len(found.detections))].Box.X += 1000
-		if d := compare(v, found, g, false); len(d) == 0 {
+		if d := compare(v, found, within, false); len(d) == 0 {
 			t.Fatal("a moved detection isn't told")
 		}
 	}

@@ -6,6 +6,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type Subject struct {
 	Track  track.Config  // the station's scores and roles; the mode is the gate's
 	Lowest float32       // score from which the worker gives detections
 	Agent  string        // this program's version, for Record
+
+	Settings []string // of the bundle, of bundle.Settings; nil: not known
 }
 
 // Refusal is one difference that a bundle is refused for. Picture is "" for
@@ -50,6 +53,7 @@ const (
 	WhatScore     = "score"     // of a detection
 	WhatBox       = "box"       // of a detection
 	WhatOutput    = "output"    // raw output tensor
+	WhatSettings  = "settings"  // of the manifest: the golden vectors were recorded with others
 )
 
 // Error is the refusal as one line.
@@ -72,12 +76,14 @@ type Report struct {
 	Precision string    `json:"precision"`
 	Raw       bool      `json:"raw"` // raw outputs were compared: recorded with this provider and precision
 
+	Unmeasured string `json:"unmeasured,omitempty"` // why what passed isn't proved here: the tolerances were never measured for this provider and precision
+
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took_ns"`
 }
 
-// OK reports whether the bundle may serve: every picture passed, and there
-// was one.
+// OK reports whether the bundle may serve: every picture passed, there was one,
+// and the settings are those of the record. One that is Unmeasured may too.
 func (r *Report) OK() bool {
 	return len(r.Refusals) == 0 && r.Pictures > 0 && r.Passed == r.Pictures
 }
@@ -105,10 +111,22 @@ var ErrNoGolden = errors.New("the bundle has no golden pictures: record some wit
 // cancelled. draw gets, for each refused picture that could be decoded, the
 // expected and the found side by side; it may be nil.
 func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(name string, jpeg []byte)) (*Report, error) {
-	if g == nil || len(g.Vectors) == 0 {
+	if g == nil {
 		return nil, ErrNoGolden
 	}
-	r := &Report{Pictures: len(g.Vectors), Refusals: []Refusal{}, At: time.Now()}
+	return run(ctx, s, dir, g, g.Vectors, draw)
+}
+
+// Sample is Run of one of the pictures alone.
+func Sample(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, n int) (*Report, error) {
+	return run(ctx, s, dir, g, g.Vectors[n:n+1], nil)
+}
+
+func run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, vectors []bundle.Vector, draw func(name string, jpeg []byte)) (*Report, error) {
+	if len(vectors) == 0 {
+		return nil, ErrNoGolden
+	}
+	r := &Report{Pictures: len(vectors), Refusals: []Refusal{}, At: time.Now()}
 	defer func() { r.Took = time.Since(r.At) }()
 	if err := g.Tolerance.Check(); err != nil {
 		r.refuse(Refusal{What: WhatGolden, Expected: "usable tolerances", Found: err.Error()})
@@ -119,11 +137,14 @@ func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(
 		return r.broken(ctx, "", err)
 	}
 	r.Provider, r.Runtime, r.Driver, r.Precision = info.Provider, info.Runtime, info.Driver, info.Precision
+	r.Unmeasured = g.Unmeasured(info.Provider, info.Precision)
+	within := limitsFor(g, info.Provider, info.Precision)
+	r.settings(g, s.Settings)
 	same := info.Provider == g.Recorded.Provider && info.Precision == g.Recorded.Precision
 	l := newLooker(s, dir)
 	defer l.close()
-	for i := range g.Vectors {
-		v := &g.Vectors[i]
+	for i := range vectors {
+		v := &vectors[i]
 		compareRaw := same && len(v.Outputs) > 0
 		found, err := l.look(ctx, v.Picture, samplesOf(v))
 		var refused Refusal
@@ -138,7 +159,7 @@ func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(
 			return r.broken(ctx, v.Picture, err)
 		}
 		r.Raw = r.Raw || compareRaw
-		differences := compare(v, found, g, compareRaw)
+		differences := compare(v, found, within, compareRaw)
 		if len(differences) == 0 {
 			r.Passed++
 			continue
@@ -151,6 +172,21 @@ func Run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, draw func(
 		}
 	}
 	return r, nil
+}
+
+// settings refuses a manifest that isn't the one the vectors were recorded with:
+// a limit may be moved so that no picture shows it.
+func (r *Report) settings(g *bundle.Golden, now []string) {
+	if now == nil {
+		return
+	}
+	or := func(line string) string { return cmp.Or(line, "not set") }
+	for n, d := range g.OtherSettings(now) {
+		if n == maxRefusals {
+			return
+		}
+		r.refuse(Refusal{What: WhatSettings, Expected: or(d[0]), Found: or(d[1]) + ": record the golden vectors with these settings"})
+	}
 }
 
 // refuse adds refusals.

@@ -10,6 +10,8 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
+var errNoPictures = errors.New("record golden pictures: none are given")
+
 // Record makes the golden vectors of the subject for pictures, which are
 // paths inside dir. Each is run twice: a model that doesn't agree with itself
 // can't be held to anything. Pictures whose outcome hangs on a score within
@@ -17,39 +19,49 @@ import (
 // might rightly decide otherwise.
 func Record(ctx context.Context, s Subject, dir fs.FS, pictures []string, tol bundle.Tolerance) (*bundle.Golden, error) {
 	if len(pictures) == 0 {
-		return nil, errors.New("record golden pictures: none are given")
+		return nil, errNoPictures
 	}
-	if err := tol.Check(); err != nil {
-		return nil, fmt.Errorf("record golden pictures: %w", err)
+	g, faults, err := recordFit(ctx, s, dir, pictures, tol)
+	if err == nil {
+		err = errors.Join(faults...)
 	}
-	info, err := s.Worker.Ready(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("record golden pictures: %w", err)
 	}
-	g := &bundle.Golden{
+	return g, nil
+}
+
+// recordFit is Record of those pictures that are fit; faults say of each, nil for
+// none, why it isn't.
+func recordFit(ctx context.Context, s Subject, dir fs.FS, pictures []string, tol bundle.Tolerance) (g *bundle.Golden, faults []error, err error) {
+	if err := tol.Check(); err != nil {
+		return nil, nil, err
+	}
+	info, err := s.Worker.Ready(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	g = &bundle.Golden{
 		Golden:    bundle.GoldenVersion,
 		Recorded:  bundle.Recorded{Provider: info.Provider, Precision: info.Precision, Runtime: info.Runtime, Agent: s.Agent},
-		Tolerance: tol, Lowest: s.Lowest, Vectors: []bundle.Vector{},
+		Tolerance: tol, Lowest: s.Lowest, Settings: s.Settings, Vectors: []bundle.Vector{},
 	}
 	l := newLooker(s, dir)
 	defer l.close()
-	var faults []error
-	for _, name := range pictures {
+	faults = make([]error, len(pictures))
+	for i, name := range pictures {
 		v, err := l.record(ctx, name, g)
 		var refused Refusal
 		switch {
 		case errors.As(err, &refused):
-			faults = append(faults, refused)
+			faults[i] = refused
 		case err != nil:
-			return nil, fmt.Errorf("record golden picture %s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		default:
 			g.Vectors = append(g.Vectors, *v)
 		}
 	}
-	if faults != nil {
-		return nil, fmt.Errorf("record golden pictures: %w", errors.Join(faults...))
-	}
-	return g, nil
+	return g, faults, nil
 }
 
 // record makes the vector of one picture; a Refusal says why it is unfit.
@@ -77,7 +89,7 @@ func (l *looker) record(ctx context.Context, name string, g *bundle.Golden) (*bu
 	if err != nil {
 		return nil, err
 	}
-	if d := compare(v, again, g, true); len(d) > 0 {
+	if d := compare(v, again, limitsFor(g, "", ""), true); len(d) > 0 {
 		d[0].Found += " at the second run of the same picture"
 		return nil, d[0]
 	}

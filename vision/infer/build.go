@@ -151,7 +151,7 @@ func (l *link) loadTime() time.Duration {
 func (r *loadRequest) target(tell func(engineReply)) target {
 	return target{
 		library: r.Library, threads: r.Threads, provider: r.Provider, precision: cmp.Or(r.Precision, Full),
-		engines: r.Engines, without: r.Without, atOnce: r.AtOnce, only: r.Only, tell: tell,
+		engines: r.Engines, without: r.Without, atOnce: r.AtOnce, only: r.Only, graph: r.Graph, tell: tell,
 	}
 }
 

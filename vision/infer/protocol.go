@@ -39,6 +39,8 @@ type loadRequest struct {
 	Without   string    `json:"without,omitempty"` // why TensorRT isn't tried again
 	AtOnce    bool      `json:"at_once,omitempty"` // CUDA is taken where TensorRT has no engine yet
 	Only      bool      `json:"only,omitempty"`    // the process is to build TensorRT's engine alone
+
+	Graph GraphLevel `json:"graph,omitempty"`
 }
 
 type inferRequest struct {

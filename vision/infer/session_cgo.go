@@ -123,7 +123,7 @@ func plain(err error) string {
 
 // open makes the session on one provider, TensorRT with its options.
 func (s *session) open(model []byte, p Provider, tensorRT map[string]string) error {
-	options, err := sessionOptions(s.on.threads)
+	options, err := sessionOptions(s.on.threads, s.on.graph)
 	if err == nil {
 		err = s.add(options, p, tensorRT)
 	}
@@ -213,7 +213,8 @@ func (s *session) add(o *ort.SessionOptions, p Provider, tensorRT map[string]str
 	return o.AppendExecutionProviderCUDA(c)
 }
 
-func sessionOptions(threads int) (*ort.SessionOptions, error) {
+// sessionOptions are of a session with that many threads per operator.
+func sessionOptions(threads int, graph GraphLevel) (*ort.SessionOptions, error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, err
@@ -221,7 +222,7 @@ func sessionOptions(threads int) (*ort.SessionOptions, error) {
 	err = errors.Join(
 		o.SetIntraOpNumThreads(threads),
 		o.SetInterOpNumThreads(1),
-		o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
+		o.SetGraphOptimizationLevel(graph.level()),
 		// Spinning threads double the latency of a busy machine (docs/rationale.md).
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
 		// ONNX Runtime 1.27 puts a Pad of zeros into the MaxPool behind it, which pads with
@@ -229,6 +230,18 @@ func sessionOptions(threads int) (*ort.SessionOptions, error) {
 		o.AddSessionConfigEntry("optimization.disable_specified_optimizers", "Pad_Fusion"),
 	)
 	return o, err
+}
+
+func (g GraphLevel) level() ort.GraphOptimizationLevel {
+	switch g {
+	case GraphDisable:
+		return ort.GraphOptimizationLevelDisableAll
+	case GraphBasic:
+		return ort.GraphOptimizationLevelEnableBasic
+	case GraphExtended:
+		return ort.GraphOptimizationLevelEnableExtended
+	}
+	return ort.GraphOptimizationLevelEnableAll
 }
 
 // describe says what the model runs on.

@@ -12,6 +12,7 @@ type target struct {
 	threads   int    // per operator
 	provider  Provider
 	precision Precision
+	graph     GraphLevel
 	engines   Engines
 	without   string            // why TensorRT isn't tried again, "" if it is
 	atOnce    bool              // CUDA is taken where TensorRT has no engine yet

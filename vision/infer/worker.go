@@ -67,6 +67,7 @@ type Config struct {
 	Memory     int64         // bytes that a process may have for itself, without what an accelerator holds; 0: half of the machine's. Beyond it the process is recycled
 	Weigh      time.Duration // how often that is looked at; 0 counts as 5 s. How long a leak is watched scales with it
 	Batch      int           // pictures in each run of a model that leaves it open: the frame's and empty ones, to measure what they cost; 0 counts as 1
+	Graph      GraphLevel    // "" counts as GraphAll
 	Aside      bool          // no station waits for it: it gives way to workers that serve, until Serve is called
 	Log        *slog.Logger
 	Loaded     func(Info)     // hears of each process that is ready; may be nil
@@ -219,7 +220,7 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 func (w *Worker) serve(l *link, model *os.File, aside bool, up func()) error {
 	spec := w.cfg.Spec
 	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors, Aside: aside,
-		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only}
+		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only, Graph: w.cfg.Graph}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why

@@ -1,6 +1,7 @@
 package mutant
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -14,34 +15,60 @@ import (
 // Kind names what a mutation changes.
 type Kind string
 
-// The kinds of mutation. Those of weights touch one layer, drawn by the seed,
-// unless it says otherwise.
+// The kinds of mutation. Those of weights touch one layer, the next for the
+// next seed, unless it says otherwise.
 const (
-	Noise      Kind = "noise"      // normal noise of 0.05 to 2 times the layer's own spread
-	Zero       Kind = "zero"       // one output channel gives nothing
-	Flip       Kind = "flip"       // one to eight bits of weights, any bit
-	Scale      Kind = "scale"      // the layer times 0.5 to 0.95, or 1.05 to 2
-	Quantise   Kind = "quantise"   // every layer rounded to 2 to 6 bits
-	Replace    Kind = "replace"    // another model under the name: every layer's values shuffled
-	Labels     Kind = "labels"     // two classes change their names
-	Colour     Kind = "colour"     // red and blue swapped before the model
-	InputScale Kind = "inputscale" // pixels are multiplied by another number
-	Mean       Kind = "mean"       // a mean is subtracted that the model wasn't trained with
-	Resize     Kind = "resize"     // stretched instead of letterboxed, or the other way about
-	Pad        Kind = "pad"        // another grey around a letterboxed picture
-	Confidence Kind = "confidence" // another confidence in the manifest
-	NMS        Kind = "nms"        // another overlap for suppression
-	When       Kind = "when"       // another limit in the rule's condition
+	Noise         Kind = "noise"         // normal noise of 0.05 to 2 times the layer's own spread
+	Zero          Kind = "zero"          // one output channel gives nothing
+	Flip          Kind = "flip"          // one to eight bits of weights, any bit
+	Scale         Kind = "scale"         // the layer times 0.5 to 0.95, or 1.05 to 2
+	Quantise      Kind = "quantise"      // every layer rounded to 2 to 6 bits
+	Clip          Kind = "clip"          // every layer in int8 with one scale, its range cut to 10 to 60 % of what it needs
+	Replace       Kind = "replace"       // another model under the name: every layer's values shuffled
+	Labels        Kind = "labels"        // two classes change their names
+	Colour        Kind = "colour"        // red and blue swapped before the model
+	InputScale    Kind = "inputscale"    // pixels are multiplied by another number
+	Mean          Kind = "mean"          // a mean is subtracted that the model wasn't trained with
+	Resize        Kind = "resize"        // stretched instead of letterboxed, or the other way about
+	Pad           Kind = "pad"           // another grey around a letterboxed picture
+	Std           Kind = "std"           // a divisor that the model wasn't trained with
+	Interpolation Kind = "interpolation" // pictures are resized otherwise
+	Anchor        Kind = "anchor"        // a letterboxed picture lies elsewhere
+	Confidence    Kind = "confidence"    // another confidence in the manifest
+	NMS           Kind = "nms"           // another overlap for suppression
+	When          Kind = "when"          // another limit in the rule's condition
+	Pixel         Kind = "pixel"         // another score from which a pixel belongs to a region
+	MinArea       Kind = "minarea"       // small regions don't count
+	MaxDetections Kind = "maxdetections" // only the best few are told
 )
 
 // Kinds gives every kind, those of weights first.
 func Kinds() []Kind {
-	return []Kind{Noise, Zero, Flip, Scale, Quantise, Replace, Labels, Colour, InputScale, Mean, Resize, Pad, Confidence, NMS, When}
+	return append(WeightKinds(), Labels, Colour, InputScale, Mean, Std, Resize, Interpolation, Anchor, Pad, Confidence, NMS, MaxDetections, Pixel, MinArea, When)
 }
+
+// WeightKinds gives those that leave the manifest as it is.
+func WeightKinds() []Kind { return []Kind{Noise, Zero, Flip, Scale, Quantise, Clip, Replace} }
+
+// Forms is how many different mutations of the kind there are, 0 for one for
+// each seed.
+func (k Kind) Forms() uint64 {
+	switch k {
+	case Colour, Resize, Anchor:
+		return 1
+	case Interpolation:
+		return uint64(len(interpolations))
+	}
+	return 0
+}
+
+// ErrNothing is returned where a bundle has nothing of that kind to change.
+var ErrNothing = errors.New("the bundle has nothing of that kind")
 
 // mutation is a bundle while it is being changed.
 type mutation struct {
 	rnd      *rand.Rand
+	seed     uint64
 	manifest *bundle.Manifest
 	model    []byte
 	what     string
@@ -51,12 +78,16 @@ func (m *mutation) say(format string, args ...any) { m.what = fmt.Sprintf(format
 
 func (m *mutation) apply(k Kind) error {
 	switch k {
-	case Noise, Zero, Flip, Scale, Quantise, Replace:
+	case Noise, Zero, Flip, Scale, Quantise, Clip, Replace:
 		return m.weights(k)
 	case Labels:
 		return m.labels()
 	case Confidence, NMS, When:
 		return m.thresholds(k)
+	case Pixel, MinArea, MaxDetections:
+		return m.counts(k)
+	case Std, Interpolation, Anchor:
+		return m.feeding(k)
 	}
 	return m.input(k)
 }
@@ -75,9 +106,10 @@ func (m *mutation) weights(k Kind) error {
 	if len(layers) == 0 {
 		return fmt.Errorf("change the weights: the model has none of float32 with two dimensions or more")
 	}
-	if k != Quantise && k != Replace {
-		layers = layers[m.rnd.IntN(len(layers)):][:1]
+	if k != Quantise && k != Clip && k != Replace { // each layer in turn
+		layers = layers[m.seed%uint64(len(layers)):][:1]
 	}
+	keep := 0.1 + 0.5*m.rnd.Float64()
 	bits := 2 + m.rnd.IntN(5)
 	for _, w := range layers {
 		switch k {
@@ -92,6 +124,9 @@ func (m *mutation) weights(k Kind) error {
 		case Quantise:
 			quantise(w.Values, bits)
 			m.say("%d layers rounded to %d bits", len(layers), bits)
+		case Clip:
+			clip(w.Values, keep)
+			m.say("%d layers in int8, cut to %.2f of their range", len(layers), keep)
 		case Replace:
 			m.rnd.Shuffle(len(w.Values), func(i, j int) { w.Values[i], w.Values[j] = w.Values[j], w.Values[i] })
 			m.say("%d layers shuffled", len(layers))
@@ -169,7 +204,7 @@ func deviation(values []float32) float64 {
 func (m *mutation) labels() error {
 	l := m.manifest.Model.Labels
 	if len(l) < 2 {
-		return fmt.Errorf("swap two labels: the manifest has %d", len(l))
+		return fmt.Errorf("swap two labels: the manifest has %d: %w", len(l), ErrNothing)
 	}
 	i := m.rnd.IntN(len(l))
 	j := (i + 1 + m.rnd.IntN(len(l)-1)) % len(l)
@@ -207,6 +242,9 @@ func (m *mutation) input(k Kind) error {
 		}
 		m.say("%s instead of %s", in.Resize, was)
 	case Pad:
+		if in.Resize == "stretch" {
+			return fmt.Errorf("pad otherwise: the picture is stretched: %w", ErrNothing)
+		}
 		pad := uint8(m.rnd.IntN(256))
 		in.Pad = &pad
 		m.say("pad %d", pad)
@@ -224,6 +262,9 @@ func (m *mutation) thresholds(k Kind) error {
 		m.say("confidence %.2f instead of %v", v, m.manifest.Model.Confidence)
 		m.manifest.Model.Confidence = float32(v)
 	case NMS:
+		if m.manifest.Model.NMS == 0 {
+			return fmt.Errorf("suppress otherwise: the manifest has no nms: %w", ErrNothing)
+		}
 		m.say("nms %.2f instead of %v", v, m.manifest.Model.NMS)
 		m.manifest.Model.NMS = float32(v)
 	case When:

@@ -32,7 +32,7 @@ func (m Mutation) String() string { return fmt.Sprintf("%s %d (%s)", m.Kind, m.S
 // folder from with one mutation. The manifest's checksum of the model fits the
 // changed model, the golden vectors stay as they were.
 func Write(from fs.FS, to string, kind Kind, seed uint64) (Mutation, error) {
-	m := mutation{rnd: rand.New(rand.NewPCG(seed, 0x6d7574616e74))}
+	m := mutation{seed: seed, rnd: rand.New(rand.NewPCG(seed, 0x6d7574616e74))}
 	err := m.read(from)
 	if err == nil {
 		err = m.apply(kind)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,46 +92,24 @@ func TestModelsThatAreNone(t *testing.T) {
 }
 
 // TestEveryKindChangesTheBundle, in the same way for the same seed, and what
-// comes out is a bundle.
+// comes out is a bundle. What one shipped model has nothing of, the other has.
 func TestEveryKindChangesTheBundle(t *testing.T) {
-	from := shipped(t)
-	good, err := bundle.Read(from)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for n, kind := range Kinds() {
-		dirs := [2]string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
-		var said [2]Mutation
-		for i, dir := range dirs {
-			if said[i], err = Write(from, dir, kind, uint64(n)); err != nil {
+		changed := 0
+		for _, name := range models.Names() {
+			from, err := models.Open(name)
+			if err != nil {
 				t.Fatal(err)
 			}
+			if changes(t, from, kind, uint64(n)+1) {
+				changed++
+			}
 		}
-		if said[0] != said[1] || said[0].What == "" {
-			t.Errorf("%s: said %v, then %v", kind, said[0], said[1])
-		}
-		m, err := bundle.Read(os.DirFS(dirs[0]))
-		if err != nil {
-			t.Fatalf("%v: %v", said[0], err)
-		}
-		first, err := os.ReadFile(filepath.Join(dirs[0], m.Model.File))
-		if err != nil {
-			t.Fatal(err)
-		}
-		second, err := os.ReadFile(filepath.Join(dirs[1], m.Model.File))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(first, second) {
-			t.Errorf("%v: the same seed gave two models", said[0])
-		}
-		if sum := sha256.Sum256(first); m.Model.SHA256 != hex.EncodeToString(sum[:]) {
-			t.Errorf("%v: the checksum doesn't fit", said[0])
-		}
-		if cmp.Equal(good, m) {
-			t.Errorf("%v: the bundle is as it was", said[0])
+		if changed == 0 {
+			t.Errorf("%s changes no shipped bundle", kind)
 		}
 	}
+	from := shipped(t)
 	if _, err := Write(from, filepath.Join(t.TempDir(), "x"), "nonsense", 1); err == nil {
 		t.Error("an unknown kind was taken")
 	}
@@ -139,6 +119,65 @@ func TestEveryKindChangesTheBundle(t *testing.T) {
 	}
 	if _, err := Write(from, dir, Noise, 1); err == nil {
 		t.Error("a folder with files in it was written to")
+	}
+}
+
+// changes tells whether a bundle has something of the kind to change.
+func changes(t *testing.T, from fs.FS, kind Kind, seed uint64) bool {
+	t.Helper()
+	good, err := bundle.Read(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := [2]string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
+	var said [2]Mutation
+	for i, dir := range dirs {
+		if said[i], err = Write(from, dir, kind, seed); errors.Is(err, ErrNothing) {
+			return false
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said[0] != said[1] || said[0].What == "" {
+		t.Errorf("%s: said %v, then %v", kind, said[0], said[1])
+	}
+	m, err := bundle.Read(os.DirFS(dirs[0]))
+	if err != nil {
+		t.Fatalf("%v: %v", said[0], err)
+	}
+	first, err := os.ReadFile(filepath.Join(dirs[0], m.Model.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(filepath.Join(dirs[1], m.Model.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(first, second) {
+		t.Errorf("%v: the same seed gave two models", said[0])
+	}
+	if sum := sha256.Sum256(first); m.Model.SHA256 != hex.EncodeToString(sum[:]) {
+		t.Errorf("%v: the checksum doesn't fit", said[0])
+	}
+	if cmp.Equal(good, m) {
+		t.Errorf("%v: the bundle is as it was", said[0])
+	}
+	return true
+}
+
+// TestEveryLayerHasItsTurn, with seeds that follow each other.
+func TestEveryLayerHasItsTurn(t *testing.T) {
+	layers := map[string]bool{}
+	for seed := range uint64(14) {
+		m, err := Write(shipped(t), filepath.Join(t.TempDir(), "x"), Zero, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(m.What, ":")
+		layers[name] = true
+	}
+	if len(layers) != 14 {
+		t.Errorf("14 seeds changed %d layers: %v", len(layers), layers)
 	}
 }
 

@@ -208,6 +208,14 @@ def external():
         f.write(first.ljust(512, b"\0") + second)
 
 
+def sums():
+    """A map of zeros where sums are kept in float16, else the mean of a pixel; its size needs a scale that float16 hasn't."""
+    nodes = [h.make_node("ReduceMean", ["images"], ["m"], axes=[1]), h.make_node("Add", ["m", "large"], ["a"]),
+             h.make_node("Sub", ["a", "large"], ["s"]), h.make_node("Resize", ["s", "", "scales"], ["map"], mode="nearest")]
+    save("sums", nodes, [picture()], [h.make_tensor_value_info("map", T.FLOAT, [1, 1, 66, 66])],
+         [weight("large", [2048]), weight("scales", [1, 1, 1.0468, 1.0468])])
+
+
 for make in (fastestdet, float16, unknown_operator, rows, regions, slow, batch2, dynamic, uint8, anomalib, deployed, classifier,
-             one_value, new_opset, plugin, external, padded_pool):
+             one_value, new_opset, plugin, external, padded_pool, sums):
     make()

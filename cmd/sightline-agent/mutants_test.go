@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -110,7 +111,7 @@ func (r *mutantRig) try(t *testing.T, model string, m mutation, tallies map[muta
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	narrow, _ := r.within.Within(report.Provider, report.Precision)
+	narrow, _ := r.within.Within(report.Provider, report.Precision, runtime.GOARCH)
 	moved, harm := r.moved(r.golden, golden, narrow), wide
 	if wide == "" {
 		harm = r.moved(r.held, held, narrow)

@@ -30,9 +30,10 @@ type Measured struct {
 type Spread struct {
 	Provider  string      `json:"provider"`
 	Precision string      `json:"precision"`
-	Emulated  bool        `json:"emulated,omitempty"` // the precision, by rounding on a provider of another
-	Score     float32     `json:"score"`              // the largest distance of a score
-	IoU       float32     `json:"iou"`                // the least overlap of a detection's box
+	Processor string      `json:"processor,omitempty"` // the machine's, as Go calls it (amd64, arm64); "" for any
+	Emulated  bool        `json:"emulated,omitempty"`  // the precision, by rounding on a provider of another
+	Score     float32     `json:"score"`               // the largest distance of a score
+	IoU       float32     `json:"iou"`                 // the least overlap of a detection's box
 	Raw       []RawSpread `json:"raw,omitempty"`
 	Tolerance Tolerance   `json:"tolerance"`
 }
@@ -47,28 +48,36 @@ type RawSpread struct {
 
 // Within gives what a device that computes so may differ by, and the measurement
 // that says so; without one it is the tolerance for all, and nil.
-func (g *Golden) Within(provider, precision string) (Tolerance, *Spread) {
+func (g *Golden) Within(provider, precision, processor string) (Tolerance, *Spread) {
 	if g.Measured == nil {
 		return g.Tolerance, nil
 	}
 	for i := range g.Measured.Spreads {
-		if s := &g.Measured.Spreads[i]; s.Provider == provider && s.Precision == precision && !s.Emulated {
+		if s := &g.Measured.Spreads[i]; s.of(provider, precision) && (s.Processor == "" || s.Processor == processor) {
 			return s.Tolerance, s
 		}
 	}
 	return g.Tolerance, nil
 }
 
+// of tells whether it was measured with these.
+func (s *Spread) of(provider, precision string) bool {
+	return s.Provider == provider && s.Precision == precision && !s.Emulated
+}
+
 // Unmeasured says in how far nobody measured what a device that computes so may
 // differ by; "" where it was measured.
-func (g *Golden) Unmeasured(provider, precision string) string {
+func (g *Golden) Unmeasured(provider, precision, processor string) string {
 	if g.Measured == nil {
 		return fmt.Sprintf("how far %s %s moves was never measured for this bundle: its tolerances were chosen by hand", provider, precision)
 	}
-	if _, s := g.Within(provider, precision); s != nil {
+	if _, s := g.Within(provider, precision, processor); s != nil {
 		return ""
 	}
 	for _, s := range g.Measured.Spreads {
+		if s.of(provider, precision) {
+			return fmt.Sprintf("how far %s %s moves was measured on %s for this bundle, and never on %s", provider, precision, s.Processor, processor)
+		}
 		if s.Precision == precision && s.Emulated {
 			return fmt.Sprintf("%s was emulated on %s for this bundle, and %s was never measured", precision, s.Provider, provider)
 		}
@@ -130,8 +139,8 @@ func (m *Measured) check() []error {
 
 func (s *Spread) check() []error {
 	faults := s.Tolerance.check()
-	if s.Provider == "" || !plainText(s.Provider) || s.Precision == "" || !plainText(s.Precision) {
-		faults = append(faults, fmt.Errorf("provider and precision: %.40q, %.40q must be given", s.Provider, s.Precision))
+	if s.Provider == "" || !plainText(s.Provider) || s.Precision == "" || !plainText(s.Precision) || !plainText(s.Processor) {
+		faults = append(faults, fmt.Errorf("provider, precision and processor: %.40q, %.40q must be given, %.40q printable", s.Provider, s.Precision, s.Processor))
 	}
 	if !(s.Score >= 0 && s.Score <= 1) || !(s.IoU >= 0 && s.IoU <= 1) {
 		faults = append(faults, fmt.Errorf("score and iou: %v, %v are outside 0 to 1", s.Score, s.IoU))

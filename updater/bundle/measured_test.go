@@ -38,20 +38,25 @@ func TestMeasuredGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	here, err := ParseGolden([]byte(strings.Replace(newGolden, `"precision":"float32","score"`, `"precision":"float32","processor":"amd64","score"`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		g                   *Golden
 		provider, precision string
 		tol                 Tolerance
 		unmeasured          string
 	}{
+		{here, "cpu", "float32", Tolerance{0.012, 0.94, 0.02}, "how far cpu float32 moves was measured on amd64 for this bundle, and never on arm64"},
 		{g, "cpu", "float32", Tolerance{0.001, 0.98, 0.0001}, ""},
 		{g, "cpu", "float16", Tolerance{0.012, 0.94, 0.02}, "float16 was emulated on cpu for this bundle, and cpu was never measured"},
 		{g, "tensorrt", "float16", Tolerance{0.012, 0.94, 0.02}, "float16 was emulated on cpu for this bundle, and tensorrt was never measured"},
 		{g, "cuda", "float32", Tolerance{0.012, 0.94, 0.02}, "how far cuda float32 moves was never measured for this bundle"},
 		{old, "cpu", "float32", Tolerance{0.02, 0.9, 0.01}, "how far cpu float32 moves was never measured for this bundle: its tolerances were chosen by hand"},
 	} {
-		tol, s := c.g.Within(c.provider, c.precision)
-		if said := c.g.Unmeasured(c.provider, c.precision); tol != c.tol || said != c.unmeasured || (s == nil) != (said != "") {
+		tol, s := c.g.Within(c.provider, c.precision, "arm64")
+		if said := c.g.Unmeasured(c.provider, c.precision, "arm64"); tol != c.tol || said != c.unmeasured || (s == nil) != (said != "") {
 			t.Errorf("%s %s: %v, %q, measured %v", c.provider, c.precision, tol, said, s)
 		}
 	}
@@ -72,7 +77,7 @@ func TestBadMeasurements(t *testing.T) {
 		"spread's score":  {`"score":0.004`, `"score":-0.004`, "measured.spreads[1]: score and iou"},
 		"blind tolerance": {`"tolerance":{"score":0.012,"iou":0.94,"raw":0.02}}]`, `"tolerance":{"score":0.5,"iou":0.94,"raw":0.02}}]`, "measured.spreads[1]: tolerance.score: 0.5"},
 		"blind output":    {`"tolerance":0.0001}]`, `"tolerance":1}]`, "raw: output \"output0\" moves by"},
-		"no provider":     {`{"provider":"cpu","precision":"float16"`, `{"provider":"","precision":"float16"`, "provider and precision"},
+		"no provider":     {`{"provider":"cpu","precision":"float16"`, `{"provider":"","precision":"float16"`, "provider, precision and processor"},
 		"no value":        {`"nms 0.7"`, `"nms"`, "settings[2]"},
 		"many settings":   {`"nms 0.7"`, strings.Repeat(`"a b",`, 70) + `"nms 0.7"`, "settings: 74 lines"},
 		"many spreads":    {"[1,2,4]", "[" + strings.Repeat("1,", 80) + "1]", "more than 64"},

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"time"
 
 	"github.com/sightline-edge/sightline/updater/bundle"
@@ -137,7 +138,7 @@ func run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, vectors []
 		return r.broken(ctx, "", err)
 	}
 	r.Provider, r.Runtime, r.Driver, r.Precision = info.Provider, info.Runtime, info.Driver, info.Precision
-	r.Unmeasured = g.Unmeasured(info.Provider, info.Precision)
+	r.Unmeasured = g.Unmeasured(info.Provider, info.Precision, runtime.GOARCH)
 	within := limitsFor(g, info.Provider, info.Precision)
 	r.settings(g, s.Settings)
 	same := info.Provider == g.Recorded.Provider && info.Precision == g.Recorded.Precision

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -145,7 +146,7 @@ func (v *survey) faults() error {
 // and told.
 func (v *survey) measured(m Measuring) *bundle.Measured {
 	out := &bundle.Measured{Threads: m.Threads, Graph: m.Graph, Margin: Margin, Left: m.Left}
-	out.Spreads = append(out.Spreads, bundle.Spread{Provider: v.provider, Precision: v.precision, IoU: 1})
+	out.Spreads = append(out.Spreads, bundle.Spread{Provider: v.provider, Precision: v.precision, Processor: runtime.GOARCH, IoU: 1})
 	for _, w := range v.ways {
 		if err := errors.Join(append(w.faults, w.err)...); err != nil {
 			out.Left = joined(out.Left, fmt.Sprintf("%s: %v", w.Name, err))
@@ -155,7 +156,7 @@ func (v *survey) measured(m Measuring) *bundle.Measured {
 		at := slices.IndexFunc(out.Spreads, func(x bundle.Spread) bool { return x.Precision == w.Precision })
 		if at < 0 {
 			at = len(out.Spreads)
-			out.Spreads = append(out.Spreads, bundle.Spread{Provider: v.provider, Precision: w.Precision, Emulated: w.emulated, IoU: 1})
+			out.Spreads = append(out.Spreads, bundle.Spread{Provider: v.provider, Precision: w.Precision, Processor: runtime.GOARCH, Emulated: w.emulated, IoU: 1})
 		}
 		for i := range w.spreads {
 			widen(&out.Spreads[at], &w.spreads[i])
@@ -285,7 +286,7 @@ type limits struct {
 // limitsFor are those for a device that computes so; a golden file without a
 // measurement has the same for all.
 func limitsFor(g *bundle.Golden, provider, precision string) limits {
-	t, s := g.Within(provider, precision)
+	t, s := g.Within(provider, precision, runtime.GOARCH)
 	l := limits{Tolerance: t, lowest: g.Lowest, outputs: map[string]float32{}}
 	if s == nil {
 		return l

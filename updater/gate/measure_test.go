@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -83,7 +84,7 @@ func TestHandChosenTolerances(t *testing.T) {
 	m.Hand = bundle.Tolerance{Score: 0.05, IoU: 0.8, Raw: 0.01}
 	g, err := m.Record(t.Context(), s, f.dir, f.images)
 	check(t, err)
-	if tol, _ := g.Within("cpu", "float32"); tol != m.Hand || g.Tolerance != m.Hand || len(g.Measured.ByHand) != 3 {
+	if tol, _ := g.Within("cpu", "float32", runtime.GOARCH); tol != m.Hand || g.Tolerance != m.Hand || len(g.Measured.ByHand) != 3 {
 		t.Errorf("tolerances %+v, %+v", tol, g.Measured)
 	}
 	for want, hand := range map[string]bundle.Tolerance{

@@ -17,6 +17,7 @@ import (
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
+	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/models"
 	"github.com/sightline-edge/sightline/vision/scene"
 	"github.com/sightline-edge/sightline/vision/scene/ipcam"
@@ -74,7 +75,7 @@ func TestMalformedModels(t *testing.T) {
 	files, memory := openFiles(t), r.watchMemory()
 	list := victims(count)
 	var alone, probed []time.Duration // the age of pictures at their verdict
-	ages := r.listen()
+	ages, reasons := r.listen()
 	for some := range slices.Chunk(list, batch) {
 		for n := range some {
 			some[n].write(t)
@@ -97,13 +98,13 @@ func TestMalformedModels(t *testing.T) {
 	if most > probeMost {
 		t.Errorf("a probe took %d MB, at most %d may be", most/1e6, int64(probeMost/1e6))
 	}
-	if v := r.plant.Vitals("one"); v.Digest != digest || v.Failure != "" || v.Restarts != 0 || v.None != 0 {
-		t.Errorf("the station has %+v", v)
+	if v := r.plant.Vitals("one"); v.Digest != digest || v.Failure != "" || v.Restarts != 0 || reasons()[vision.ReasonModelFailed] > 0 {
+		t.Errorf("the station has %+v, NONE for %v", v, reasons())
 	}
 	was, is := quantile(alone, 0.99), quantile(probed, 0.99)
 	ratio := is.Seconds() / was.Seconds()
-	t.Logf("%d probes, the largest took %d MB; the age of %d pictures without probes is p50 %v, p99 %v, of %d beside them %v, %v: ratio %.2f\n%s",
-		count, most/1e6, len(alone), quantile(alone, 0.5), was, len(probed), quantile(probed, 0.5), is, ratio, probeTable(list))
+	t.Logf("%d probes, the largest took %d MB; the age of %d pictures without probes is p50 %v, p99 %v, of %d beside them %v, %v: ratio %.2f; NONE for %v\n%s",
+		count, most/1e6, len(alone), quantile(alone, 0.5), was, len(probed), quantile(probed, 0.5), is, ratio, reasons(), probeTable(list))
 	if len(probed) == 0 || full && ratio > ageRatio {
 		t.Errorf("the station's pictures were %.2f times as old, at most %v may be", ratio, ageRatio)
 	}
@@ -158,22 +159,32 @@ func (r *plantRig) probe(p *victim) {
 	}
 }
 
-// listen gathers how old pictures are at their verdict; what it gives takes them away.
-func (r *plantRig) listen() func() []time.Duration {
+// listen gathers how old pictures are at their verdict, which ages takes away, and why
+// they had NONE.
+func (r *plantRig) listen() (ages func() []time.Duration, reasons func() map[string]int) {
 	var mu sync.Mutex
 	var all []time.Duration
+	none := map[string]int{}
 	told := func(i *agent.Inspection) {
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, i.Latency())
+		if i.Told.Verdict == vision.None {
+			none[i.Told.Reason]++
+		}
 	}
 	r.told.Store(&told)
-	return func() []time.Duration {
+	ages = func() []time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
 		taken := all
 		all = nil
 		return taken
+	}
+	return ages, func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(none)
 	}
 }
 

@@ -99,26 +99,31 @@ func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bo
 	if s == nil {
 		return nil, &updater.Refused{Text: "the station isn't configured any more"}
 	}
-	c, golden, err := s.choose(dir)
+	var c *choice
+	var golden *bundle.Golden
+	var subject gate.Subject
+	p.mu.Lock()
+	first := s.running == nil // the station waits for it
+	p.mu.Unlock()
+	err := aside(!first, func() (err error) {
+		if c, golden, err = s.choose(dir); err == nil {
+			subject, err = p.made.subjectFor(ctx, s.mode, c, p.threads, atOnce)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, unusable(err)
 	}
 	if digest != "" { // its signature was checked on the way here
 		c.about.Bundle, c.about.Unsigned = digest, false
 	}
-	subject, err := p.made.subjectFor(ctx, s.mode, c, p.threads, atOnce)
-	if err != nil {
-		return nil, unusable(err)
-	}
 	key := digest
 	if digest == "" {
 		key = "factory/" + station
 	}
-	p.mu.Lock()
-	if s.running == nil { // the station waits for it
+	if first {
 		subject.Worker.Serve()
 	}
-	p.mu.Unlock()
 	w := p.hire(key, subject.Worker)
 	n := &candidate{plant: p, station: s, shared: w, subject: subject, golden: golden, dir: dir, digest: digest}
 	n.subject.Worker = w.worker
@@ -136,6 +141,14 @@ func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bo
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// aside does what no station waits for, if that is so, at a lower priority.
+func aside(yes bool, do func() error) error {
+	if !yes {
+		return do()
+	}
+	return humbly(asideNice, do)
 }
 
 // choose reads a bundle's folder, or for "" what the configuration names.
@@ -336,7 +349,11 @@ func (c *candidate) Gate(ctx context.Context, draw func(string, []byte)) (*gate.
 	}
 	ctx, cancel := context.WithTimeout(ctx, gateLimit)
 	defer cancel()
-	report, err := gate.Run(ctx, c.subject, os.DirFS(c.dir), c.golden, draw)
+	var report *gate.Report
+	err := aside(true, func() (err error) {
+		report, err = gate.Run(ctx, c.subject, os.DirFS(c.dir), c.golden, draw)
+		return err
+	})
 	if err == nil {
 		c.plant.agent.Gated(c.loadout.About, report.OK())
 	}

@@ -35,7 +35,7 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 	})
 	g.Go(func() error {
 		var server *api.Server
-		err := humbly(func() (err error) {
+		err := humbly(startNice, func() (err error) {
 			server, err = api.New(api.Config{Source: a.Source(), Log: log, Guests: a.Guests()})
 			return err
 		})

@@ -16,6 +16,9 @@ const (
 	startNice   = 5   // of what needn't be there before the first result
 )
 
+// asideNice is of what no station waits for while others inspect.
+const asideNice = 15
+
 // collectLater lets the start allocate what stays for good without two
 // collections, which delay the first result by some ms.
 func collectLater() {
@@ -27,12 +30,12 @@ func collectLater() {
 
 // humbly runs do on a thread of lower priority, which ends with it: workers that
 // start meanwhile, on as many cores as they are, come first.
-func humbly(do func() error) error {
+func humbly(nice int, do func() error) error {
 	done := make(chan error)
 	go func() {
 		// Never unlocked: the thread ends with this goroutine.
 		runtime.LockOSThread()
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), startNice) // only a hint
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice) // only a hint
 		done <- do()
 	}()
 	return <-done

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,7 +53,7 @@ func (c Command) Start() (*Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stderr, err := cmd.StderrPipe()
 	if err == nil {
-		err = cmd.Start()
+		err = onStarter(cmd.Start)
 	}
 	if err != nil {
 		conn.Close()
@@ -61,6 +62,26 @@ func (c Command) Start() (*Process, error) {
 	p := &Process{Conn: conn, cmd: cmd, done: make(chan struct{})}
 	go p.wait(stderr, c.Log)
 	return p, nil
+}
+
+// starter is a thread that never ends. The kernel sends PR_SET_PDEATHSIG when the thread
+// ends that started a process, and any of Go's may: one that a goroutine was locked to
+// ends with it.
+var starter = sync.OnceValue(func() chan<- func() {
+	jobs := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for do := range jobs {
+			do()
+		}
+	}()
+	return jobs
+})
+
+func onStarter(start func() error) error {
+	done := make(chan error)
+	starter() <- func() { done <- start() }
+	return <-done
 }
 
 // wait reads the worker's standard error to its end, then collects the process.

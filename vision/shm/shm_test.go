@@ -274,3 +274,30 @@ func BenchmarkRoundTrip(b *testing.B) {
 		}
 	}
 }
+
+// TestProcessOutlivesTheThread that asked for it, and all threads that end.
+func TestProcessOutlivesTheThread(t *testing.T) {
+	started := make(chan *Process)
+	for range 20 {
+		ended := make(chan int)
+		go func() {
+			runtime.LockOSThread() // for good: the thread ends with this goroutine
+			defer func() { ended <- unix.Gettid() }()
+			go func() { started <- start(t, "echo") }()
+			started <- start(t, "echo")
+		}()
+		first, second := <-started, <-started
+		tid := <-ended
+		for end := time.Now().Add(time.Second); ; { // the main thread doesn't
+			if _, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", tid)); err != nil || time.Now().After(end) {
+				break
+			}
+			runtime.Gosched()
+		}
+		for _, p := range []*Process{first, second} {
+			if got := roundTrip(t, p, message{Text: "still there"}); got.Text != "still there" {
+				t.Fatalf("it answers %+v", got)
+			}
+		}
+	}
+}

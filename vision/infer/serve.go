@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,9 +125,16 @@ func cmpErr(err, otherwise error) error {
 	return otherwise
 }
 
+// maxRefusal bounds why a model is refused, in bytes.
+const maxRefusal = 2000
+
 // refuse tells the agent that starting again is no use.
 func (s *server) refuse(err error) error {
-	if send := s.conn.Send(reply{Refused: err.Error()}); send != nil {
+	text := err.Error()
+	if len(text) > maxRefusal { // of names that the model has
+		text = strings.ToValidUTF8(text[:maxRefusal], "") + "…"
+	}
+	if send := s.conn.Send(reply{Refused: text}); send != nil {
 		return errors.Join(err, send)
 	}
 	return err

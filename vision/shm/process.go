@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,12 +34,16 @@ type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 
-	mu   sync.Mutex // protects last
-	last []string   // the newest lines of its standard error
+	mu      sync.Mutex // protects the fields below
+	last    []string   // of its standard error, see keep
+	crashed bool       // they tell of a crash
 }
 
 // keepLines is how much of a dead worker's standard error is told.
 const keepLines = 8
+
+// crashLines is how much of a crash is told.
+const crashLines = 3
 
 // Start runs the command.
 func (c Command) Start() (*Process, error) {
@@ -96,15 +101,31 @@ func (p *Process) wait(stderr io.Reader, log *slog.Logger) {
 		if text == "" {
 			continue
 		}
-		p.mu.Lock()
-		if p.last = append(p.last, text); len(p.last) > keepLines {
-			p.last = p.last[1:]
-		}
-		p.mu.Unlock()
+		p.keep(text)
 		log.Debug("worker says", "worker", p.Pid(), "text", text)
 	}
 	_ = p.cmd.Wait() // the state is read from ProcessState
 	close(p.done)
+}
+
+// crashes are how Go's runtime begins to tell of one. What follows is long, and says less
+// the longer it is.
+var crashes = []string{"SIG", "fatal error: ", "panic: "}
+
+// keep remembers a line for Exit: the newest ones, or of a crash the first.
+func (p *Process) keep(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.crashed && slices.ContainsFunc(crashes, func(c string) bool { return strings.HasPrefix(line, c) }) {
+		p.crashed, p.last = true, nil
+	}
+	switch {
+	case p.crashed && len(p.last) >= crashLines:
+	case len(p.last) >= keepLines:
+		p.last = append(p.last[1:], line)
+	default:
+		p.last = append(p.last, line)
+	}
 }
 
 // Pid is the worker's process ID.

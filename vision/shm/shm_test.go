@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 	case "die":
 		os.Stderr.WriteString("library missing\n")
 		os.Exit(3)
+	case "crash": // as Go's runtime tells of C
+		os.Stderr.WriteString("a library says something\nSIGFPE: floating-point exception\nPC=0x7f43646da710 m=0 sigcode=1\nsignal arrived during cgo execution\n\ngoroutine 22 gp=0x4 m=0 mp=0x5 [syscall]:\nruntime.cgocall(0x1, 0x2)\n\nrax    0x0\nr13    0x7f43646da710\nrflags 0x10246\nfs     0x0\ngs     0x0\nr8     0x1\nr9     0x1\nr10    0x2\nrip    0x7f\n")
+		os.Exit(2)
 	case "hang":
 		select {}
 	}
@@ -299,5 +302,15 @@ func TestProcessOutlivesTheThread(t *testing.T) {
 				t.Fatalf("it answers %+v", got)
 			}
 		}
+	}
+}
+
+// TestCrashIsToldByItsBeginning, which says more than its end.
+func TestCrashIsToldByItsBeginning(t *testing.T) {
+	p := start(t, "crash")
+	<-p.Done()
+	const want = "exit status 2: SIGFPE: floating-point exception | PC=0x7f43646da710 m=0 sigcode=1 | signal arrived during cgo execution"
+	if got := p.Exit(); got != want {
+		t.Errorf("it is told as %q, want %q", got, want)
 	}
 }

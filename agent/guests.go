@@ -60,6 +60,9 @@ func (a *Agent) guestModels(streams map[sched.Class]*sched.Stream) []oip.Model {
 		l := s.loadout()
 		add(s.cfg.ID, l.Model, l.About)
 		add(s.cfg.ID, l.Small, l.SmallAbout)
+		if c := l.Cascade; c != nil {
+			add(s.cfg.ID, c.Large, c.About)
+		}
 	}
 	return list
 }

@@ -133,15 +133,17 @@ func (m *Model) mayProbe(now time.Time) bool {
 // chooseLocked gives the ask whose turn it is, nil if nothing can be started.
 func (s *Scheduler) chooseLocked(now time.Time) *waiter {
 	s.claimed = false
-	for _, class := range order {
-		s.may = s.may[:0]
-		for _, w := range s.waiting {
-			if w.stream.config.Class == class && s.mayStartLocked(w, now) {
-				s.may = append(s.may, w)
+	for _, yields := range [...]bool{false, true} {
+		for _, class := range order {
+			s.may = s.may[:0]
+			for _, w := range s.waiting {
+				if w.ask.Yields == yields && w.stream.config.Class == class && s.mayStartLocked(w, now) {
+					s.may = append(s.may, w)
+				}
 			}
-		}
-		if len(s.may) > 0 {
-			return s.pickLocked(s.may, now)
+			if len(s.may) > 0 {
+				return s.pickLocked(s.may, now)
+			}
 		}
 	}
 	return nil

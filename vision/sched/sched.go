@@ -75,8 +75,9 @@ type Ask struct {
 	Deadline time.Time     // by when the result must be there; zero: MaxAge alone counts
 	MaxAge   time.Duration // of a frame at its result; 0: any
 
-	// Yields says that the turn ends early when somebody of a class above waits for it,
-	// see Turn.Wanted. What such runs take isn't counted for the model.
+	// Yields says that the ask comes after all that don't yield, whatever their class, and
+	// that its turn ends early when one of those waits for it, or one of a class above: see
+	// Turn.Wanted. What such runs take isn't counted for the model.
 	Yields bool
 }
 

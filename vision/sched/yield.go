@@ -2,8 +2,9 @@ package sched
 
 import "time"
 
-// Wanted is closed when somebody of a class above waits for what this turn holds:
-// then the run is to be stopped and the turn ended. It is nil without Ask.Yields.
+// Wanted is closed when somebody waits for what this turn holds who doesn't yield, or
+// is of a class above: then the run is to be stopped and the turn ended. It is nil
+// without Ask.Yields.
 func (t *Turn) Wanted() <-chan struct{} { return t.wanted }
 
 // yieldLocked tells turns that yield that they are wanted, as many as are needed.
@@ -15,37 +16,40 @@ func (s *Scheduler) yieldLocked(now time.Time) {
 		}
 	}
 	for _, w := range s.waiting {
-		class := w.stream.config.Class
 		switch {
 		case w.held || w.stream.holds >= w.stream.config.Width:
 		case len(w.ask.Model.turns) > 0:
-			w.ask.Model.turns[0].yield(class)
+			w.ask.Model.turns[0].yield(w)
 		case s.occupiedLocked(now) < s.slots: // it waits for something else
 		case coming > 0:
 			coming--
 		default:
-			s.freeSlotLocked(class)
+			s.freeSlotLocked(w)
 		}
 	}
 }
 
-// freeSlotLocked makes one turn of a class below yield, the last that began.
-func (s *Scheduler) freeSlotLocked(class Class) {
+// freeSlotLocked makes one turn yield to w, the last that began.
+func (s *Scheduler) freeSlotLocked(w *waiter) {
 	var last *Turn
 	for _, m := range s.busy {
 		t := m.turns[0]
-		if t.wanted != nil && !t.yielding && class.before(t.stream.config.Class) && (last == nil || t.began.After(last.began)) {
+		if t.yieldsTo(w) && (last == nil || t.began.After(last.began)) {
 			last = t
 		}
 	}
 	if last != nil {
-		last.yield(class)
+		last.yield(w)
 	}
 }
 
-// yield tells the turn that class waits for it.
-func (t *Turn) yield(class Class) {
-	if t.wanted != nil && !t.yielding && class.before(t.stream.config.Class) {
+func (t *Turn) yieldsTo(w *waiter) bool {
+	return t.wanted != nil && !t.yielding && (!w.ask.Yields || w.stream.config.Class.before(t.stream.config.Class))
+}
+
+// yield tells the turn that w waits for it.
+func (t *Turn) yield(w *waiter) {
+	if t.yieldsTo(w) {
 		t.yielding = true
 		close(t.wanted)
 	}

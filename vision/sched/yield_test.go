@@ -27,16 +27,19 @@ func TestGuestsYield(t *testing.T) {
 		slots  int
 		model  string // the station's; the guest runs "a"
 		class  Class
+		yields bool // it is a guest too
 		busy   bool // another station holds a turn on "b"
 		wanted bool
 	}{
-		{"its slot", 1, "c", Normal, false, true},
-		{"its slot, for a critical one", 1, "c", Critical, false, true},
-		{"its model", 2, "a", Normal, false, true},
-		{"another guest waits", 1, "c", BestEffort, false, false},
-		{"a slot is free", 2, "c", Normal, false, false},
-		{"all slots are taken", 2, "c", Normal, true, true},
-		{"another one's model", 2, "b", Normal, true, false},
+		{"its slot", 1, "c", Normal, false, false, true},
+		{"its slot, for a critical one", 1, "c", Critical, false, false, true},
+		{"its slot, for a station's best effort", 1, "c", BestEffort, false, false, true},
+		{"its model", 2, "a", Normal, false, false, true},
+		{"another guest waits", 1, "c", BestEffort, true, false, false},
+		{"a guest of a class above waits", 1, "c", Normal, true, false, true},
+		{"a slot is free", 2, "c", Normal, false, false, false},
+		{"all slots are taken", 2, "c", Normal, false, true, true},
+		{"another one's model", 2, "b", Normal, false, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,7 +49,9 @@ func TestGuestsYield(t *testing.T) {
 				if c.busy {
 					other = must(t, s.Join(StreamConfig{}), old(s.Model("b"), 0))
 				}
-				got := take(s.Join(StreamConfig{Class: c.class}), t.Context(), old(s.Model(c.model), 0))
+				a := old(s.Model(c.model), 0)
+				a.Yields = c.yields
+				got := take(s.Join(StreamConfig{Class: c.class}), t.Context(), a)
 				if wanted(g) != c.wanted {
 					t.Errorf("wanted: %v", !c.wanted)
 				}
@@ -92,5 +97,24 @@ func TestOneGuestYieldsForOne(t *testing.T) {
 		}
 		(<-first).turn.Done(true)
 		(<-second).turn.Done(true)
+	})
+}
+
+// TestGuestsComeLast: a station's best effort goes before a guest that has waited longer.
+func TestGuestsComeLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		holder := must(t, s.Join(StreamConfig{}), old(s.Model("a"), 0))
+		guest := old(s.Model("b"), 0)
+		guest.Yields = true
+		later := take(s.Join(StreamConfig{Class: BestEffort}), t.Context(), guest)
+		first := take(s.Join(StreamConfig{Class: BestEffort}), t.Context(), old(s.Model("c"), 0))
+		holder.Done(true)
+		synctest.Wait()
+		if len(first) != 1 || len(later) != 0 {
+			t.Errorf("%d turns for the station and %d for the guest, want 1 and 0", len(first), len(later))
+		}
+		(<-first).turn.Done(true)
+		(<-later).turn.Done(true)
 	})
 }

@@ -101,9 +101,10 @@ func (o *gateOptions) run(cmd *cobra.Command, path string) error {
 	drawing := &drawings{dir: o.draw}
 	a := gateAnswer{Name: c.about.Name, Version: c.about.Version}
 	err = withWorker(cmd.Context(), subject, func(ctx context.Context) error {
-		_, err := subject.Worker.Ready(ctx) // gate.Run tells of what is wrong
+		_, _ = subject.Worker.Ready(ctx) // gate.Run tells of what is wrong
 		ctx, stop := context.WithTimeout(ctx, o.limit)
 		defer stop()
+		var err error
 		if a.Report, err = gate.Run(ctx, subject, fsys, golden, drawing.save); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}

@@ -49,9 +49,7 @@ func (c *Cascade) page() *cascadePage {
 		share := float64(i) / 4
 		p.Plot.Rates = append(p.Plot.Rates, mark{At: trimmed(100*(1-share), 2), Label: trimmed(100*top*share, 2)})
 	}
-	for _, t := range (axis{0, most}).ticks() {
-		p.Plot.Ticks = append(p.Plot.Ticks, t)
-	}
+	p.Plot.Ticks = append(p.Plot.Ticks, axis{0, most}.ticks()...)
 	var words []string
 	for _, s := range c.Curve {
 		words = append(words, fmt.Sprintf("at cost %s escapes %s and false rejects %s", short(s.Cost), s.Escapes, s.FalseRejects))

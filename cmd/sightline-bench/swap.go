@@ -20,8 +20,8 @@ import (
 
 const (
 	hotSwaps   = 100
-	ageFrames  = 1024                                          // over so many of the newest pictures a station tells the quantiles of their age
-	steadyTime = (ageFrames + ageFrames/20) * time.Second / 25 // until a camera at 25 a second has given them all
+	ageFrames  = 1024            // over so many of the newest pictures a station tells the quantiles of their age
+	steadyTime = 3 * time.Minute // more than it takes to see ageFrames, and until what the agent keeps of parts has its full number
 )
 
 // hotSwap measures what a station loses while other models are swapped into it again

@@ -260,19 +260,25 @@ func (s *server) runAll(model []byte) error {
 		s.conn.Close()
 		return err
 	}
+	var gone error
 	for j := range s.filled {
 		start := time.Now()
 		switch {
-		case j.err != nil:
-		case j.tensors != nil:
-			j.err = s.runTensors(j)
-		default:
+		case j.tensors != nil: // there is nothing to decode, and another thread would be late
+			if j.err == nil {
+				j.err = s.runTensors(j)
+			}
+			j.reply.Run = time.Since(start)
+			s.lost(s.answerTensors(j), &gone)
+			s.free <- j
+			continue
+		case j.err == nil:
 			s.giveWay(j.aside, func() { j.outs, j.err = s.sess.run(j.slot, s.load.Limit) })
 		}
 		j.reply.Run = time.Since(start)
 		s.ran <- j
 	}
-	return nil
+	return unlessLeft(gone)
 }
 
 // giveWay does what no station waits for on a thread of its own, which gives way to
@@ -298,11 +304,6 @@ func (s *server) answerAll() error {
 	decoder := NewDecoder(s.load.Spec)
 	var gone error
 	for j := range s.ran {
-		if j.tensors != nil {
-			s.lost(s.answerTensors(j), &gone)
-			s.free <- j
-			continue
-		}
 		start := time.Now()
 		r := &j.reply
 		*r = resultReply{ID: j.id, Boxes: r.Boxes[:0], Fill: r.Fill, Run: r.Run}
@@ -316,10 +317,15 @@ func (s *server) answerAll() error {
 		s.lost(s.conn.Send(reply{Result: r}), &gone)
 		s.free <- j
 	}
-	if errors.Is(gone, os.ErrClosed) || errors.Is(gone, unix.EPIPE) || errors.Is(gone, unix.ECONNRESET) {
-		return nil // the agent has left
+	return unlessLeft(gone)
+}
+
+// unlessLeft is nil for an error that only says that the agent has left.
+func unlessLeft(err error) error {
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return nil
 	}
-	return gone
+	return err
 }
 
 // lost keeps the first error of an answer, and ends the connection then.

@@ -6,6 +6,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -45,6 +46,9 @@ type Config struct {
 	Boot   [16]byte  // of this boot of the device
 	Build  time.Time // of this program: no clock is believed that shows less
 	Log    *slog.Logger
+	// Heavy has room for one, and is held by whoever loads and gates a bundle; nil
+	// where nobody else on the device loads models.
+	Heavy chan struct{}
 	// Zone of the windows; nil for the device's own.
 	Zone *time.Location
 
@@ -198,7 +202,7 @@ func Open(cfg Config) (*Updater, error) {
 	}
 	u := &Updater{
 		cfg: cfg, log: cfg.Log, disk: disk{cfg.step},
-		heavy: make(chan struct{}, 1), fetch: make(chan struct{}, 1), mail: make(chan struct{}, 1), tell: make(chan struct{}, 1),
+		heavy: cmp.Or(cfg.Heavy, make(chan struct{}, 1)), fetch: make(chan struct{}, 1), mail: make(chan struct{}, 1), tell: make(chan struct{}, 1),
 		inbox: map[string]*wire.Command{}, pinned: map[string]int{}, progress: map[string]progress{},
 		trouble: map[string]trouble{}, proofs: map[string]*wire.Proof{},
 	}

@@ -273,6 +273,13 @@ func (a *assembly) hired() []*infer.Worker {
 	return slices.Collect(maps.Keys(a.users))
 }
 
+// counts tells how many have each worker.
+func (a *assembly) counts() map[*infer.Worker]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.users)
+}
+
 // drop gives back what a loadout holds, and tells which of its workers are to be
 // stopped.
 func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {

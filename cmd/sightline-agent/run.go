@@ -70,6 +70,11 @@ file and line, what was found and what would do. It starts nothing.`,
 			for _, w := range cfg.Warnings {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%v\n", w)
 			}
+			for i := range cfg.Stations {
+				if k, err := recallModel(modelsDir(cfg), &cfg.Stations[i]); err == nil && k.Model != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "station %s begins with %s, which was swapped in (sightline-agent swap), not with %s, which is checked here\n", cfg.Stations[i].ID, k.Model, k.Instead)
+				}
+			}
 			if err := checkStations(cmd.Context(), cmd, cfg, faults); err != nil {
 				return err
 			}
@@ -214,7 +219,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	var stations []agent.StationConfig
 	books := make([]*cookbook, len(cfg.Stations))
 	for i := range cfg.Stations {
-		s, book, err := made.configured(ctx, cfg, i)
+		s, book, err := made.begin(ctx, cfg, i, named[cfg.Stations[i].ID])
 		if err != nil {
 			return err
 		}
@@ -237,6 +242,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	}
 	j.Retain(int64(cfg.Journal.LimitMB) * 1e6)
 	bundles := newUpdates(cfg, newPlant(made, cfg.Infer.Threads), log)
+	bundles.heavy = models.heavy
 	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, updates: bundles, log: log}
 	a := agent.New(agentConfig(cfg, bundles, models.hooks(agent.Config{
 		Journal: j, Opened: opened, Models: made.hired(), Log: log, Version: version, Stay: true, Turns: turns(cfg.Infer, programs.provider.Accelerated(programs.runtime)), Open: !loopback(cfg.Listen),

@@ -77,13 +77,15 @@ func (o *swapOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.ask(cmd.Context(), http.MethodPut, path, api.SwapAsk{Model: model, Ungated: o.ungated}, &now); err != nil {
 		return err
 	}
-	if err := o.follow(cmd, path, &now); err != nil {
+	asked := now.Swap.Asked
+	now, err := o.follow(cmd, args[0], path, now)
+	if err != nil {
 		return err
 	}
 	if err := o.print(cmd.OutOrStdout(), &now); err != nil {
 		return err
 	}
-	if now.Swap == nil || now.Swap.Phase != api.SwapDone {
+	if now.Swap == nil || !now.Swap.Asked.Equal(asked) || now.Swap.Phase != api.SwapDone {
 		return cli.ErrTold
 	}
 	return nil
@@ -92,14 +94,14 @@ func (o *swapOptions) run(cmd *cobra.Command, args []string) error {
 // swapLook is how often swap asks how far it is.
 const swapLook = 100 * time.Millisecond
 
-// follow tells how far the swap is until it is over. It takes it back when the command
-// is ended.
-func (o *swapOptions) follow(cmd *cobra.Command, path string, now *api.StationModel) error {
-	asked, told := now.Swap, api.SwapPhase("")
+// follow tells how far the swap is until it is over, or another one or none is there. It
+// takes it back when the command is ended.
+func (o *swapOptions) follow(cmd *cobra.Command, station, path string, now api.StationModel) (api.StationModel, error) {
+	asked, told := now.Swap.Asked, api.SwapPhase("")
 	tick := time.NewTicker(swapLook)
 	defer tick.Stop()
 	ctx, back := cmd.Context(), cmd.Context().Done()
-	for asked != nil && now.Swap != nil && now.Swap.Asked.Equal(asked.Asked) && !now.Swap.Phase.Over() {
+	for now.Swap != nil && now.Swap.Asked.Equal(asked) && !now.Swap.Phase.Over() {
 		if told != now.Swap.Phase && !o.json {
 			told = now.Swap.Phase
 			fmt.Fprintln(cmd.ErrOrStderr(), swapWords[told])
@@ -108,16 +110,17 @@ func (o *swapOptions) follow(cmd *cobra.Command, path string, now *api.StationMo
 		case <-tick.C:
 		case <-back:
 			back, ctx = nil, context.WithoutCancel(ctx)
-			if err := o.ask(ctx, http.MethodDelete, path+"/swap", nil, nil); err != nil {
-				return err
-			}
+			_ = o.ask(ctx, http.MethodDelete, path+"/swap", nil, nil) // it may be over just now, which is seen next
 		}
-		err := o.ask(ctx, http.MethodGet, path, nil, now)
-		if err != nil && !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("%w; whether the model is swapped in isn't known: ask again with: sightline-agent swap STATION", err)
+		var newer api.StationModel
+		switch err := o.ask(ctx, http.MethodGet, path, nil, &newer); {
+		case err == nil:
+			now = newer
+		case !errors.Is(err, context.Canceled):
+			return now, fmt.Errorf("%w; whether the model is swapped in isn't known: ask again with: sightline-agent swap %s", err, station)
 		}
 	}
-	return nil
+	return now, nil
 }
 
 var swapWords = map[api.SwapPhase]string{

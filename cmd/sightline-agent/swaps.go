@@ -26,7 +26,7 @@ type swaps struct {
 	threads int
 	dir     string     // where choices are kept
 	asked   chan *swap // has room for one of each station
-	heavy   turn       // one model is loaded and proved at a time: a device has memory for one more
+	heavy   turn       // the updater's: one model is loaded and proved at a time, a device has memory for one more
 
 	mu       sync.Mutex // protects what the stations' pointers lead to
 	stations map[string]*swapped
@@ -47,6 +47,7 @@ type swapped struct {
 type swap struct {
 	station *swapped
 	ask     api.SwapAsk
+	proved  string // identity of what was loaded; carry's own
 	state   api.Swap
 	stop    context.CancelCauseFunc
 	stopped context.Context // ends when it is taken back
@@ -228,6 +229,7 @@ func (w *swaps) load(ctx context.Context, n *swap, as *config.Station) (agent.Lo
 	if err != nil {
 		return agent.Loadout{}, err
 	}
+	n.proved = c.identity()
 	w.at(n, func(s *api.Swap) { s.Name, s.Version, s.Digest = c.about.Name, c.about.Version, c.about.Digest })
 	rule, err := w.made.fits(ctx, n.station.mode, c)
 	if err != nil {
@@ -257,6 +259,8 @@ func (w *swaps) prove(ctx context.Context, n *swap, as *config.Station) error {
 	switch {
 	case err != nil:
 		return err
+	case c.identity() != n.proved:
+		return errors.New("it was changed while it was being loaded: ask again when it is whole")
 	case golden == nil && n.ask.Ungated:
 		return nil
 	case golden == nil:

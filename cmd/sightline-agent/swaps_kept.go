@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/internal/whole"
 )
@@ -16,7 +20,7 @@ import (
 // kept is a model that was swapped in, for the next start.
 type kept struct {
 	Model   string `json:"model"`      // as it was asked for
-	Digest  string `json:"digest"`     // of its file, as it was proved
+	Proved  string `json:"proved"`     // its identity, as it was proved
 	Instead string `json:"instead_of"` // what the configuration named
 }
 
@@ -42,7 +46,7 @@ func (w *swaps) keep(n *swap) error {
 		}
 		return nil
 	}
-	text, err := json.Marshal(kept{Model: n.ask.Model, Digest: n.state.Digest, Instead: n.station.configured.model})
+	text, err := json.Marshal(kept{Model: n.ask.Model, Proved: n.proved, Instead: n.station.configured.model})
 	if err == nil {
 		err = os.MkdirAll(w.dir, 0o750)
 	}
@@ -57,21 +61,33 @@ func (w *swaps) keep(n *swap) error {
 
 func keptFile(dir, station string) string { return filepath.Join(dir, station+".json") }
 
+// identity tells models apart by all that decides: the file's digest, and what its
+// manifest says.
+func (c *choice) identity() string {
+	h := sha256.New()
+	for _, part := range append([]string{c.about.Digest}, c.settings...) {
+		fmt.Fprintf(h, "%q\n", part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// errOver is why a choice doesn't hold any more.
+var errOver = errors.New("the choice is over")
+
 // recallModels lets stations begin with the models that were swapped in. It gives what
-// the configuration names, by station. A model that isn't the one that was proved, or a
-// configuration that names another one since, ends the choice.
+// the configuration names, by station.
 func recallModels(cfg *config.Config, log *slog.Logger) map[string]named {
 	all := map[string]named{}
 	for i := range cfg.Stations {
 		s := &cfg.Stations[i]
 		all[s.ID] = named{s.Model, s.Family}
-		if s.Follows() || len(s.Recipes) > 0 {
-			continue
-		}
 		k, err := recallModel(modelsDir(cfg), s)
 		switch {
 		case err != nil:
-			log.Error("the model that was swapped in can't be begun with, what the configuration names serves", "station", s.ID, "model", k.Model, "instead", s.Model, "err", err)
+			log.Error("the model that was swapped in isn't begun with, what the configuration names serves", "station", s.ID, "model", k.Model, "instead", s.Model, "err", err)
+			if errors.Is(err, errOver) {
+				forget(modelsDir(cfg), s.ID, log)
+			}
 		case k.Model != "":
 			log.Warn("the station begins with the model that was swapped in, not with what the configuration names", "station", s.ID, "model", k.Model, "configured", s.Model)
 			s.Model, s.Family = k.Model, ""
@@ -80,8 +96,20 @@ func recallModels(cfg *config.Config, log *slog.Logger) map[string]named {
 	return all
 }
 
+// forget ends a station's choice for good.
+func forget(dir, station string, log *slog.Logger) {
+	if err := os.Remove(keptFile(dir, station)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Error("the choice of a model can't be forgotten", "station", station, "err", err)
+	}
+}
+
 // recallModel gives the model that was swapped into a station, the zero value for none.
+// A model that isn't the one that was proved, or a configuration that names another one
+// since, ends the choice: errOver.
 func recallModel(dir string, s *config.Station) (k kept, err error) {
+	if s.Follows() || len(s.Recipes) > 0 {
+		return k, nil
+	}
 	text, err := os.ReadFile(keptFile(dir, s.ID))
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
@@ -93,7 +121,7 @@ func recallModel(dir string, s *config.Station) (k kept, err error) {
 	case err != nil:
 		return k, fmt.Errorf("read the choice: %w", err)
 	case k.Instead != s.Model:
-		return k, fmt.Errorf("the configuration named %s then, and names another one now", k.Instead)
+		return k, fmt.Errorf("%w: the configuration named %s then, and names another one now", errOver, k.Instead)
 	}
 	as := *s
 	as.Model, as.Family = k.Model, ""
@@ -101,8 +129,29 @@ func recallModel(dir string, s *config.Station) (k kept, err error) {
 	if err != nil {
 		return k, err
 	}
-	if c.about.Digest != k.Digest {
-		return k, fmt.Errorf("it has changed since it proved itself: its sha256 is %s, it was %s", c.about.Digest, k.Digest)
+	if c.identity() != k.Proved {
+		return k, fmt.Errorf("%w: the model or its manifest has changed since it proved itself", errOver)
 	}
 	return k, nil
+}
+
+// begin makes the station i of a configuration whose model may have been swapped in. One
+// that doesn't fit the configuration any more gives way to what that names: a choice must
+// not keep the device from inspecting.
+func (a *assembly) begin(ctx context.Context, cfg *config.Config, i int, n named) (agent.StationConfig, *cookbook, error) {
+	before := a.counts()
+	st, book, err := a.configured(ctx, cfg, i)
+	s := &cfg.Stations[i]
+	if err == nil || s.Model == n.model {
+		return st, book, err
+	}
+	a.log.Error("the model that was swapped in doesn't fit the configuration any more, what that names serves", "station", s.ID, "model", s.Model, "instead", n.model, "err", err)
+	forget(modelsDir(cfg), s.ID, a.log)
+	for w, n := range a.counts() {
+		for range n - before[w] {
+			a.leave(w)
+		}
+	}
+	s.Model, s.Family = n.model, n.family
+	return a.configured(ctx, cfg, i)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 )
 
@@ -182,6 +183,49 @@ func TestSwapTakenBack(t *testing.T) {
 	}
 	r.eventually("it is being loaded", func() bool { return len(r.made.hired()) == 2 })
 	r.stop() // the program ends meanwhile; what is left is seen by the rig
+}
+
+// TestSwapOfAModelThatIsBeingWritten: what serves is what was proved.
+func TestSwapOfAModelThatIsBeingWritten(t *testing.T) {
+	r := newSwapRig(t)
+	n := &swap{station: r.models.stations["one"], ask: api.SwapAsk{Model: "drawn-parts"}, proved: "another one"}
+	as := *n.station.config
+	if err := r.models.prove(t.Context(), n, &as); err == nil || !strings.Contains(err.Error(), "it was changed while it was being loaded") {
+		t.Error(err)
+	}
+}
+
+// TestKeptModelThatDoesntFit: it must not keep the device from inspecting.
+func TestKeptModelThatDoesntFit(t *testing.T) {
+	r := bareLineRig(t)
+	s := &r.cfg.Stations[0]
+	c, err := chooseConfigured(&config.Station{Model: "pitting"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newSwaps(r.made, r.cfg)
+	n := &swap{station: &swapped{config: s, configured: named{s.Model, s.Family}}, ask: api.SwapAsk{Model: "pitting"}, proved: c.identity()}
+	if err := w.keep(n); err != nil {
+		t.Fatal(err)
+	}
+	s.Small = "drawn-parts" // whose labels pitting hasn't
+	names := recallModels(r.cfg, r.made.log)
+	if s.Model != "pitting" {
+		t.Fatalf("the station would begin with %s", s.Model)
+	}
+	st, _, err := r.made.begin(t.Context(), r.cfg, 0, names["one"])
+	if err != nil || st.About.Name != "drawn-parts" || s.Model != "drawn-parts" {
+		t.Errorf("it begins with %+v: %v", st.About, err)
+	}
+	if n := len(r.made.hired()); n != 1 {
+		t.Errorf("%d workers are held", n)
+	}
+	if k, err := recallModel(w.dir, s); err != nil || k.Model != "" {
+		t.Errorf("the choice is kept: %+v %v", k, err)
+	}
+	if err := r.made.close(context.Background()); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestSwapRescues: a station whose model was given up gets another one.

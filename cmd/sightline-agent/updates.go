@@ -38,6 +38,7 @@ type updates struct {
 	log   *slog.Logger
 
 	puller *transfer.Puller
+	heavy  turn // of whoever loads and proves a model
 
 	mu      sync.Mutex // protects what follows
 	updater *updater.Updater
@@ -48,7 +49,7 @@ type updates struct {
 
 func newUpdates(cfg *config.Config, p *plant, log *slog.Logger) *updates {
 	dir := filepath.Join(cfg.Data, "updates")
-	return &updates{dir: dir, cfg: cfg, plant: p, log: log, puller: transfer.New(transfer.Config{Dir: filepath.Join(dir, "transfer"), Log: log})}
+	return &updates{dir: dir, cfg: cfg, plant: p, log: log, heavy: make(turn, 1), puller: transfer.New(transfer.Config{Dir: filepath.Join(dir, "transfer"), Log: log})}
 }
 
 // open reads what the device has. It is called again when a root was pinned
@@ -67,7 +68,7 @@ func (u *updates) open() error {
 	}
 	n, err := updater.Open(updater.Config{
 		Dir: u.dir, Stations: u.stations(), Mirror: root, Source: metadata{u.puller}, Fetch: u.fetch,
-		Plant: u.plant, Sign: u.sign, Report: u.report, Boot: boot, Build: buildTime(), Log: u.log,
+		Plant: u.plant, Sign: u.sign, Report: u.report, Boot: boot, Build: buildTime(), Log: u.log, Heavy: u.heavy,
 	})
 	if err != nil {
 		return err

@@ -51,10 +51,10 @@ func TestSwapByREST(t *testing.T) {
 // TestSwapOnThePage: the page says how far it is, and how it ended.
 func TestSwapOnThePage(t *testing.T) {
 	for phase, want := range map[SwapPhase]string{
-		SwapLoading:   "Caps 1.3 is being loaded, for 1.2s.",
-		SwapProving:   "Caps 1.3 runs its golden pictures; asked for 1.2s ago.",
+		SwapLoading:   "Caps 1.3 is being loaded, for 1.2 s.",
+		SwapProving:   "Caps 1.3 runs its golden pictures; asked for 1.2 s ago.",
 		SwapSwitching: "Caps 1.3 takes over when the parts that are in view have left.",
-		SwapDone:      "Caps 1.3 was swapped in after 1.2s, 6 of 6 golden pictures passed; its results have numbers above 41.",
+		SwapDone:      "Caps 1.3 was swapped in after 1.2 s, 6 of 6 golden pictures passed; its results have numbers above 41.",
 		SwapRefused:   "Caps 1.3 was refused: &lt;none&gt; passed.",
 		SwapCancelled: "Caps 1.3 was not swapped in: &lt;none&gt; passed.",
 	} {

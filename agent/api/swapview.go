@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/sightline-edge/sightline/internal/web"
 )
@@ -36,16 +35,16 @@ func (s *Swap) Words() string {
 	if s.Name != "" {
 		what = named(s.Name, s.Version)
 	}
-	took := (time.Duration(s.TookMS) * time.Millisecond).Round(100 * time.Millisecond)
+	took := fmt.Sprintf("%.1f s", s.TookMS/1000)
 	switch s.Phase {
 	case SwapLoading:
-		return fmt.Sprintf("%s is being loaded, for %v", what, took)
+		return fmt.Sprintf("%s is being loaded, for %s", what, took)
 	case SwapProving:
-		return fmt.Sprintf("%s runs its golden pictures; asked for %v ago", what, took)
+		return fmt.Sprintf("%s runs its golden pictures; asked for %s ago", what, took)
 	case SwapSwitching:
 		return fmt.Sprintf("%s takes over when the parts that are in view have left", what)
 	case SwapDone:
-		return fmt.Sprintf("%s was swapped in after %v%s; its results have numbers above %d", what, took, s.proof(), s.After)
+		return fmt.Sprintf("%s was swapped in after %s%s; its results have numbers above %d", what, took, s.proof(), s.After)
 	case SwapCancelled:
 		return fmt.Sprintf("%s was not swapped in: %s", what, s.Text)
 	}

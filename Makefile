@@ -60,14 +60,16 @@ demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--secon
 test: setup ## run every test, with the built programs and OpenCV; 5 minutes on two cores
 	@$(MAKE) --no-print-directory tested
 
-# What needs OpenCV runs beside the rest: its tests mostly wait for cameras. In the
-# build with OpenCV they are the same tests and more. One package more than there are
-# cores is tested at a time: the longest wait for programs more than they compute.
+# What needs FFmpeg, GStreamer or OpenCV runs beside the rest: its tests mostly wait for
+# cameras. In the build with OpenCV they are the same tests and more; the program itself is
+# tested in both builds. One package more than there are cores is tested at a time: the
+# longest wait for programs more than they compute.
 tested: build
 	@rest=./...; beside=; \
-	if [ -n '$(and $(OPENCV),$(GOCV_PACKAGES))' ]; then \
+	if [ -n '$(and $(MEDIA),$(GOCV_PACKAGES))' ]; then \
 		rest=$$(go list ./... | grep -v -E '/(vision/capture|cmd/sightline-capture)$$'); \
-		$(GOCV_ENV) go test -vet=off -tags '$(GOCV_TAGS)' $(GOCV_PACKAGES) & beside=$$!; \
+		{ $(GOCV_ENV) go test -vet=off -tags '$(if $(OPENCV),$(GOCV_TAGS),media)' $(GOCV_PACKAGES) && \
+			CGO_ENABLED=1 go test -vet=off -tags media ./cmd/sightline-capture; } & beside=$$!; \
 	fi; \
 	result=0; \
 	go test -vet=off -p $$(( $$(nproc) + 1 )) $$rest || result=1; \

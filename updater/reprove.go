@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sightline-edge/sightline/updater/gate"
 )
@@ -12,21 +13,47 @@ import (
 type doubt struct {
 	digest string
 	text   string // what differed, for people
+	right  func() // hears that all of them came out right; may be nil
+	due    time.Time
+	tries  int // that something hindered
 }
 
 // Doubt is for after the start: golden pictures of the bundle that the station runs
 // came out otherwise on the worker that serves. All of them run again, beside
-// serving, and if they differ too the last good bundle serves instead. It returns
-// at once.
-func (u *Updater) Doubt(id, digest, text string) error {
+// serving, and if they differ too the last good bundle serves instead; otherwise right
+// is called, unless it is nil. It returns at once.
+func (u *Updater) Doubt(id, digest, text string, right func()) error {
 	s := u.station(id)
 	if s == nil {
 		return fmt.Errorf("prove a bundle again: there is no station %q that follows one", id)
 	}
 	u.log.Error("golden pictures of an active bundle came out otherwise: all of them run again", "station", id, "bundle", digest, "text", text)
-	s.doubt.Store(&doubt{digest: digest, text: text})
+	s.doubt.Store(&doubt{digest: digest, text: text, right: right})
 	poke(s.wake)
 	return nil
+}
+
+// settle looks into the station's doubt if that is due, and says in how long one will
+// be. What hinders it hinders nothing else that the station does.
+func (u *Updater) settle(ctx context.Context, s *station) time.Duration {
+	d := s.doubt.Load()
+	if d == nil {
+		return idle
+	}
+	if left := time.Until(d.due); left > 0 {
+		return left
+	}
+	s.doubt.CompareAndSwap(d, nil)
+	err := u.reprove(ctx, s, d)
+	if err == nil || ctx.Err() != nil {
+		return idle
+	}
+	wait := pause(d.tries)
+	u.log.Warn("the golden pictures of the active bundle can't run again now", "station", s.ID, "bundle", d.digest, "again_in", wait, "err", err)
+	later := *d
+	later.due, later.tries = time.Now().Add(wait), d.tries+1
+	s.doubt.CompareAndSwap(nil, &later)
+	return wait
 }
 
 // reprove runs the gate of what is active. What fails it leaves, if there is
@@ -40,9 +67,11 @@ func (u *Updater) reprove(ctx context.Context, s *station, d *doubt) error {
 	g, text, err := u.again(ctx, s, p)
 	switch {
 	case err != nil:
-		s.doubt.CompareAndSwap(nil, d)
-		return fmt.Errorf("prove the active bundle again: %w", err)
+		return err
 	case g != nil:
+		if d.right != nil {
+			d.right()
+		}
 		u.log.Warn("all golden pictures came out right this time", "station", s.ID, "bundle", p.Digest, "before", d.text)
 	case g == nil:
 		u.log.Error("the active bundle fails its gate while it serves", "station", s.ID, "bundle", p.Digest, "text", text)

@@ -16,14 +16,14 @@ func TestDoubtThatIsRight(t *testing.T) {
 		c := d.install("r2", "2", two)
 		d.until(c, Committed)
 		d.plant.set(func() { d.plant.fingerprint = "cpu 2" })
-		if err := d.u.Doubt("one", two, "golden/2.png differs"); err != nil {
+		if err := d.u.Doubt("one", two, "golden/2.png differs", nil); err != nil {
 			t.Fatal(err)
 		}
 		d.until(c, RolledBack)
 		if d.runs() != one || d.failure() != GoldenGate || d.plant.workers != 0 {
 			t.Errorf("runs %q after %q, %d workers are left", d.runs(), d.failure(), d.plant.workers)
 		}
-		if err := d.u.Doubt("one", two, "late"); err != nil { // about what runs no more
+		if err := d.u.Doubt("one", two, "late", nil); err != nil { // about what runs no more
 			t.Fatal(err)
 		}
 		d.u.Command(c)
@@ -39,7 +39,7 @@ func TestDoubtThatIsWrong(t *testing.T) {
 	in(t, func(t *testing.T, d *device) {
 		_, two := settled(t, d)
 		n := d.plant.gates[two]
-		if err := d.u.Doubt("one", two, "golden/2.png differs"); err != nil {
+		if err := d.u.Doubt("one", two, "golden/2.png differs", nil); err != nil {
 			t.Fatal(err)
 		}
 		d.wait("the gate", func() bool { return d.plant.gatesOf(two) == n+1 })
@@ -47,7 +47,7 @@ func TestDoubtThatIsWrong(t *testing.T) {
 		if d.runs() != two || d.failure() != "" || d.plant.gatesOf(two) != n+1 || d.plant.workers != 0 {
 			t.Errorf("runs %q after %q, the gate ran %d times", d.runs(), d.failure(), d.plant.gatesOf(two)-n)
 		}
-		if err := d.u.Doubt("nowhere", two, "x"); err == nil {
+		if err := d.u.Doubt("nowhere", two, "x", nil); err == nil {
 			t.Error("a station that isn't there was doubted")
 		}
 	})
@@ -61,7 +61,7 @@ func TestDoubtWithNothingToGoBackTo(t *testing.T) {
 		d.until(d.install("r1", "1", one), Committed)
 		d.plant.set(func() { d.plant.fingerprint, d.plant.busy = "cpu 2", 1 }) // tried again
 		d.u.stations[0].rec.Load().Older = place{}
-		if err := d.u.Doubt("one", one, "golden/2.png differs"); err != nil {
+		if err := d.u.Doubt("one", one, "golden/2.png differs", nil); err != nil {
 			t.Fatal(err)
 		}
 		d.wait("the gate", func() bool { return d.u.stations[0].rec.Load().active().Gate == nil })

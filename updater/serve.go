@@ -9,6 +9,7 @@ import (
 
 const (
 	maxFailed  = 5           // failures of a bundle under different commands
+	idle       = time.Hour   // where nothing is due
 	lookAgain  = time.Second // at a bundle on probation
 	windowLook = 15 * time.Second
 )
@@ -82,9 +83,13 @@ func (u *Updater) turn(ctx context.Context, s *station) (time.Duration, error) {
 	if err := u.follow(ctx, s); err != nil {
 		return 0, err
 	}
-	if d := s.doubt.Swap(nil); d != nil {
-		return 0, u.reprove(ctx, s, d)
-	}
+	doubtful := u.settle(ctx, s)
+	wait, err := u.step(ctx, s)
+	return min(wait, doubtful), err
+}
+
+// step does what the station's phase asks for.
+func (u *Updater) step(ctx context.Context, s *station) (time.Duration, error) {
 	switch r := s.rec.Load(); r.Phase {
 	case Staged:
 		return 0, u.prove(ctx, s)
@@ -93,7 +98,7 @@ func (u *Updater) turn(ctx context.Context, s *station) (time.Duration, error) {
 	case Probation:
 		return u.watchOver(ctx, s)
 	}
-	return time.Hour, nil
+	return idle, nil
 }
 
 // follow takes over the newest command about the station's bundle.

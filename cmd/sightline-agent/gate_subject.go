@@ -38,12 +38,21 @@ func (a *assembly) subject(ctx context.Context, mode track.Mode, c *choice, thre
 
 // subjectFor is subject; atOnce is for those whom a station waits for.
 func (a *assembly) subjectFor(ctx context.Context, mode track.Mode, c *choice, threads int, atOnce bool) (gate.Subject, error) {
+	s, err := a.unmanned(ctx, mode, c)
+	if err == nil {
+		s.Worker = a.provedWorker(c, threads, 0, atOnce)
+	}
+	return s, err
+}
+
+// unmanned is a subject that has no worker yet.
+func (a *assembly) unmanned(ctx context.Context, mode track.Mode, c *choice) (gate.Subject, error) {
 	rule, err := a.fits(ctx, mode, c)
 	if err != nil {
 		return gate.Subject{}, err
 	}
 	return gate.Subject{
-		Worker: a.provedWorker(c, threads, 0, atOnce), Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version, Settings: c.settings,
+		Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version, Settings: c.settings,
 		Track: track.Config{Start: startScore, Keep: keepScore, Roles: c.roles()},
 	}, nil
 }

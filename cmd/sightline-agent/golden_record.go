@@ -62,10 +62,11 @@ func (a *assembly) measuring(c *choice, o recordOptions) gate.Measuring {
 	way := func(name, precision string, model []byte, threads int, level infer.GraphLevel) {
 		cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
 		cfg.Model, cfg.Graph, cfg.Same, cfg.Aside = infer.Model{Path: c.path, Data: model}, level, true, true
-		if precision != "" {
+		emulated := precision != ""
+		if emulated {
 			cfg.Provider = infer.CPU // an accelerator would build engines for it
 		}
-		m.Ways = append(m.Ways, gate.Way{Name: name, Precision: precision, Worker: infer.New(cfg)})
+		m.Ways = append(m.Ways, gate.Way{Name: name, Emulated: emulated, Precision: precision, Worker: infer.New(cfg)})
 	}
 	for _, level := range infer.GraphLevels() {
 		m.Graph = append(m.Graph, string(level))

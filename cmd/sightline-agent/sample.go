@@ -162,11 +162,11 @@ func (s *sampler) sample(ctx context.Context, station string, b *sampled) (err e
 	if err != nil {
 		return err
 	}
-	subject := gate.Subject{Worker: b.worker, Lowest: b.choice.stationSpec().Confidence, Agent: version, Settings: b.choice.settings,
-		Track: track.Config{Start: startScore, Keep: keepScore, Roles: b.choice.roles()}}
-	if subject.Rule, err = s.made.fits(ctx, track.Pictures, b.choice); err != nil {
+	subject, err := s.made.unmanned(ctx, track.Pictures, b.choice)
+	if err != nil {
 		return err
 	}
+	subject.Worker = b.worker
 	defer func() { err = errors.Join(err, closeRule(ctx, subject)) }()
 	passed := 0
 	for _, n := range due(len(b.golden.Vectors), s.number()) {
@@ -198,7 +198,7 @@ func (s *sampler) differs(station string, b *sampled, r *gate.Report) error {
 		return nil
 	}
 	s.doubted[station] = b.digest
-	return s.updates.now().Doubt(station, b.digest, r.Reason())
+	return s.updates.now().Doubt(station, b.digest, r.Reason(), func() { s.agent.Sampled(station, "") })
 }
 
 // due are the pictures of n that run after the start number boot, so that all come

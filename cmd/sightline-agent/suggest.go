@@ -19,6 +19,7 @@ import (
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/updater/gate"
+	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -62,20 +63,20 @@ type pick struct {
 
 // runSuggest chooses among the candidates, and records the chosen with --take.
 func (o *goldenOptions) runSuggest(cmd *cobra.Command, made *assembly, dir string, pictures bundle.Pictures, names []string, threads int) error {
-	s, err := made.suggest(cmd.Context(), dir, pictures, names, threads, o.suggestOptions, cmd.ErrOrStderr())
+	s, err := made.suggest(cmd.Context(), dir, pictures, names, recordOptions{o.tolerance, threads, progress(cmd.ErrOrStderr(), false)}, o.suggestOptions, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
 	if o.json && !o.take {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+		err = json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+	} else if !o.json {
+		err = s.write(cmd.OutOrStdout(), dir, o.take)
 	}
-	if !o.json {
-		if err := s.write(cmd.OutOrStdout(), dir, o.take); err != nil {
-			return err
-		}
+	if err == nil && len(s.Pictures) == 0 {
+		err = s.none()
 	}
-	if !o.take {
-		return nil
+	if err != nil || !o.take {
+		return err
 	}
 	var files []string
 	for _, p := range s.Pictures {
@@ -85,10 +86,18 @@ func (o *goldenOptions) runSuggest(cmd *cobra.Command, made *assembly, dir strin
 	return o.run(cmd, dir)
 }
 
+// none says that no candidate may be golden, with the reason of one.
+func (s *suggested) none() error {
+	for _, file := range slices.Sorted(maps.Keys(s.Unfit)) {
+		return fmt.Errorf("none of the %d pictures is fit to be golden, as %s: %s", len(s.Unfit), file, s.Unfit[file])
+	}
+	return errors.New("there is no picture to choose from")
+}
+
 // suggest runs mutants of the bundle on every candidate and chooses those that see
 // the most.
-func (a *assembly) suggest(ctx context.Context, dir string, pictures bundle.Pictures, names []string, threads int, o suggestOptions, told io.Writer) (s *suggested, err error) {
-	g, unfit, err := a.fit(ctx, dir, pictures, names, recordOptions{threads: threads, progress: progress(told, false)})
+func (a *assembly) suggest(ctx context.Context, dir string, pictures bundle.Pictures, names []string, as recordOptions, o suggestOptions, told io.Writer) (s *suggested, err error) {
+	g, unfit, err := a.fit(ctx, dir, pictures, names, as)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +112,7 @@ func (a *assembly) suggest(ctx context.Context, dir string, pictures bundle.Pict
 	var sees [][]bool // by mutant, by candidate
 	err = a.mutants(ctx, dir, o.mutants, func(m mutant.Mutation, folder string) error {
 		fmt.Fprintf(told, "mutant %d of %d: %v\n", len(kinds)+1, o.mutants, m)
-		row, err := a.seers(ctx, folder, pictures, g, threads)
+		row, err := a.seers(ctx, folder, pictures, g, as.threads)
 		if err != nil {
 			return fmt.Errorf("run the mutant %v: %w", m, err)
 		}
@@ -184,7 +193,8 @@ func (a *assembly) mutants(ctx context.Context, dir string, n int, each func(m m
 
 // seers tells which of the pictures of g show that the bundle in folder is another
 // one, on whatever device: raw outputs aren't compared, the widest tolerances hold,
-// and settings don't count.
+// and settings don't count. They run on the CPU: an accelerator may build an engine
+// for each, for minutes.
 func (a *assembly) seers(ctx context.Context, folder string, pictures fs.FS, g *bundle.Golden, threads int) (row []bool, err error) {
 	row = make([]bool, len(g.Vectors))
 	all := func() []bool {
@@ -197,10 +207,13 @@ func (a *assembly) seers(ctx context.Context, folder string, pictures fs.FS, g *
 	if err != nil {
 		return all(), nil // no device runs it
 	}
-	s, err := a.subject(ctx, track.Pictures, c, threads)
+	s, err := a.unmanned(ctx, track.Pictures, c)
 	if err != nil {
 		return all(), nil
 	}
+	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
+	cfg.Provider, cfg.Same, cfg.Aside = infer.CPU, true, true
+	s.Worker = infer.New(cfg)
 	defer func() { err = errors.Join(err, closeRule(ctx, s)) }()
 	s.Settings = nil
 	anywhere := *g

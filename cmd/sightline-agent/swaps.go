@@ -216,6 +216,7 @@ func (w *swaps) change(ctx context.Context, n *swap) error {
 	n.station.has, n.station.source = l, n.ask.Model
 	w.mu.Unlock()
 	w.drop(before)
+	w.agent.Sampled(as.ID, "") // whatever a sample said was of the model before
 	if err := w.keep(n); err != nil {
 		w.made.log.Error("the model that was swapped in serves, and won't after a new start", "station", as.ID, "model", n.ask.Model, "err", err)
 	}
@@ -269,7 +270,7 @@ func (w *swaps) prove(ctx context.Context, n *swap, as *config.Station) error {
 	w.at(n, func(s *api.Swap) { s.Phase = api.SwapProving })
 	ctx, cancel := context.WithTimeout(ctx, gateLimit)
 	defer cancel()
-	subject, err := w.made.subject(ctx, track.Pictures, c, w.threads)
+	subject, err := w.made.unmanned(ctx, track.Pictures, c)
 	if err != nil {
 		return err
 	}

@@ -55,11 +55,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // libraries take 100 ms and tens of MB, which only V4L2 devices need.
 const withOpenCV = "-opencv"
 
+// opencvLog names how much OpenCV logs.
+const opencvLog = "OPENCV_LOG_LEVEL"
+
 // become goes on as the program beside this one whose name ends so. It returns where
 // that isn't installed, which whoever opens the source tells.
 func become(ending string) {
+	env := os.Environ()
+	if os.Getenv(opencvLog) == "" { // its warnings would reach the log at every start; it looks before main
+		env = append(env, opencvLog+"=SILENT")
+	}
 	if self, err := os.Executable(); err == nil {
-		_ = syscall.Exec(self+ending, []string{self + ending}, os.Environ())
+		_ = syscall.Exec(self+ending, []string{self + ending}, env)
 	}
 }
 

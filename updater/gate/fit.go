@@ -67,7 +67,7 @@ func (v *survey) unfit(i int) error {
 func (v *survey) without(leave func(i int) bool) *survey {
 	left := &survey{provider: v.provider, precision: v.precision}
 	for _, w := range v.ways {
-		left.ways = append(left.ways, surveyed{Way: w.Way, emulated: w.emulated, err: w.err})
+		left.ways = append(left.ways, surveyed{Way: w.Way, provider: w.provider, err: w.err})
 	}
 	for i, name := range v.pictures {
 		if leave(i) {

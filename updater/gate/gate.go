@@ -75,7 +75,7 @@ type Report struct {
 	Runtime   string    `json:"runtime"`
 	Driver    string    `json:"driver,omitempty"`
 	Precision string    `json:"precision"`
-	Raw       bool      `json:"raw"` // raw outputs were compared: recorded with this provider and precision
+	Raw       bool      `json:"raw"` // raw outputs were compared: recorded with this provider, precision and kind of processor
 
 	Unmeasured string `json:"unmeasured,omitempty"` // why what passed isn't proved here: the tolerances were never measured for this provider and precision
 
@@ -139,9 +139,11 @@ func run(ctx context.Context, s Subject, dir fs.FS, g *bundle.Golden, vectors []
 	}
 	r.Provider, r.Runtime, r.Driver, r.Precision = info.Provider, info.Runtime, info.Driver, info.Precision
 	r.Unmeasured = g.Unmeasured(info.Provider, info.Precision, runtime.GOARCH)
-	within := limitsFor(g, info.Provider, info.Precision)
+	tolerance, measured := g.Within(info.Provider, info.Precision, runtime.GOARCH)
+	within := limitsFor(g, tolerance, measured)
 	r.settings(g, s.Settings)
-	same := info.Provider == g.Recorded.Provider && info.Precision == g.Recorded.Precision
+	same := info.Provider == g.Recorded.Provider && info.Precision == g.Recorded.Precision &&
+		(measured != nil || g.Measured == nil) // another kind of processor orders its sums otherwise; old files don't tell theirs
 	l := newLooker(s, dir)
 	defer l.close()
 	for i := range vectors {

@@ -30,7 +30,8 @@ const (
 type Way struct {
 	Name      string // for people, as "2 threads"
 	Worker    *infer.Worker
-	Precision string // "" for the subject's own, else one that the worker emulates
+	Emulated  bool   // the worker rounds to Precision, on whatever provider; not tried where the subject computes so itself
+	Precision string // of an emulation; the others have the subject's own
 }
 
 // Measuring records golden vectors whose tolerances come from how far the answers
@@ -86,7 +87,7 @@ type survey struct {
 // covers. err is of the way as a whole.
 type surveyed struct {
 	Way
-	emulated bool
+	provider string
 	spreads  []bundle.Spread
 	faults   []error
 	err      error
@@ -105,19 +106,21 @@ func (m Measuring) survey(ctx context.Context, s Subject, dir fs.FS, pictures []
 		return nil, err
 	}
 	v.was, v.own = was, faults
-	for n, w := range m.Ways {
+	ways := slices.DeleteFunc(slices.Clone(m.Ways), func(w Way) bool { return w.Emulated && w.Precision == info.Precision })
+	for n, w := range ways {
 		if m.Progress != nil {
-			m.Progress(n, len(m.Ways), w.Name)
+			m.Progress(n, len(ways), w.Name)
 		}
-		x := surveyed{Way: w, emulated: w.Precision != "" && w.Precision != info.Precision}
-		x.Precision = cmp.Or(w.Precision, info.Precision)
 		other := s
 		other.Worker = w.Worker
-		is, faults, err := runWay(ctx, other, dir, pictures)
-		if ctx.Err() != nil || err != nil && !x.emulated {
+		on, is, faults, err := runWay(ctx, other, dir, pictures)
+		if ctx.Err() != nil || err != nil && !w.Emulated {
 			return nil, fmt.Errorf("%s: %w", w.Name, cmp.Or(err, ctx.Err()))
 		}
-		x.faults, x.err = faults, err
+		x := surveyed{Way: w, provider: on.Provider, faults: faults, err: err}
+		if !w.Emulated {
+			x.provider, x.Precision = info.Provider, info.Precision
+		}
 		for i := range is {
 			one := bundle.Spread{IoU: 1}
 			if v.own[i] == nil && faults[i] == nil {
@@ -135,7 +138,7 @@ func (m Measuring) survey(ctx context.Context, s Subject, dir fs.FS, pictures []
 func (v *survey) faults() error {
 	faults := v.own
 	for _, w := range v.ways {
-		if err := errors.Join(w.faults...); err != nil && !w.emulated {
+		if err := errors.Join(w.faults...); err != nil && !w.Emulated {
 			faults = append(faults, fmt.Errorf("%s: %w", w.Name, err))
 		}
 	}
@@ -153,10 +156,10 @@ func (v *survey) measured(m Measuring) *bundle.Measured {
 			out.Spreads = slices.DeleteFunc(out.Spreads, func(x bundle.Spread) bool { return x.Emulated && x.Precision == w.Precision })
 			break
 		}
-		at := slices.IndexFunc(out.Spreads, func(x bundle.Spread) bool { return x.Precision == w.Precision })
+		at := slices.IndexFunc(out.Spreads, func(x bundle.Spread) bool { return x.Precision == w.Precision && x.Emulated == w.Emulated })
 		if at < 0 {
 			at = len(out.Spreads)
-			out.Spreads = append(out.Spreads, bundle.Spread{Provider: v.provider, Precision: w.Precision, Processor: runtime.GOARCH, Emulated: w.emulated, IoU: 1})
+			out.Spreads = append(out.Spreads, bundle.Spread{Provider: w.provider, Precision: w.Precision, Processor: runtime.GOARCH, Emulated: w.Emulated, IoU: 1})
 		}
 		for i := range w.spreads {
 			widen(&out.Spreads[at], &w.spreads[i])
@@ -189,15 +192,18 @@ func joined(a, b string) string {
 // maxLeft bounds what is told of what couldn't be measured, in bytes.
 const maxLeft = 1000
 
-// runWay looks at the pictures with a worker that runs for that long.
-func runWay(ctx context.Context, s Subject, dir fs.FS, pictures []string) (all []*seen, faults []error, err error) {
+// runWay looks at the pictures with a worker that runs for that long, and says what
+// it computes on.
+func runWay(ctx context.Context, s Subject, dir fs.FS, pictures []string) (on infer.Info, all []*seen, faults []error, err error) {
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.Worker.Run(running) }()
-	all, faults, err = lookAll(ctx, s, dir, pictures)
+	if on, err = s.Worker.Ready(ctx); err == nil {
+		all, faults, err = lookAll(ctx, s, dir, pictures)
+	}
 	stop()
 	<-done // the looks have heard of the worker's error, if it has one
-	return all, faults, err
+	return on, all, faults, err
 }
 
 // lookAll looks at all pictures, and tells why one can't be used.
@@ -279,23 +285,25 @@ func (m Measuring) byHand(s *bundle.Spread) error {
 // limits are what one device may differ by.
 type limits struct {
 	bundle.Tolerance
-	outputs map[string]float32 // of raw outputs, absolute, by name; those that aren't there go by Raw and the picture's own largest
+	outputs map[string]float32 // of raw outputs, absolute, by name; without, each goes by Raw and the picture's own largest
 	lowest  float32            // score from which detections were recorded
 }
 
-// limitsFor are those for a device that computes so; a golden file without a
-// measurement has the same for all.
-func limitsFor(g *bundle.Golden, provider, precision string) limits {
-	t, s := g.Within(provider, precision, runtime.GOARCH)
+// limitsFor are those of a device for which s was measured, with the tolerance t that
+// comes of it; nil if nothing was: then t is for all outputs.
+func limitsFor(g *bundle.Golden, t bundle.Tolerance, s *bundle.Spread) limits {
 	l := limits{Tolerance: t, lowest: g.Lowest, outputs: map[string]float32{}}
-	if s == nil {
-		return l
-	}
 	largest := map[string]float32{}
 	for _, v := range g.Vectors {
 		for _, o := range v.Outputs {
 			largestOf(largest, o.Name, o.Values)
 		}
+	}
+	for name, most := range largest {
+		l.outputs[name] = t.Raw * most
+	}
+	if s == nil {
+		return l
 	}
 	for _, r := range s.Raw {
 		l.outputs[r.Name] = r.Tolerance * largest[r.Name]

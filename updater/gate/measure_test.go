@@ -27,7 +27,7 @@ func (f *fixture) ways(t testing.TB, half bool) Measuring {
 		check(t, err)
 		cfg := f.config(t)
 		cfg.Model.Data = data
-		m.Ways = append(m.Ways, Way{Name: "half", Precision: "float16", Worker: infer.New(cfg)})
+		m.Ways = append(m.Ways, Way{Name: "half", Emulated: true, Precision: "float16", Worker: infer.New(cfg)})
 	}
 	return m
 }
@@ -107,7 +107,7 @@ func TestWaysThatFail(t *testing.T) {
 	dead := f.config(t)
 	dead.Env = []string{asWorker + "=die"}
 	m := f.ways(t, false)
-	m.Ways = append(m.Ways, Way{Name: "half", Precision: "float16", Worker: infer.New(dead)})
+	m.Ways = append(m.Ways, Way{Name: "half", Emulated: true, Precision: "float16", Worker: infer.New(dead)})
 	g, err := m.Record(t.Context(), s, f.dir, f.images)
 	check(t, err)
 	if len(g.Measured.Spreads) != 1 || !strings.HasPrefix(g.Measured.Left, "half: ") || !strings.Contains(g.Measured.Left, "out of memory") {

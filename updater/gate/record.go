@@ -89,7 +89,7 @@ func (l *looker) record(ctx context.Context, name string, g *bundle.Golden) (*bu
 	if err != nil {
 		return nil, err
 	}
-	if d := compare(v, again, limitsFor(g, "", ""), true); len(d) > 0 {
+	if d := compare(v, again, limits{Tolerance: g.Tolerance, lowest: g.Lowest}, true); len(d) > 0 {
 		d[0].Found += " at the second run of the same picture"
 		return nil, d[0]
 	}

@@ -6,6 +6,7 @@
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/avstring.h>
+#include <libavutil/common.h>
 #include <libavutil/display.h>
 #include <libswscale/swscale.h>
 
@@ -88,7 +89,7 @@ film *film_open(const char *path, int threads, film_info *info) {
 	av_log_set_level(AV_LOG_QUIET);
 	film *f = calloc(1, sizeof *f);
 	char *url = av_asprintf("file:%s", path); // a file's name is no address
-	AVDictionary *only = NULL;                // nor does a list in it lead anywhere else
+	AVDictionary *only = NULL;                // nor does a list in it lead off this machine
 	av_dict_set(&only, "protocol_whitelist", "file", 0);
 	int ok = f && url && avformat_open_input(&f->in, url, NULL, &only) >= 0 && decoder(f, threads) &&
 		(f->packet = av_packet_alloc()) && (f->frame = av_frame_alloc());
@@ -133,10 +134,10 @@ int film_next(film *f, film_shot *s) {
 		int64_t at = f->frame->best_effort_timestamp, start = f->stream->start_time;
 		s->at = -1;
 		if (at != AV_NOPTS_VALUE)
-			s->at = av_rescale_q(at - (start == AV_NOPTS_VALUE ? 0 : start), f->stream->time_base, (AVRational){1, 1000000000});
+			s->at = av_rescale_q(av_sat_sub64(at, start == AV_NOPTS_VALUE ? 0 : start), f->stream->time_base, (AVRational){1, 1000000000});
 		return 1;
 	}
-	return 0;
+	return -1;
 }
 
 int film_fill(film *f, void *to) {

@@ -21,6 +21,9 @@ import (
 // filmThreads is how many threads decode large pictures at most.
 const filmThreads = 4
 
+// maxGap is the longest time between two pictures that is believed.
+const maxGap = time.Hour
+
 // openFilm opens a recording. Its pictures are given as they are to be shown.
 func openFilm(o order) (reader, opened, error) {
 	threads := min(runtime.NumCPU(), filmThreads)
@@ -57,8 +60,11 @@ type filmReader struct {
 // the one before.
 func (r *filmReader) Read(room roomFunc) (shot, error) {
 	var c C.film_shot
-	if C.film_next(r.film, &c) == 0 {
+	switch C.film_next(r.film, &c) {
+	case 0:
 		return shot{}, r.over()
+	case -1:
+		return shot{}, cutShort{fmt.Sprintf("after %d frames it holds nothing that can be decoded", r.read)}
 	}
 	s := shot{taken: taken{Mono: monotonic(), Media: int64(r.position(time.Duration(c.at))), Width: int(c.width), Height: int(c.height)}}
 	if s.Width < 1 || s.Height < 1 || s.Width > maxSide || s.Height > maxSide {
@@ -78,11 +84,11 @@ func (r *filmReader) Read(room roomFunc) (shot, error) {
 	return s, nil
 }
 
-// position is where the picture lies. Time stamps that stand still, go back or are
+// position is where the picture lies. Time stamps that stand still, go back, leap or are
 // missing (-1) are replaced by the announced rate.
 func (r *filmReader) position(at time.Duration) time.Duration {
 	r.read++
-	if at <= r.media {
+	if at <= r.media || at-max(r.media, 0) > maxGap {
 		step := time.Millisecond
 		if r.rate > 0 {
 			step = time.Duration(float64(time.Second) / r.rate)

@@ -26,7 +26,7 @@ typedef struct {
 film *film_open(const char *path, int threads, film_info *info);
 
 // film_next decodes the next picture: 1, or 0 where the file ends. What can't be
-// decoded is passed over.
+// decoded is passed over, until that is too much: -1.
 int film_next(film *f, film_shot *s);
 
 // film_fill writes the picture that film_next gave as BGR, without gaps between rows,

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +20,6 @@ import (
 // openDevice opens a V4L2 device. What is asked of it is first held against what
 // it offers, and read back afterwards: drivers take the nearest silently.
 func openDevice(o order) (reader, opened, error) {
-	_ = os.Setenv("OPENCV_LOG_LEVEL", "SILENT") // its warnings would reach the log at every start; can't fail for such a name
 	want, err := agree(o.At, o.Options)
 	if err != nil {
 		return nil, opened{}, err

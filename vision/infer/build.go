@@ -91,7 +91,10 @@ func (w *Worker) Info() (Info, bool) {
 // hearEngine takes what a worker tells of its engine.
 func (l *link) hearEngine(r engineReply) {
 	l.mu.Lock()
-	l.engine, l.progress = r, time.Now()
+	if r.Phase != l.engine.Phase { // what only says so again is no progress
+		l.progress = time.Now()
+	}
+	l.engine = r
 	l.mu.Unlock()
 	if r.Phase == "" {
 		return
@@ -139,6 +142,13 @@ func (w *Worker) engineEnd(l *link, err error) error {
 // errWithout ends a process that would go without TensorRT: the next one does.
 var errWithout = errors.New("TensorRT can't be used")
 
+// builds tells whether the worker builds an engine, under a guard of its own.
+func (l *link) builds() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.engine.Phase == phaseBuild
+}
+
 // loadTime is how long the worker may be silent before it is ready; l.mu is held.
 func (l *link) loadTime() time.Duration {
 	if l.engine.Phase != "" {
@@ -177,7 +187,7 @@ func (s *server) endEngine(err error) bool {
 	case errors.Is(err, errBuilt):
 		s.tellEngine(engineReply{Done: true})
 	case errors.As(err, &engineError{}), s.sess != nil && s.sess.onEngine():
-		s.tellEngine(engineReply{Err: err.Error()})
+		s.tellEngine(engineReply{Err: clipped(err)})
 	default:
 		return false
 	}

@@ -25,6 +25,7 @@ type engine struct {
 	key   engineKey
 	rec   *engineRecord // nil: it is being built
 	began time.Time
+	loads int64    // that didn't end before this one
 	lock  *os.File // of its load or build
 	use   *os.File // held for as long as the process lives
 }
@@ -65,7 +66,7 @@ func (g *engine) begin() error {
 	}
 	rec, damage := g.cache.verify(g.key)
 	if rec != nil && damage == nil && st.Size() < badLoads {
-		g.rec = rec
+		g.rec, g.loads = rec, st.Size()
 		if err = os.Remove(g.dir()); err == nil || errors.Is(err, fs.ErrNotExist) {
 			err = os.Symlink(g.key.name(), g.dir())
 		}
@@ -78,6 +79,15 @@ func (g *engine) begin() error {
 		return nil
 	}
 	return g.rebuild()
+}
+
+// forgive takes back that this load was counted: that it doesn't end is no fault of the
+// engine's. It may be called at any time, from any goroutine.
+func (g *engine) forgive() {
+	file := g.cache.path(g.key.name() + loadLock)
+	if st, err := os.Stat(file); err == nil && st.Size() > g.loads {
+		_ = os.Truncate(file, g.loads) // else it counts
+	}
 }
 
 // rebuild throws away what is kept under the key and makes room for a new one.

@@ -292,6 +292,9 @@ func (e Engines) prune() error {
 				err = errors.Join(err, e.unlessUsed(key, func() error { return os.RemoveAll(e.path(d.Name())) }))
 			}
 		}
+		if key, lock := strings.CutSuffix(d.Name(), loadLock); lock && isKey(key) && !e.has(key) {
+			err = errors.Join(err, e.unlessUsed(key, func() error { return e.drop(key) }))
+		}
 	}
 	all, lerr := e.list()
 	err = errors.Join(err, lerr)
@@ -309,6 +312,12 @@ func (e Engines) prune() error {
 		}))
 	}
 	return err
+}
+
+// has tells whether there is a folder of that key.
+func (e Engines) has(key string) bool {
+	_, err := os.Lstat(e.path(key))
+	return err == nil
 }
 
 // drop removes an engine with its locks, for who holds those.

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -114,7 +115,10 @@ func (l *link) send(c *call, r *inferRequest, pool *shm.Pool) error {
 		r.ID, r.Pool = id, poolID
 		err = conn.Send(request{Infer: r})
 	}
-	if err != nil && l.take(id) != nil {
+	if errors.Is(err, shm.ErrTooLong) {
+		l.take(id)
+		return err
+	} else if err != nil && l.take(id) != nil {
 		l.proc.Kill() // a worker that doesn't read is none
 		<-l.gone
 		l.owner.lost.Add(1)

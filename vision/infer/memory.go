@@ -111,7 +111,7 @@ func (l *link) weigh() {
 		used := shm.PrivateMemory(pid)
 		switch {
 		case !l.ready.Load():
-			if l.tooLarge(used) {
+			if !l.builds() && l.tooLarge(used) {
 				l.proc.Kill()
 			}
 			continue
@@ -122,7 +122,7 @@ func (l *link) weigh() {
 		case used == 0:
 			continue // it ends just now
 		}
-		g.add(time.Now(), used, w.inferred.Load())
+		g.add(time.Now(), used, w.inferred.Load()+w.guests.ran.Load())
 		l.heavy(&g, used, most)
 	}
 }
@@ -149,7 +149,9 @@ func (l *link) heavy(g *growth, used, most int64) {
 	w := l.owner
 	leak, base := g.leak(), g.base()
 	w.leaks.seen(g, leak, most)
-	w.crowded.Store(base > most)
+	if base > 0 { // a fresh process doesn't know yet
+		w.crowded.Store(base > most)
+	}
 	again := renewal{of: l}
 	switch {
 	case g.looks < settle+leastApart:

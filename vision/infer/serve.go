@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,7 +45,9 @@ type server struct {
 	filler *Filler
 	pools  map[uint64]*shm.Pool
 	memory outputMemory
-	guard  sync.Once // starts the guard of a build
+	guard  sync.Once              // starts the guard of a build
+	loads  atomic.Pointer[engine] // that is being loaded, or was
+	shapes [][]int64              // of a frame's inputs
 
 	opened            chan struct{} // closed when sess is there
 	free, filled, ran chan *job
@@ -125,16 +128,22 @@ func cmpErr(err, otherwise error) error {
 	return otherwise
 }
 
-// maxRefusal bounds why a model is refused, in bytes.
-const maxRefusal = 2000
+// maxReason bounds what is told of an error, in bytes: it may hold names that the model
+// has.
+const maxReason = 2000
+
+// clipped is an error's text as a message can carry it.
+func clipped(err error) string {
+	text := err.Error()
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
+	return text
+}
 
 // refuse tells the agent that starting again is no use.
 func (s *server) refuse(err error) error {
-	text := err.Error()
-	if len(text) > maxRefusal { // of names that the model has
-		text = strings.ToValidUTF8(text[:maxRefusal], "") + "…"
-	}
-	if send := s.conn.Send(reply{Refused: text}); send != nil {
+	if send := s.conn.Send(reply{Refused: clipped(err)}); send != nil {
 		return errors.Join(err, send)
 	}
 	return err
@@ -164,7 +173,11 @@ func (s *server) open(model []byte) error {
 	if err != nil {
 		return err
 	}
+	for _, f := range feeds {
+		s.shapes = append(s.shapes, f.shape)
+	}
 	on := s.load.target(s.tellEngine)
+	on.loads = s.loads.Store
 	if s.sess, err = openSession(model, s.info, wanted, on.shaped(s.info.Inputs, feeds)); err != nil {
 		return err
 	}
@@ -242,8 +255,8 @@ func (s *server) runAll(model []byte) error {
 	runtime.LockOSThread()
 	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), runNice) // only a hint
 	var err error
-	s.giveWay(s.load.Aside, func() { err = s.open(model) })
-	_ = unix.Munmap(model) // ONNX Runtime has its own copy
+	s.giveWay(s.load.Aside && !s.load.Provider.Accelerated(s.load.Library), func() { err = s.open(model) }) // an accelerator's own threads would give way for good
+	_ = unix.Munmap(model)                                                                                  // ONNX Runtime has its own copy
 	if err != nil {
 		if !s.endEngine(err) {
 			err = s.refuse(s.tooMuch(err))
@@ -311,7 +324,7 @@ func (s *server) answerAll() error {
 			j.err = s.decode(decoder, j)
 		}
 		if j.err != nil {
-			r.Err, r.TimedOut = j.err.Error(), errors.Is(j.err, ErrTimeLimit)
+			r.Err, r.TimedOut = clipped(j.err), errors.Is(j.err, ErrTimeLimit)
 		}
 		r.Decode = time.Since(start)
 		s.lost(s.conn.Send(reply{Result: r}), &gone)
@@ -397,6 +410,9 @@ func (s *server) receiveAll() {
 	case <-s.opened:
 		s.sess.stop()
 	default:
+		if g := s.loads.Load(); g != nil {
+			g.forgive() // the agent ends this process, whatever becomes of the load
+		}
 	}
 }
 

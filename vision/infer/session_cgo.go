@@ -161,7 +161,11 @@ func (s *session) openEngine(model []byte, digest string) error {
 	case atOnce && g.fresh():
 		return errors.Join(errUnbuilt, g.close())
 	case s.on.only && !g.fresh():
+		g.forgive()
 		return engineError{errors.Join(errBuilt, g.close())} // by another process
+	}
+	if s.on.loads != nil {
+		s.on.loads(g)
 	}
 	for {
 		if g.fresh() {

@@ -18,6 +18,7 @@ type target struct {
 	atOnce    bool              // CUDA is taken where TensorRT has no engine yet
 	only      bool              // nothing but an engine is wanted
 	tell      func(engineReply) // how the engine's load or build gets on
+	loads     func(*engine)     // hears which one is loaded or built; may be nil
 
 	inputs  string // all inputs with their shapes
 	profile string // those that the model leaves open, as the provider's options want them

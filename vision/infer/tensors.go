@@ -219,7 +219,8 @@ func (l *link) runTensors(ctx context.Context, c *call, inputs []Laid, pool *shm
 	return nil
 }
 
-// remember keeps new memory of outputs for the call that it came for.
+// remember keeps new memory of outputs for the call that it came for, in the place of
+// what came before: a run may find that its outputs are larger.
 func (l *link) remember(m *memoryReply, fds []int) error {
 	if len(fds) != 1 {
 		shm.CloseAll(fds)
@@ -232,9 +233,12 @@ func (l *link) remember(m *memoryReply, fds []int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.calls[m.ID]
-	if c == nil || c.tensors == nil || c.tensors.memory != nil {
+	if c == nil || c.tensors == nil {
 		pool.Release()
 		return fmt.Errorf("%w: memory that no run waits for", errPacked)
+	}
+	if old := c.tensors.memory; old != nil {
+		old.Release()
 	}
 	c.tensors.memory = pool
 	return nil
@@ -254,7 +258,9 @@ func (l *link) deliverTensors(c *call, r *resultReply) {
 	switch {
 	case c.err == nil:
 		w.guests.ran.Add(1)
-		w.timed.add(time.Since(c.began), 0, r.Run, 0)
+		if w.cfg.Tensors { // else what a run takes is told of frames
+			w.timed.add(time.Since(c.began), 0, r.Run, 0)
+		}
 	case r.TimedOut:
 		w.guests.stopped.Add(1)
 	case !t.stopped: // else the caller has left

@@ -76,12 +76,13 @@ type known struct {
 }
 
 // runTensors runs the model on tensors that lie in memory of the caller's, for at
-// most limit. Where the outputs' shapes are known from the inputs' the model writes
-// straight into their memory.
+// most limit, however often it must be run to find its outputs' shapes. Where those are
+// known from the inputs' the model writes straight into their memory.
 func (s *session) runTensors(t *tensorsOn, limit time.Duration) error {
 	if s.unread != nil {
 		return s.unread
 	}
+	until := time.Now().Add(limit)
 	values, err := s.inputValues(t)
 	defer destroy(values)
 	if err != nil {
@@ -90,13 +91,13 @@ func (s *session) runTensors(t *tensorsOn, limit time.Duration) error {
 	key := shapesKey(t.inputs)
 	k := s.known[key]
 	if k != nil && !k.open {
-		err := s.runInto(t, values, k.outputs, limit)
+		err := s.runInto(t, values, k.outputs, until)
 		if err == nil || !strings.Contains(err.Error(), "shape") {
 			return err
 		}
 		k.open = true
 	}
-	found, err := s.runLoose(t, values, limit)
+	found, err := s.runLoose(t, values, until)
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func singleOver(t Tensor, memory []byte) (ort.Value, error) {
 }
 
 // runInto runs the model with outputs of these shapes, into their memory.
-func (s *session) runInto(t *tensorsOn, inputs []ort.Value, outputs []Tensor, limit time.Duration) error {
+func (s *session) runInto(t *tensorsOn, inputs []ort.Value, outputs []Tensor, until time.Time) error {
 	memory, err := t.room(t.lay(outputs))
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ func (s *session) runInto(t *tensorsOn, inputs []ort.Value, outputs []Tensor, li
 		}
 		outs = append(outs, v)
 	}
-	if err := s.limited(limit, func() error { return s.ort.RunWithOptions(inputs, outs, s.options) }); err != nil {
+	if err := s.runUntil(until, inputs, outs); err != nil {
 		return err
 	}
 	for n, o := range t.outputs {
@@ -181,7 +182,7 @@ func (s *session) runInto(t *tensorsOn, inputs []ort.Value, outputs []Tensor, li
 
 // runLoose runs the model with outputs that ONNX Runtime allocates, copies them into
 // their memory, and tells their shapes.
-func (s *session) runLoose(t *tensorsOn, inputs []ort.Value, limit time.Duration) ([]Tensor, error) {
+func (s *session) runLoose(t *tensorsOn, inputs []ort.Value, until time.Time) ([]Tensor, error) {
 	found := slices.Clone(s.outputs)
 	for n := range found { // of halves ONNX Runtime is asked for the shape first
 		found[n].Shape = slices.Clone(found[n].Shape)
@@ -192,7 +193,7 @@ func (s *session) runLoose(t *tensorsOn, inputs []ort.Value, limit time.Duration
 	for tries := 2 * len(found); ; tries-- {
 		outs, err := s.looseValues(found)
 		if err == nil {
-			err = s.limited(limit, func() error { return s.ort.RunWithOptions(inputs, outs, s.options) })
+			err = s.runUntil(until, inputs, outs)
 		}
 		if err == nil {
 			for n, v := range outs {
@@ -215,6 +216,11 @@ func (s *session) runLoose(t *tensorsOn, inputs []ort.Value, limit time.Duration
 			return nil, err
 		}
 	}
+}
+
+// runUntil runs the model once, and stops it at that time.
+func (s *session) runUntil(until time.Time, inputs, outs []ort.Value) error {
+	return s.limited(max(time.Until(until), 0), func() error { return s.ort.RunWithOptions(inputs, outs, s.options) })
 }
 
 // looseValues are the outputs that ONNX Runtime can't be left to allocate, by the

@@ -98,6 +98,9 @@ func (s *server) fitTensors(inputs []Laid, memory int) error {
 		if want := s.info.Inputs[n]; t.Name != want.Name || t.Type != want.Type {
 			return fmt.Errorf("input %d is %v, the model's is %v", n, t.Tensor, want)
 		}
+		if s.sess.onEngine() && !slices.Equal(t.Shape, s.shapes[n]) { // for others it would be built anew, here and now
+			return fmt.Errorf("input %s is %s: TensorRT's engine is for %s alone", t.Name, shapeText(t.Shape), shapeText(s.shapes[n]))
+		}
 		if err := t.check(memory); err != nil {
 			return err
 		}
@@ -132,12 +135,17 @@ func (s *server) answerTensors(j *job) error {
 		}
 	}
 	if j.err != nil {
-		r.Err, r.Stopped, r.TimedOut = j.err.Error(), t.stopped, errors.Is(j.err, ErrTimeLimit)
+		r.Err, r.Stopped, r.TimedOut = clipped(j.err), t.stopped, errors.Is(j.err, ErrTimeLimit)
 	} else {
 		r.Tensors = t.outputs
 	}
 	j.tensors = nil
-	return s.conn.Send(reply{Result: r})
+	err := s.conn.Send(reply{Result: r})
+	if errors.Is(err, shm.ErrTooLong) { // so many outputs, or of so many dimensions
+		r.Tensors, r.Err = nil, "the outputs' shapes take too much to tell"
+		err = s.conn.Send(reply{Result: r})
+	}
+	return err
 }
 
 // room gives memory for n bytes of a run's outputs: that of the last run on the same

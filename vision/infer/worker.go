@@ -231,11 +231,16 @@ func (w *Worker) serve(l *link, model *os.File, aside bool, up func()) error {
 		if err != nil {
 			return nil
 		}
+		if r.Memory == nil {
+			shm.CloseAll(fds) // nothing else comes with any
+		}
 		switch {
 		case r.Memory != nil:
 			if err := l.remember(r.Memory, fds); err != nil {
 				return err
 			}
+		case r.Ready != nil && l.ready.Load():
+			return fmt.Errorf("%w: it was ready already", errPacked)
 		case r.Refused != "":
 			return fatalError{fmt.Errorf("load %s: %s", w.cfg.Model.name(), r.Refused)}
 		case r.Ready != nil:

@@ -131,7 +131,7 @@ func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Tim
 		return true
 	}
 	m := w.ask.Model
-	end := m.until(now).Add(cost)
+	end := m.untilFor(w, now).Add(cost)
 
 	// On the same model one goes after the other.
 	must := now.Add(never)
@@ -164,7 +164,7 @@ func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Tim
 	s.free = append(s.free, end)
 	for _, b := range s.busy {
 		if b != m && now.Before(b.hangsFrom()) {
-			s.free = append(s.free, b.until(now))
+			s.free = append(s.free, b.untilFor(w, now))
 		}
 	}
 	for len(s.free) < s.slots {

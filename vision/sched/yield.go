@@ -11,13 +11,13 @@ func (t *Turn) Wanted() <-chan struct{} { return t.wanted }
 func (s *Scheduler) yieldLocked(now time.Time) {
 	coming := 0 // slots that turns are about to give back
 	for _, m := range s.busy {
-		if t := m.turns[0]; t.yielding {
+		if m.turns[0].yielding && now.Before(m.hangsFrom()) { // what hangs has none
 			coming++
 		}
 	}
 	for _, w := range s.waiting {
 		switch {
-		case w.held || w.stream.holds >= w.stream.config.Width:
+		case w.held || w.stream.holds >= w.stream.config.Width || !s.wouldStartLocked(w, now):
 		case len(w.ask.Model.turns) > 0:
 			w.ask.Model.turns[0].yield(w)
 		case s.occupiedLocked(now) < s.slots: // it waits for something else
@@ -27,6 +27,11 @@ func (s *Scheduler) yieldLocked(now time.Time) {
 			s.freeSlotLocked(w)
 		}
 	}
+}
+
+// wouldStartLocked tells whether w could start if what yields to it did.
+func (s *Scheduler) wouldStartLocked(w *waiter, now time.Time) bool {
+	return w.probe || w.stream.config.Class == Critical || s.leavesRoomLocked(w, w.ask.Model.P99(), now)
 }
 
 // freeSlotLocked makes one turn yield to w, the last that began.
@@ -44,7 +49,20 @@ func (s *Scheduler) freeSlotLocked(w *waiter) {
 }
 
 func (t *Turn) yieldsTo(w *waiter) bool {
-	return t.wanted != nil && !t.yielding && (!w.ask.Yields || w.stream.config.Class.before(t.stream.config.Class))
+	return !t.yielding && t.comesAfter(w)
+}
+
+// comesAfter tells whether the turn ends early, or does already, when w waits for it.
+func (t *Turn) comesAfter(w *waiter) bool {
+	return t.wanted != nil && (!w.ask.Yields || w.stream.config.Class.before(t.stream.config.Class))
+}
+
+// untilFor is until for w, to whom a turn that yields may give way at once.
+func (m *Model) untilFor(w *waiter, now time.Time) time.Time {
+	if len(m.turns) > 0 && m.turns[0].comesAfter(w) {
+		return now
+	}
+	return m.until(now)
 }
 
 // yield tells the turn that w waits for it.

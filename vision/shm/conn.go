@@ -21,6 +21,9 @@ import (
 // buffer holds one of this size.
 const MaxMessage = 160 << 10
 
+// ErrTooLong means that a message wasn't sent because it has more than MaxMessage bytes.
+var ErrTooLong = errors.New("the message is too long")
+
 // sendTimeout bounds how long a worker that stopped reading can hold up a send.
 const sendTimeout = 2 * time.Second
 
@@ -65,7 +68,7 @@ func (c *Conn) Send(v any, fds ...int) error {
 		return fmt.Errorf("send to the worker: %w", err)
 	}
 	if len(b) > MaxMessage {
-		return fmt.Errorf("send to the worker: message has %d bytes, at most %d fit", len(b), MaxMessage)
+		return fmt.Errorf("send to the worker: %w: it has %d bytes, at most %d fit", ErrTooLong, len(b), MaxMessage)
 	}
 	fd, err := c.use()
 	if err != nil {

@@ -24,7 +24,9 @@ func (w *Worker) same(i Info) error {
 // loaded is for a process that serves from now on.
 func (w *Worker) loaded(i Info) {
 	w.built = false
-	w.setBuilding(Building{})
+	if !w.builds.Load() { // else that is one which is built beside
+		w.setBuilding(Building{})
+	}
 	if i.Unbuilt {
 		w.without = errUnbuilt.Error() // also once it is built: what serves stays what it is
 		w.beside()
@@ -42,7 +44,9 @@ func (w *Worker) buildBeside(ctx context.Context, model *os.File) {
 	cfg.Provider, cfg.AtOnce, cfg.Loaded, cfg.Building = TensorRT, false, nil, w.setBuilding
 	b := New(cfg)
 	b.only = true
+	w.builds.Store(true)
 	defer w.setBuilding(Building{})
+	defer w.builds.Store(false)
 	switch _, err := b.life(ctx, &spell{aside: true}, model, make(chan *spell, 1)); {
 	case ctx.Err() != nil:
 	case errors.Is(err, errBuilt):

@@ -318,12 +318,12 @@ func TestGuardEndsABuildThatTakesTooMuch(t *testing.T) {
 		{399999, 1000, "left only"},
 		{400001, 1000, ""},
 	} {
-		got := tooMuch(fmt.Appendf(nil, machine, c.left), fmt.Appendf(nil, "Name:\tx\nVmRSS:\t%d kB\n", c.taken))
+		got := buildTooLarge(fmt.Appendf(nil, machine, c.left), fmt.Appendf(nil, "Name:\tx\nVmRSS:\t%d kB\n", c.taken))
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}
-	if got := tooMuch([]byte("no memory"), nil); got != "" {
+	if got := buildTooLarge([]byte("no memory"), nil); got != "" {
 		t.Errorf("garbage ends a build: %q", got)
 	}
 }

@@ -163,6 +163,39 @@ func TestEngineThatKillsIsBuiltAnew(t *testing.T) {
 	}
 }
 
+// Loads that the agent ends, because it ends itself, say nothing about the engine.
+func TestEngineOutlivesLoadsThatAreEnded(t *testing.T) {
+	e := Engines{Dir: t.TempDir()}
+	build(t, e, testKey("a"), 1000)
+	for range 3 * badLoads {
+		g := openEngine(t, e, testKey("a"))
+		if g.fresh() {
+			t.Fatal("thrown away")
+		}
+		g.forgive()
+		if err := g.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load(t, e, testKey("a")).forgive() // too late to matter
+	load(t, e, testKey("a"))
+}
+
+// Locks of engines that are no more are removed with the next one.
+func TestLocksGoWithTheirEngines(t *testing.T) {
+	e := Engines{Dir: t.TempDir()}
+	stale := testKey("gone").name()
+	for _, end := range []string{loadLock, useLock} {
+		if err := os.WriteFile(e.path(stale+end), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build(t, e, testKey("a"), 1000)
+	if left, _ := filepath.Glob(e.path(stale + "*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestEngineThatTensorRTRefusesIsBuiltAnew(t *testing.T) {
 	e := Engines{Dir: t.TempDir()}
 	build(t, e, testKey("a"), 1000)

@@ -1,11 +1,11 @@
 package infer
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
+
+	"github.com/sightline-edge/sightline/vision/shm"
 )
 
 // A build is capped, so that it never costs what runs beside it: by what it takes
@@ -34,18 +34,18 @@ func guardBuild(fail func(why string)) {
 		if err != nil || oerr != nil {
 			continue // the limit in time still holds
 		}
-		if why := tooMuch(machine, own); why != "" {
+		if why := buildTooLarge(machine, own); why != "" {
 			fail(why)
 			os.Exit(1)
 		}
 	}
 }
 
-// tooMuch says why a build must end, by the texts of /proc/meminfo and
+// buildTooLarge says why a build must end, by the texts of /proc/meminfo and
 // /proc/self/status; "" if it may go on.
-func tooMuch(machine, own []byte) string {
-	total, left := kilobytes(machine, "MemTotal"), kilobytes(machine, "MemAvailable")
-	taken := kilobytes(own, "VmRSS")
+func buildTooLarge(machine, own []byte) string {
+	total, left := shm.Kilobytes(machine, "MemTotal"), shm.Kilobytes(machine, "MemAvailable")
+	taken := shm.Kilobytes(own, "VmRSS")
 	switch {
 	case total == 0 || left == 0:
 		return ""
@@ -55,19 +55,4 @@ func tooMuch(machine, own []byte) string {
 		return fmt.Sprintf("building its engine left only %d MB of the machine's memory", left>>20)
 	}
 	return ""
-}
-
-// kilobytes reads a line such as "MemTotal:  8000 kB" in bytes, 0 for other text.
-func kilobytes(text []byte, name string) uint64 {
-	for line := range bytes.Lines(text) {
-		f := bytes.Fields(line)
-		if len(f) == 3 && string(f[0]) == name+":" && string(f[2]) == "kB" {
-			n, err := strconv.ParseUint(string(f[1]), 10, 44)
-			if err != nil {
-				return 0
-			}
-			return n << 10
-		}
-	}
-	return 0
 }

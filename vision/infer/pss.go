@@ -3,6 +3,8 @@ package infer
 import (
 	"fmt"
 	"os"
+
+	"github.com/sightline-edge/sightline/vision/shm"
 )
 
 // PSS is the memory of the running worker process in bytes: its own, and its share of
@@ -18,5 +20,5 @@ func (w *Worker) PSS() int64 {
 	if err != nil {
 		return 0
 	}
-	return int64(kilobytes(text, "Pss"))
+	return shm.Kilobytes(text, "Pss")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/sightline-edge/sightline/vision/shm"
@@ -60,6 +61,35 @@ func (s *server) openTensors(model []byte) error {
 	s.info.Library, s.info.Computed = s.load.Library, names(s.info.Outputs)
 	for range inFlight {
 		s.free <- &job{}
+	}
+	if s.sess.provider == CPU {
+		return nil
+	}
+	return s.warmTensors()
+}
+
+// warmTensors runs a model whose inputs have one shape each once, on zeros: what an
+// accelerator compiles in its first run takes longer than a client waits.
+func (s *server) warmTensors() error {
+	run := tensorsOn{room: func(n int) ([]byte, error) { return make([]byte, n), nil }}
+	for _, t := range s.info.Inputs {
+		size := elementBytes[t.Type]
+		for _, d := range t.Shape {
+			if d < 0 || d > 0 && int64(size) > maxArena/d {
+				return nil
+			}
+			size *= int(d)
+		}
+		if t.Shape == nil || len(run.in)+size > maxArena {
+			return nil
+		}
+		run.inputs = append(run.inputs, Laid{Tensor: t, Offset: len(run.in), Size: size})
+		run.in = append(run.in, make([]byte, (size+Align-1)/Align*Align)...)
+	}
+	if err := s.sess.runTensors(&run, loadLimit); errors.Is(err, ErrTimeLimit) {
+		return err
+	} else if err != nil {
+		fmt.Fprintf(os.Stderr, "the first run, on zeros: %v\n", err) // which may be nothing that this model takes
 	}
 	return nil
 }

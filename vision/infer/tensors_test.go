@@ -153,6 +153,32 @@ func TestTensorsOfSeveralInputs(t *testing.T) {
 	}
 }
 
+// TestTensorsThatGiveMoreThanBefore: in memory of its own, a run whose outputs are known
+// from another one finds that they are larger.
+func TestTensorsThatGiveMoreThanBefore(t *testing.T) {
+	w := onTensors(t, "tensors_mixed.onnx")
+	for _, ones := range []int{1, 800} {
+		a := w.NewArena()
+		defer a.Release()
+		x := make([]float32, 800)
+		for n := range ones {
+			x[n] = 1
+		}
+		in := lay(t, a, given{Tensor{"x", "float32", []int64{200, 4}}, floats(x...)},
+			given{Tensor{"b", "float32", []int64{2}}, floats(0.5, 0.25)}, given{Tensor{"k", "int64", []int64{}}, wholes(1)})
+		ran, err := w.RunTensors(within(t, 10*time.Second), a, in, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := results(a, ran)["places"]; !cmp.Equal(got.Shape, []int64{2, int64(ones)}) {
+			t.Errorf("%d ones are at places of %s", ones, shapeText(got.Shape))
+		}
+	}
+	if got := w.Stats(); got.Restarts != 0 || got.Guests.Ran != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestTensorsRefused(t *testing.T) {
 	w := onTensors(t, "tensors_mixed.onnx")
 	a := w.NewArena()

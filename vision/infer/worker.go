@@ -122,6 +122,7 @@ type Worker struct {
 	guests  struct{ ran, failed, stopped atomic.Uint64 }
 	timed   timed
 	serves  atomic.Bool  // a station waits for what it gives
+	builds  atomic.Bool  // an engine is built beside
 	renew   chan renewal // room for one
 	leaks   leakBook
 	crowded atomic.Bool // the process takes more than it may from the beginning

@@ -131,7 +131,10 @@ func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Tim
 		return true
 	}
 	m := w.ask.Model
-	end := m.untilFor(w, now).Add(cost)
+	end := m.until(now).Add(cost)
+	if len(m.turns) > 0 && m.turns[0].comesAfter(w) {
+		end = now.Add(cost) // it ends at once
+	}
 
 	// On the same model one goes after the other.
 	must := now.Add(never)
@@ -163,8 +166,8 @@ func (s *Scheduler) leavesRoomLocked(w *waiter, cost time.Duration, now time.Tim
 	}
 	s.free = append(s.free, end)
 	for _, b := range s.busy {
-		if b != m && now.Before(b.hangsFrom()) {
-			s.free = append(s.free, b.untilFor(w, now))
+		if b != m && now.Before(b.hangsFrom()) && !b.turns[0].comesAfter(w) { // whose slot is free at once
+			s.free = append(s.free, b.until(now))
 		}
 	}
 	for len(s.free) < s.slots {

@@ -57,14 +57,6 @@ func (t *Turn) comesAfter(w *waiter) bool {
 	return t.wanted != nil && (!w.ask.Yields || w.stream.config.Class.before(t.stream.config.Class))
 }
 
-// untilFor is until for w, to whom a turn that yields may give way at once.
-func (m *Model) untilFor(w *waiter, now time.Time) time.Time {
-	if len(m.turns) > 0 && m.turns[0].comesAfter(w) {
-		return now
-	}
-	return m.until(now)
-}
-
 // yield tells the turn that w waits for it.
 func (t *Turn) yield(w *waiter) {
 	if t.yieldsTo(w) {

@@ -1,8 +1,10 @@
 package sched
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func wanted(t *Turn) bool {
@@ -117,4 +119,39 @@ func TestGuestsComeLast(t *testing.T) {
 		(<-first).turn.Done(true)
 		(<-later).turn.Done(true)
 	})
+}
+
+// TestGuestsGoOnForWhoCannotStart: a station that waits because a critical one is about
+// to need the accelerator gains nothing by a guest's end, unless it can start then.
+func TestGuestsGoOnForWhoCannotStart(t *testing.T) {
+	for _, c := range []struct {
+		takes  time.Duration // the station's model
+		guest  string        // the guest's
+		wanted bool
+	}{{80 * time.Millisecond, "other", false}, {25 * time.Millisecond, "other", true}, {25 * time.Millisecond, "station's", true}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := New(Config{})
+			ran(t, s, s.Model("station's"), 3, c.takes)
+			critical := s.Join(StreamConfig{Class: Critical})
+			for range 20 { // a rhythm of 100 ms, each result wanted after 50
+				a := still(s.Model("quick"))
+				a.MaxAge = 50 * time.Millisecond
+				turn := must(t, critical, a)
+				time.Sleep(10 * time.Millisecond)
+				turn.Done(true)
+				time.Sleep(90 * time.Millisecond)
+			}
+			guest := old(s.Model(c.guest), 0)
+			guest.Yields = true
+			g := must(t, s.Join(StreamConfig{Class: BestEffort}), guest)
+			ctx, stop := context.WithTimeout(t.Context(), time.Millisecond)
+			defer stop()
+			got := take(s.Join(StreamConfig{}), ctx, old(s.Model("station's"), 0))
+			if wanted(g) != c.wanted {
+				t.Errorf("for a run of %v the guest on the %s model is stopped: %v", c.takes, c.guest, !c.wanted)
+			}
+			<-got
+			g.Done(true)
+		})
+	}
 }

@@ -15,7 +15,7 @@ func PrivateMemory(pid int) int64 {
 	if err != nil {
 		return 0
 	}
-	return kilobytes(b, "RssAnon:") + kilobytes(b, "VmSwap:")
+	return Kilobytes(b, "RssAnon") + Kilobytes(b, "VmSwap")
 }
 
 // MappedData is what a process has mapped for itself to write in, used or not, in bytes:
@@ -25,15 +25,19 @@ func MappedData(pid int) int64 {
 	if err != nil {
 		return 0
 	}
-	return kilobytes(b, "VmData:")
+	return Kilobytes(b, "VmData")
 }
 
-// kilobytes reads a line of proc_pid_status(5), in bytes; 0 if there is none.
-func kilobytes(status []byte, name string) int64 {
-	for line := range bytes.Lines(status) {
+// Kilobytes reads a line such as "VmRSS:  8000 kB" of proc_pid_status(5) and its like, in
+// bytes; 0 if there is none.
+func Kilobytes(text []byte, name string) int64 {
+	for line := range bytes.Lines(text) {
 		f := bytes.Fields(line)
-		if len(f) == 3 && string(f[0]) == name {
-			n, _ := strconv.ParseInt(string(f[1]), 10, 64) // the kernel writes numbers
+		if len(f) == 3 && string(f[0]) == name+":" && string(f[2]) == "kB" {
+			n, err := strconv.ParseInt(string(f[1]), 10, 43)
+			if err != nil {
+				return 0
+			}
 			return n << 10
 		}
 	}

@@ -43,8 +43,8 @@ func TestPrivateMemory(t *testing.T) {
 
 func TestStatusText(t *testing.T) {
 	const text = "Name:\tx\nVmRSS:\t  900 kB\nRssAnon:\t     152 kB\nVmSwap:\t  8 kB\nThreads:\t3\nBad:\tx kB\n"
-	for name, want := range map[string]int64{"RssAnon:": 152 << 10, "VmSwap:": 8 << 10, "Threads:": 0, "Bad:": 0, "Rss": 0} {
-		if got := kilobytes([]byte(text), name); got != want {
+	for name, want := range map[string]int64{"RssAnon": 152 << 10, "VmSwap": 8 << 10, "Threads": 0, "Bad": 0, "Rss": 0} {
+		if got := Kilobytes([]byte(text), name); got != want {
 			t.Errorf("%s is %d, want %d", name, got, want)
 		}
 	}

@@ -179,7 +179,9 @@ func (s *Station) exhibit(r *run, v *view, f *vision.Frame, id string, box visio
 	if size := f.Width * f.Height * f.Format.Channels(); eye.album == nil || eye.album.pool.SlotSize < size {
 		fresh, err := newAlbum(l.Cascade.Large, slots, size)
 		if err != nil {
-			s.log.Error("the large model can't be asked", "err", err)
+			if s.mayWarn() {
+				s.log.Error("the large model can't be asked", "err", err)
+			}
 			return
 		}
 		eye.album.close()

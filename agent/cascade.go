@@ -107,13 +107,13 @@ func (c *Cascade) doubt(ctx context.Context, rule judge, p *vision.Part, d visio
 	return ""
 }
 
-// disagrees tells whether the part's best picture alone would be decided differently
-// than all together were, or one of its cameras than another.
+// disagrees tells whether the part would be decided differently by each label's highest
+// score in any picture than it was by all together, or by one of its cameras than by another.
 func disagrees(ctx context.Context, rule judge, p *vision.Part, d vision.Decision) bool {
 	if len(p.Views) > 1 {
 		first := vision.None
 		for n := range p.Views {
-			v := rule.of(ctx, seenBy(p, n)).Verdict
+			v := rule.decide(ctx, seenBy(p, n), p.Views[n].Width, p.Views[n].Height).Verdict
 			if n > 0 && v != first {
 				return true
 			}

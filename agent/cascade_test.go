@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -187,6 +188,27 @@ func TestDisagreement(t *testing.T) {
 	}
 }
 
+// TestCamerasOfSeveralSizes: what each camera shows is judged in its own picture.
+func TestCamerasOfSeveralSizes(t *testing.T) {
+	inside := func(_ context.Context, p vision.Part, width, _ int) vision.Decision {
+		for _, e := range p.Defects {
+			if e.Box.X > float32(width)/2 {
+				return vision.Decision{Verdict: vision.Fail}
+			}
+		}
+		return vision.Decision{Verdict: vision.Pass}
+	}
+	p := vision.Part{Views: []vision.View{{Width: 640}, {Width: 1920}}, Defects: []vision.Evidence{{Box: vision.Box{X: 700}, View: 1}}}
+	c := &Cascade{Disagreement: true}
+	if why := c.doubt(t.Context(), judge{inside, 640, 480}, &p, vision.Decision{Verdict: vision.Pass}, 0); why != "" {
+		t.Errorf("in the left half of the second camera's picture: %s", why)
+	}
+	p.Defects[0].Box.X = 1000
+	if why := c.doubt(t.Context(), judge{inside, 640, 480}, &p, vision.Decision{Verdict: vision.Pass}, 0); why != WhyDisagreement {
+		t.Errorf("in its right half: %q", why)
+	}
+}
+
 // TestGivesWay: where the large model can't look the part gets the configured answer,
 // which tells why. One that the rule asked for is never passed by that.
 func TestGivesWay(t *testing.T) {
@@ -272,6 +294,14 @@ func TestLargeModelHangs(t *testing.T) {
 	}
 	if i := r.result(a); looks(i) != "first part 0.24, large band missed late" {
 		t.Errorf("frozen: %s", looks(i))
+	}
+	r.eventually("room for the next trigger, while the frozen model still has a picture", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.pending == 0
+	})
+	if s.large.Stats().Holding == 0 {
+		t.Error("the frozen model has no picture any more")
 	}
 	answered := make(chan Answer, 1)
 	go func() { answered <- r.inspects() }()

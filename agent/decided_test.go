@@ -1,25 +1,48 @@
 package agent
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sightline-edge/sightline/vision"
-	"github.com/sightline-edge/sightline/vision/capture"
 )
 
 // TestPictureThatGrewOldBeforeItsDecision: what counts is its age at the moment that
 // the record tells.
 func TestPictureThatGrewOldBeforeItsDecision(t *testing.T) {
-	b := newBench(t, StationConfig{Deadline: 10 * time.Second, MaxAge: time.Second, Trigger: &TriggerConfig{}})
+	b := newBench(t, StationConfig{Deadline: 10 * time.Second, MaxAge: time.Second, Trigger: &TriggerConfig{}, Cameras: []*Camera{drawnCamera(t, standing(t), CameraConfig{ID: "left"})}})
 	b.write(t)
 	for age, want := range map[time.Duration]vision.Verdict{0: vision.Pass, 2 * time.Second: vision.None} {
 		q := &inquiry{station: b.station, arrived: time.Now(), by: time.Now().Add(10 * time.Second), cancel: func() {}, done: make(chan struct{})}
-		seen := []glance{{frame: &capture.Frame{Frame: vision.Frame{Captured: time.Now().Add(-age)}}}}
-		b.station.conclude(q, b.station.lane, vision.Part{ID: "p"}, vision.Decision{Verdict: vision.Pass, Reason: "ok"}, seen)
+		part, pass := vision.Part{ID: "p", Seen: time.Now().Add(-age)}, vision.Decision{Verdict: vision.Pass, Reason: "ok"}
+		b.station.conclude(q, b.station.lane, part, pass, nil)
 		if a := q.wait(); a.Verdict != want || want == vision.None && a.Reason != vision.ReasonStale {
 			t.Errorf("a picture of %v ago: %+v", age, a)
 		}
+		// The same where the large model was still awaited.
+		q = &inquiry{station: b.station, arrived: time.Now(), by: time.Now().Add(10 * time.Second), cancel: func() {}, done: make(chan struct{})}
+		q.saw(Look{Model: Model{Name: "tiny"}})
+		q.setInstead(&outcome{part: part, decision: pass, look: Look{Missed: MissedLate}})
+		b.station.concludeLate(q, b.station.lane)
+		if a := q.wait(); a.Verdict != want || want == vision.None && a.Reason != vision.ReasonStale {
+			t.Errorf("a picture of %v ago, with a large model: %+v", age, a)
+		}
+	}
+}
+
+// TestStationThatCannotBegin: what is switched to it afterwards is told so at once.
+func TestStationThatCannotBegin(t *testing.T) {
+	b := newBench(t, StationConfig{Exposure: time.Millisecond, Cameras: []*Camera{drawnCamera(t, standing(t), CameraConfig{ID: "left"})}})
+	if err := b.station.run(t.Context()); err == nil || !strings.Contains(err.Error(), "set the exposure") {
+		t.Fatalf("a drawn camera takes an exposure: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := b.station.change(ctx, Loadout{}); !errors.Is(err, ErrStationEnded) {
+		t.Errorf("a switch: %v", err)
 	}
 }
 

@@ -79,6 +79,9 @@ func (s *Station) reconsider(q *inquiry, l *lane, glances []glance, p vision.Par
 	s.budget.part()
 	x := &second{lane: l, part: p, decision: d, rule: j}
 	x.by, _ = q.ctx.Deadline()
+	if old := p.Seen.Add(s.cfg.MaxAge); s.cfg.MaxAge > 0 && old.Before(x.by) {
+		x.by = old
+	}
 	first, picture := Look{Why: WhyPart}, (*float32)(nil)
 	for n := range glances {
 		g := &glances[n]
@@ -144,7 +147,9 @@ func (q *inquiry) insteadOf() *outcome {
 func (q *inquiry) adorn(i *Inspection) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i.Looks = q.looks
+	if i.Looks = q.looks; len(q.looks) > 0 {
+		i.Model = q.looks[0].Model
+	}
 	if o := q.instead; o != nil {
 		i.Looks = append(i.Looks[:len(i.Looks):len(i.Looks)], o.look)
 		if o.look.Missed == "" {

@@ -231,14 +231,13 @@ func (s *Station) weigh(q *inquiry, l *lane, glances []glance) (vision.Part, vis
 	return s.reconsider(q, l, glances, p, rule)
 }
 
-// tooOld tells whether a frame is older than the station allows.
-func (s *Station) tooOld(glances []glance, now time.Time) bool {
-	for _, g := range glances {
-		if s.cfg.MaxAge > 0 && g.frame != nil && now.Sub(g.frame.Captured) > s.cfg.MaxAge {
-			return true
-		}
+// fresh is the decision about a part, unless a picture of it is older by now than the
+// station allows.
+func (s *Station) fresh(p *vision.Part, d vision.Decision, now time.Time) vision.Decision {
+	if d.Verdict != vision.None && s.cfg.MaxAge > 0 && now.Sub(p.Seen) > s.cfg.MaxAge {
+		return vision.Decision{Reason: vision.ReasonStale}
 	}
-	return false
+	return d
 }
 
 // concludeLate answers at the last moment with the reason of the stage that it is in.
@@ -250,11 +249,11 @@ func (s *Station) concludeLate(q *inquiry, l *lane) {
 	if stage == vision.ReasonNoFrame && len(s.views) > 1 {
 		stage = vision.ReasonViewMissing
 	}
-	p, d := s.bare(q), vision.Decision{Reason: stage}
+	p, d, now := s.bare(q), vision.Decision{Reason: stage}, time.Now()
 	if o := q.insteadOf(); o != nil && stage != vision.ReasonStopped {
-		p, d = o.part, o.decision
+		p, d = o.part, s.fresh(&o.part, o.decision, now)
 	}
-	s.record(q, l, p, d, nil, time.Now())
+	s.record(q, l, p, d, nil, now)
 }
 
 // conclude gives the decision, unless the time was up before.
@@ -263,10 +262,7 @@ func (s *Station) conclude(q *inquiry, l *lane, p vision.Part, d vision.Decision
 		return
 	}
 	now := time.Now() // that the record tells: until then a frame may have grown too old
-	if d.Verdict != vision.None && s.tooOld(glances, now) {
-		d = vision.Decision{Reason: vision.ReasonStale}
-	}
-	s.record(q, l, p, d, glances, now)
+	s.record(q, l, p, s.fresh(&p, d, now), glances, now)
 }
 
 // record hands the decision to the recorder, which answers once it is on disk.

@@ -48,6 +48,9 @@ type inquiry struct {
 	done    chan struct{} // closed with the answer
 	exposed atomic.Int32  // cameras that have given their picture
 	places  []place       // by view, among the triggers of the cameras that it makes expose
+	lane    *lane         // that inspects it
+
+	gaveBack bool // its place among those that are inspected; protected by Station.mu
 
 	mu      sync.Mutex // protects all below
 	stage   string     // the reason if the time were up now

@@ -174,6 +174,7 @@ func (s *Station) run(ctx context.Context) error {
 		stop()
 	}
 	s.mu.Unlock()
+	defer s.end()
 	if err := s.exposeFor(s.cfg.Exposure, 0); err != nil {
 		return err
 	}
@@ -199,7 +200,6 @@ func (s *Station) run(ctx context.Context) error {
 	})
 	err := g.Wait()
 	s.current().asked.Wait() // verdicts that wait for the large model, until their deadline at most
-	s.end()
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 // is in the whole frame's pixels.
 func (s *Station) inferCut(ctx context.Context, w *infer.Worker, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
 	v.memory.use(w, f.Pool)
+	v.large.only(f.Pool)
 	return inferROI(ctx, w, l.ROI, f)
 }
 
@@ -70,6 +71,18 @@ func (m *memory) use(w *infer.Worker, p *shm.Pool) {
 	}
 	p.Retain()
 	m.pool, m.worker = p, w
+}
+
+// only lets go of the memory that the last frame came in if frames come in other memory
+// now: a part in doubt may be hours away.
+func (m *memory) only(p *shm.Pool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pool != nil && m.pool != p {
+		m.worker.Forget(m.pool)
+		m.pool.Release()
+		m.pool = nil
+	}
 }
 
 // forget lets go of the memory that the last frame came in.

@@ -20,6 +20,7 @@ import (
 const (
 	MaxTriggerID = 64          // bytes of a trigger's or part's ID
 	maxPending   = 4           // inspections of a station under way; more are an overrun
+	mayHang      = 2           // more, that were answered while the large model has them: it is given no third
 	MaxDeadline  = time.Minute // that a trigger may ask for
 )
 
@@ -140,7 +141,7 @@ func (s *Station) admit(q *inquiry, clash bool) {
 	if clash && record { // hindered or not
 		why = vision.ReasonRepeatedID
 	}
-	if why == "" {
+	if q.lane = l; why == "" {
 		s.pending++
 		l.pending++
 		q.places = s.queueUp()
@@ -199,18 +200,31 @@ func (s *Station) attend(q *inquiry, l *lane) {
 		defer close(up)
 		if errors.Is(q.ctx.Err(), context.DeadlineExceeded) {
 			s.concludeLate(q, l)
+			if q.insteadOf() != nil { // only the large model still has it, which mustn't cost the next ones theirs
+				s.giveBack(q)
+			}
 		}
 	})
 	s.inquire(q, l)
 	if !stop() {
 		<-up
 	}
+	s.giveBack(q)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pending--
 	if l.pending--; l.pending == 0 && l.idle != nil {
 		close(l.idle)
 		l.idle = nil
+	}
+}
+
+// giveBack makes room for another inspection, once.
+func (s *Station) giveBack(q *inquiry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !q.gaveBack {
+		q.gaveBack = true
+		s.pending--
 	}
 }
 
@@ -355,7 +369,7 @@ func (s *Station) awaitTriggers() {
 func (s *Station) stopTriggers() {
 	for _, q := range s.ledger.waiting() {
 		q.enter(vision.ReasonStopped)
-		s.concludeLate(q, s.current())
+		s.concludeLate(q, q.lane)
 	}
 }
 

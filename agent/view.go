@@ -49,7 +49,7 @@ func (s *Station) newView(c *Camera) *view {
 		keep := cmp.Or(s.cfg.Trigger.Ring, defaultRing)
 		v.shutter = newShutter(keep)
 		v.shutter.landed = c.landed
-		v.feed.Hold(keep + maxPending)
+		v.feed.Hold(keep + maxPending + mayHang)
 	}
 	if s.cfg.ChangeGate > 0 && s.stream() && !s.triggered() {
 		v.gate = change.New(change.Config{Refresh: s.cfg.ChangeGate})

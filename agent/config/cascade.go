@@ -14,7 +14,7 @@ type Cascade struct {
 	Remote       Remote    `yaml:"remote" doc:"Instead of large: a model on a server that speaks the Open Inference Protocol (KServe, Triton, sightline-agent serve). The station must allow_pixels_out."`
 	Family       string    `yaml:"family" doc:"How the large model's output is read, for plain files that don't tell it. Of a remote one, empty: as the station's model, which it is then fed like too."`
 	Doubt        []float64 `yaml:"doubt" example:"[0.2, 0.7]" doc:"Scores that are in doubt, from the lower to the higher, 0 to 1: a part whose worst defect lies between, both included; of a model that scores the picture, that score. sightline-agent eval --cascade proposes them. Empty: none is."`
-	Disagreement bool      `yaml:"disagreement" doc:"A part is in doubt too if its best picture alone would be decided differently than all of them together, or one of its cameras differently than another."`
+	Disagreement bool      `yaml:"disagreement" doc:"A part is in doubt too if it would be decided differently by each defect's highest score in any one picture than by all pictures together, or by one of its cameras than by another."`
 	Look         Shown     `yaml:"look" doc:"What the large model sees: frame (the whole picture, as the station's model does) or crop (the part with a margin around it, in all its pixels)."`
 	BudgetMS     float64   `yaml:"budget_ms" doc:"What the large model may cost, ms a part on average over the newest hundred parts of the station; beyond it, it doesn't look. 0: any."`
 	Otherwise    Otherwise `yaml:"otherwise" doc:"What a part in doubt gets while the large model can't look: none (NONE doubt, which rejects) or small (the verdict that stood before). Where the rule asked it is always NONE doubt."`

@@ -6,7 +6,7 @@ import (
 )
 
 // keepDurations is over how many of the newest frames quantiles are told.
-const keepDurations = 1 << 16
+const keepDurations = 1 << 13
 
 // durations keeps the newest measurements. It is not safe for concurrent use.
 type durations struct {

@@ -277,7 +277,7 @@ type Figures struct {
 }
 
 // Figures are the current figures, quantiles over the whole run (of its newest
-// 65,536 frames).
+// 8,192 frames).
 func (s *Station) Figures() Figures { return s.figures(0) }
 
 // figures has quantiles over the newest frames, 0 for all: sorting all of them

@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// figures are the measurements that make bench runs, in the table's order.
+// figures are the measurements that make bench runs, in the table's order. P8 is the first:
+// once this program has the runtime's library mapped it shares pages with what is weighed.
 func figures() []Figure {
-	return []Figure{p1(), p2(), p3(), p5(), p6(), p7(), p8(), p9(), p10(), p12(), p13(), p14(), p15(), plcDoor(), oipFigure(), recipes(), hotSwap(), handover(), idlecams(), decodes(), evalFigure(), pitting()}
+	return []Figure{p8(), p1(), p2(), p3(), p5(), p6(), p7(), p9(), p10(), p12(), p13(), p14(), p15(), plcDoor(), oipFigure(), recipes(), hotSwap(), handover(), idlecams(), decodes(), evalFigure(), pitting()}
 }
 
 // A Figure measures one of our promises against the bare thing, in one run.

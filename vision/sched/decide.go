@@ -34,7 +34,12 @@ func (s *Scheduler) decideLocked(now time.Time) {
 		if w == nil {
 			break
 		}
-		s.grantLocked(w, now)
+		all := append(s.companionsLocked(w, now), w)
+		s.ran++
+		run := &together{id: s.ran, of: len(all)}
+		for _, w := range all {
+			s.grantLocked(w, now, run)
+		}
 	}
 	s.yieldLocked(now)
 	s.armLocked(now)
@@ -101,6 +106,9 @@ func (s *Scheduler) judgeLocked(w *waiter, now time.Time) error {
 	}
 	if a.Model.refused.IsZero() && a.misses(captured, now) == nil {
 		a.Model.refused = now
+	}
+	if a.misses(captured, st.waited.Add(cost)) != nil {
+		a.Model.shrinkLocked(now)
 	}
 	s.count(st, func(c *Stats) {
 		switch {
@@ -236,9 +244,9 @@ func (st *Stream) below(now time.Time) bool {
 	return st.config.MinRate > 0 && !st.due.After(now)
 }
 
-func (s *Scheduler) grantLocked(w *waiter, now time.Time) {
+func (s *Scheduler) grantLocked(w *waiter, now time.Time, run *together) {
 	st, m := w.stream, w.ask.Model
-	t := &Turn{Captured: w.captured, stream: st, ask: w.ask, probe: w.probe, dares: w.dares, began: now}
+	t := &Turn{Captured: w.captured, stream: st, run: run, ask: w.ask, probe: w.probe, dares: w.dares, began: now}
 	if w.ask.Yields {
 		t.wanted = make(chan struct{})
 	}
@@ -283,7 +291,7 @@ func (s *Scheduler) endLocked(t *Turn, now time.Time, ok bool) {
 	m.turns = slices.DeleteFunc(m.turns, func(o *Turn) bool { return o == t })
 	if len(m.turns) == 0 {
 		s.busy = slices.DeleteFunc(s.busy, func(o *Model) bool { return o == m })
-	} else if first {
+	} else if first && m.turns[0].run != t.run {
 		m.turns[0].began = now // it couldn't run before
 	}
 	st.holds--

@@ -22,7 +22,7 @@ const (
 
 // Model is what runs on the accelerator, with what its runs have taken of late.
 // Everybody who runs it shares it. One worker runs it, so it has one turn at a
-// time, or two of one stream (StreamConfig.Width).
+// time, or two of one stream (StreamConfig.Width), or those of one batch (Batches).
 type Model struct {
 	name  string
 	owner *Scheduler
@@ -40,6 +40,11 @@ type Model struct {
 	denied   time.Time     // since the last grant, when critical work first left no room for its times alone
 	patience time.Duration // how long that lasts before it dares; 0: probeAfter
 	since    int           // runs since it dared
+
+	takes   []time.Duration // runs on 1, 2, 4, … frames; nil: on one
+	level   int             // 1<<level frames at most are looked at in one run now
+	grows   time.Time       // when they may be more again; zero: they are as many as can be
+	growing time.Duration   // how long that was put off last
 }
 
 // Name is what Scheduler.Model was asked for.
@@ -139,5 +144,5 @@ func (m *Model) until(now time.Time) time.Time {
 	if end.Before(now) {
 		end = now
 	}
-	return end.Add(time.Duration(len(m.turns)-1) * m.P99())
+	return end.Add(time.Duration(m.apart()-1) * m.P99())
 }

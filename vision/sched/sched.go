@@ -124,6 +124,7 @@ type Scheduler struct {
 	waiting   []*waiter
 	busy      []*Model  // those with turns: each has one slot, until it hangs
 	served    [3]uint64 // by class: the fewest turns among those who asked of late (ByCount)
+	ran       uint64    // runs that were begun
 	total     Stats
 	timer     *time.Timer
 	armed     time.Time // when the timer fires; zero: it doesn't

@@ -175,6 +175,7 @@ type Turn struct {
 
 	stream *Stream
 	ask    Ask
+	run    *together
 	probe  bool
 	dares  bool
 	began  time.Time // when it was granted, or when the turn before it on the model ended

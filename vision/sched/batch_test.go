@@ -1,0 +1,137 @@
+package sched
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// batching is a model whose runs on 1, 2 and 4 frames take 10, 12 and 16 ms.
+func batching(s *Scheduler, name string) *Model {
+	m := s.Model(name)
+	m.Batches([]time.Duration{10 * time.Millisecond, 12 * time.Millisecond, 16 * time.Millisecond})
+	return m
+}
+
+// TestBatch: who waits for the same model when that is free has a turn at once, as many
+// as fit, in the order in which they would be served; nobody else.
+func TestBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		m := batching(s, "a")
+		first := must(t, s.Join(StreamConfig{Name: "first"}), old(m, 0))
+		if _, of := first.Batch(); of != 1 {
+			t.Errorf("a turn that nobody else waits for is one of %d", of)
+		}
+		guest := old(m, 0)
+		guest.Yields = true
+		other := take(s.Join(StreamConfig{Name: "other model"}), t.Context(), old(s.Model("b"), 0))
+		guests := take(s.Join(StreamConfig{Class: Critical}), t.Context(), guest)
+		var waiting [6]<-chan taken
+		for n, class := range []Class{BestEffort, Normal, Normal, Critical, Normal, Normal} {
+			waiting[n] = take(s.Join(StreamConfig{Class: class, Width: 2}), t.Context(), old(m, 0))
+		}
+		first.Done(true)
+		synctest.Wait()
+		var turns []*Turn
+		for n, c := range waiting {
+			if had := len(c) == 1; had != (n >= 1 && n <= 4) {
+				t.Errorf("stream %d has a turn: %v", n, had)
+			}
+			if len(c) == 1 {
+				turns = append(turns, (<-c).turn)
+			}
+		}
+		id, _ := turns[0].Batch()
+		for _, turn := range turns {
+			if now, of := turn.Batch(); now != id || of != 4 {
+				t.Errorf("a turn of run %d, of %d; another one of run %d", now, of, id)
+			}
+		}
+		if len(other) != 0 || len(guests) != 0 {
+			t.Error("another model, or a guest, is part of the run")
+		}
+		time.Sleep(16 * time.Millisecond)
+		for _, turn := range turns {
+			turn.Done(true)
+		}
+		for _, c := range []<-chan taken{other, waiting[5], waiting[0], guests} {
+			turn := (<-c).turn
+			time.Sleep(time.Millisecond)
+			turn.Done(true)
+		}
+		if n := s.Stats().InTime; n != 9 {
+			t.Errorf("%d turns in time", n)
+		}
+	})
+}
+
+// TestBatchTakesOneTimeSlot: what follows a batch is reckoned from its end, once.
+func TestBatchTakesOneTimeSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		m := batching(s, "a")
+		ran(t, s, m, 4, 16*time.Millisecond)
+		first := must(t, s.Join(StreamConfig{}), old(m, 0))
+		var all [3]<-chan taken
+		for n := range all {
+			all[n] = take(s.Join(StreamConfig{}), t.Context(), old(m, 0))
+		}
+		first.Done(true)
+		now := time.Now()
+		s.mu.Lock()
+		if until := m.until(now); until.Sub(now) != 16*time.Millisecond {
+			t.Errorf("three turns of one run take %v", until.Sub(now))
+		}
+		s.mu.Unlock()
+		for _, c := range all {
+			(<-c).turn.Done(true)
+		}
+	})
+}
+
+// TestBatchTooLong: where a run on several frames can't be in time for somebody the runs
+// are made smaller, and what they take is reckoned so; a minute later they are tried
+// again.
+func TestBatchTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		m := batching(s, "a")
+		ran(t, s, m, 4, 16*time.Millisecond)
+		st := s.Join(StreamConfig{})
+		ask := func() error {
+			a := old(m, 0)
+			a.Deadline = time.Now().Add(14 * time.Millisecond)
+			turn, err := st.Take(t.Context(), a)
+			if err == nil {
+				turn.Done(true)
+			}
+			return err
+		}
+		if err := ask(); err != ErrLate {
+			t.Fatalf("a run of 16 ms by a deadline of 14: %v", err)
+		}
+		if err := ask(); err != nil || m.level != 1 {
+			t.Fatalf("runs on %d frames: %v", 1<<m.level, err)
+		}
+		if m.P99() > 12*time.Millisecond {
+			t.Errorf("a run on two frames is thought to take %v", m.P99())
+		}
+		time.Sleep(growAfter + time.Second)
+		first := must(t, st, old(m, 0))
+		if m.level != 2 {
+			t.Errorf("a minute later %d frames may be looked at in one run", 1<<m.level)
+		}
+		first.Done(true)
+		// Who only waited for long is no reason.
+		first = must(t, st, old(m, 0))
+		a := old(m, 0)
+		a.Deadline = time.Now().Add(20 * time.Millisecond)
+		late := take(s.Join(StreamConfig{}), t.Context(), a)
+		time.Sleep(30 * time.Millisecond)
+		if got := <-late; got.err != ErrLate || m.level != 2 {
+			t.Errorf("runs on %d frames after %v", 1<<m.level, got.err)
+		}
+		first.Done(true)
+	})
+}

@@ -72,8 +72,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = defaultAnswer
 	}
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSHandshakeTimeout: dialTimeout,
+	transport := &http.Transport{ // without a proxy: what is sent is for that server, and nobody named another
+		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSHandshakeTimeout: dialTimeout,
 		IdleConnTimeout: idleTimeout, MaxIdleConns: idleConns, MaxIdleConnsPerHost: idleConns, MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression: true, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 	}
@@ -204,13 +204,13 @@ func inOrder(got []Tensor, names []string) ([]Tensor, error) {
 
 // Metadata asks what a model takes and gives.
 func (c *Client) Metadata(ctx context.Context, model, version string) (Metadata, error) {
-	var m Metadata
 	text, err := c.get(ctx, path(model, version))
-	if err == nil {
-		err = decodeJSON(text, &m)
-	}
 	if err != nil {
 		return Metadata{}, fmt.Errorf("ask %s for the model %s: %w", c.base, model, err)
+	}
+	m, err := decodeMetadata(text)
+	if err != nil {
+		return Metadata{}, fmt.Errorf("ask %s for the model %s: its answer can't be used: %w", c.base, model, err)
 	}
 	return m, nil
 }

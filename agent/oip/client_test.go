@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,6 +162,67 @@ func TestClientReadsMetadata(t *testing.T) {
 		Inputs: []TensorMetadata{{Name: "x", Datatype: "FP32", Shape: []int64{-1, 3}}}, Outputs: []TensorMetadata{}}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Error(err, d)
+	}
+}
+
+// TestClientRefusesMetadata: a server's word has the bounds that its tensors have.
+func TestClientRefusesMetadata(t *testing.T) {
+	tensor := func(name, datatype string, rank int) string {
+		return fmt.Sprintf(`{"name":%q,"datatype":%q,"shape":[%s]}`, name, datatype, strings.TrimPrefix(strings.Repeat(",1", rank), ","))
+	}
+	good := tensor("x", "FP32", 4)
+	for _, c := range []struct{ inputs, outputs, want string }{
+		{good + strings.Repeat(","+good, maxTensors), good, "its JSON: a list of tensors has more than 256 entries"},
+		{good, good + strings.Repeat(","+good, maxTensors), "its JSON: a list of tensors has more than 256 entries"},
+		{tensor(strings.Repeat("x", maxName+1), "FP32", 4), good, "a tensor's name has 513 bytes, 1 to 512 are possible"},
+		{good, tensor("", "FP32", 4), "a tensor's name has 0 bytes, 1 to 512 are possible"},
+		{good, tensor("y", strings.Repeat("x", maxName+1), 4), "the datatype of y has 513 bytes, at most 512 are possible"},
+		{tensor("x", "FP32", maxRank+1), good, "x has 33 dimensions, at most 32 are possible"},
+		{tensor("x", "FP32", 1000), good, "its JSON: a shape of 2001 bytes: at most 1024 are read"},
+		{"3", good, "its JSON: inputs is a number, which isn't wanted there"},
+	} {
+		client := (&peer{body: fmt.Sprintf(`{"name":"m","inputs":[%s],"outputs":[%s]}`, c.inputs, c.outputs)}).client(t, ClientConfig{})
+		if _, err := client.Metadata(t.Context(), "m", ""); err == nil || !strings.HasSuffix(err.Error(), "its answer can't be used: "+c.want) {
+			t.Errorf("got %.300v, want %s", err, c.want)
+		}
+	}
+	most := tensor(strings.Repeat("x", maxName), "FP32", maxRank)
+	client := (&peer{body: fmt.Sprintf(`{"inputs":[%s],"outputs":[%s]}`, most, most+strings.Repeat(","+most, maxTensors-1))}).client(t, ClientConfig{})
+	if m, err := client.Metadata(t.Context(), "m", ""); err != nil || len(m.Inputs) != 1 || len(m.Outputs) != maxTensors {
+		t.Errorf("as much as is possible: %d and %d tensors, %.300v", len(m.Inputs), len(m.Outputs), err)
+	}
+}
+
+// TestClientUsesNoProxy: tensors go to the server that was named, whatever the
+// environment says. It is read once, so a process of its own has it.
+func TestClientUsesNoProxy(t *testing.T) {
+	if to := os.Getenv("SIGHTLINE_TEST_ASKS"); to != "" {
+		c, err := NewClient(ClientConfig{URL: to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Infer(t.Context(), "m", "", oneInput, nil); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	var asked, diverted atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		io.WriteString(w, `{"outputs":[]}`)
+	}))
+	defer server.Close()
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { diverted.Add(1) }))
+	defer proxy.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestClientUsesNoProxy$")
+	to := strings.Replace(server.URL, "127.0.0.1", "0.0.0.0", 1) // loopback too, but for such a name a proxy is asked
+	cmd.Env = append(os.Environ(), "SIGHTLINE_TEST_ASKS="+to, "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if asked.Load() != 1 || diverted.Load() > 0 {
+		t.Errorf("the server was asked %d times, the proxy %d", asked.Load(), diverted.Load())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -230,4 +231,44 @@ func decodeTensors(list []wireTensor, tail []byte) ([]Tensor, error) {
 		return nil, fmt.Errorf("%d bytes too many stand behind the last tensor", len(tail))
 	}
 	return out, nil
+}
+
+// wireMetadata is a Metadata as a server sends it.
+type wireMetadata struct {
+	Metadata
+	Inputs  few[wireDescription] `json:"inputs"`
+	Outputs few[wireDescription] `json:"outputs"`
+}
+
+type wireDescription struct {
+	Name     string `json:"name"`
+	Datatype string `json:"datatype"`
+	Shape    dims   `json:"shape"`
+}
+
+// decodeMetadata gives what a server says of a model, with tensors as there can be.
+func decodeMetadata(text []byte) (Metadata, error) {
+	var w wireMetadata
+	if err := decodeJSON(text, &w); err != nil {
+		return Metadata{}, fmt.Errorf("its JSON: %w", err)
+	}
+	m := w.Metadata
+	m.Inputs, m.Outputs = []TensorMetadata{}, []TensorMetadata{}
+	for n, d := range slices.Concat(w.Inputs, w.Outputs) {
+		switch {
+		case d.Name == "" || len(d.Name) > maxName:
+			return Metadata{}, fmt.Errorf("a tensor's name has %d bytes, 1 to %d are possible", len(d.Name), maxName)
+		case len(d.Datatype) > maxName:
+			return Metadata{}, fmt.Errorf("the datatype of %s has %d bytes, at most %d are possible", d.Name, len(d.Datatype), maxName)
+		case len(d.Shape) > maxRank:
+			return Metadata{}, fmt.Errorf("%s has %d dimensions, at most %d are possible", d.Name, len(d.Shape), maxRank)
+		}
+		t := TensorMetadata{Name: d.Name, Datatype: d.Datatype, Shape: d.Shape}
+		if n < len(w.Inputs) {
+			m.Inputs = append(m.Inputs, t)
+		} else {
+			m.Outputs = append(m.Outputs, t)
+		}
+	}
+	return m, nil
 }

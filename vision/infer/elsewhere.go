@@ -9,6 +9,10 @@ import (
 	"github.com/sightline-edge/sightline/vision"
 )
 
+// maxElsewhere bounds the input of a model that another machine has, in bytes: what that
+// machine says of it mustn't take this one's memory.
+const maxElsewhere = 64 << 20
+
 // Elsewhere is all of a model's run but the run itself, for a model that another machine
 // has: frames become its inputs, its outputs become what the frame shows. It is not safe
 // for concurrent use.
@@ -42,6 +46,10 @@ func NewElsewhere(inputs, outputs []Tensor, o Options) (*Elsewhere, error) {
 	spec, err := info.Spec(o)
 	if err != nil {
 		return nil, err
+	}
+	size := 4 * int64(info.batch()) * int64(spec.Input.Planes()) * int64(spec.Input.Height) * int64(spec.Input.Width)
+	if size > maxElsewhere {
+		return nil, fmt.Errorf("its input %v takes %d bytes as float32, at most %d are possible: give the model a smaller input", inputs[info.picture()], size, maxElsewhere)
 	}
 	e := &Elsewhere{info: info, spec: spec, filler: NewFiller(spec.Input), decoder: NewDecoder(spec)}
 	e.blob = e.filler.NewBlob()

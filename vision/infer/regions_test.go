@@ -230,6 +230,8 @@ func TestWhatAMapCantBe(t *testing.T) {
 		"the score is large": {Segmentation, 1, []Output{mapOf("score", []float32{1.5}, 1, 1), mapOf("map", plain, 1, 1, 48, 64)}, "the picture's score is 1.5"},
 		"other classes":      {Segmentation, 3, []Output{mapOf("map", plain, 1, 2, 24, 64)}, "it has 2 classes, there are 3 labels"},
 		"several maps":       {Segmentation, 1, []Output{mapOf("a", plain, 1, 1, 48, 64), mapOf("b", plain, 1, 1, 48, 64)}, "named map if there are several"},
+		"no plane":           {Anomaly, 1, []Output{mapOf("a", nil, 1, 0, 48, 64)}, "family anomaly needs an output of 1×C×height×width"},
+		"no planes":          {Segmentation, 2, []Output{mapOf("a", nil, 1, 0, 48, 64)}, "family segmentation needs an output of 1×C×height×width"},
 		"no map":             {Segmentation, 1, []Output{mapOf("a", plain, 64, 48)}, "family segmentation needs an output of 1×C×height×width"},
 		"two pictures":       {Segmentation, 1, []Output{mapOf("map", plain, 2, 1, 24, 64)}, "family segmentation needs"},
 		"classes of anomaly": {Anomaly, 1, []Output{mapOf("output", plain, 1, 2, 24, 64)}, "may be of family segmentation"},

@@ -75,7 +75,7 @@ func layoutMap(f Family, outs []Tensor, i Info, maps, scores []string) ([4]int, 
 	candidates := 0
 	for n, t := range outs {
 		shape := i.alone(t.Shape)
-		isMap := len(shape) == 4 && fits(shape, 1, -1, -1, -1) || len(shape) == 3 && fits(shape, 1, -1, -1)
+		isMap := len(shape) == 4 && fits(shape, 1, -1, -1, -1) && shape[1] != 0 || len(shape) == 3 && fits(shape, 1, -1, -1)
 		isScore := fits(shape, 1, 1) || fits(shape, 1)
 		switch {
 		case slices.Contains(besides, t.Name):

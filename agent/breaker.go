@@ -22,28 +22,36 @@ type breaker struct {
 	wait     time.Duration
 	until    time.Time // open; zero: closed
 	probing  bool      // one request is through, to see whether the server is back
+	now      pass      // of the requests that count
 	opened   uint64
 	fault    string // of the last failure
 }
 
-// allows tells whether a request may be made now. One that may must tell done.
-func (b *breaker) allows(now time.Time) bool {
+// pass tells requests from before an opening, and probes, from each other: what was let
+// through before says nothing of the server as it is now.
+type pass uint64
+
+// allows tells whether a request may be made now. One that may must tell done, or skip.
+func (b *breaker) allows(now time.Time) (p pass, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.until.IsZero():
-		return true
+		return b.now, true
 	case b.probing || now.Before(b.until):
-		return false
+		return 0, false
 	}
 	b.probing = true
-	return true
+	return b.now, true
 }
 
 // done tells how a request ended.
-func (b *breaker) done(now time.Time, err error) {
+func (b *breaker) done(now time.Time, p pass, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if p != b.now {
+		return // it was under way when it opened
+	}
 	b.probing = false
 	if err == nil {
 		b.failures, b.wait, b.until, b.fault = 0, 0, time.Time{}, ""
@@ -53,19 +61,19 @@ func (b *breaker) done(now time.Time, err error) {
 	if b.failures++; b.failures < breakAfter {
 		return
 	}
-	if now.Before(b.until) {
-		return // it was under way when it opened
-	}
 	b.wait = min(max(2*b.wait, breakFirst), breakMost)
 	b.until = now.Add(time.Duration(float64(b.wait) * (1 - breakSpare + 2*breakSpare*rand.Float64())))
 	b.opened++
+	b.now++
 }
 
 // skip gives back the leave to make a request that wasn't made after all.
-func (b *breaker) skip() {
+func (b *breaker) skip(p pass) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.probing = false
+	if p == b.now {
+		b.probing = false
+	}
 }
 
 // state is open since the server failed, with its fault, and how often it came to that.

@@ -22,7 +22,7 @@ type budget struct {
 	sum    time.Duration
 
 	parts  uint64
-	cost   time.Duration     // of all parts
+	cost   time.Duration     // of all parts; it never falls
 	looks  map[string]uint64 // by why
 	missed map[string]uint64 // by the reason
 }
@@ -54,6 +54,7 @@ func (b *budget) settle(likely, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.addLocked(took - likely)
+	b.cost += took
 }
 
 // addLocked counts for the newest part: by the end of a look that may be a later one
@@ -61,7 +62,6 @@ func (b *budget) settle(likely, took time.Duration) {
 func (b *budget) addLocked(d time.Duration) {
 	b.newest[b.next] += d
 	b.sum += d
-	b.cost += d
 }
 
 // count notes a look that was asked for.

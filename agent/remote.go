@@ -32,11 +32,11 @@ type Remote struct {
 	client  *oip.Client
 	breaker breaker
 
-	mu    sync.Mutex // protects all below
-	made  *oip.Metadata
-	spare []*infer.Elsewhere // that nobody uses now
-	times []time.Duration    // of the newest answers, the newest last
-	tried time.Time          // when it was asked last
+	mu     sync.Mutex      // protects all below
+	known  *described      // nil: to be asked for
+	digest string          // of the model's file, as the server told last; "" where it doesn't
+	times  []time.Duration // of the newest answers, the newest last
+	tried  time.Time       // when it was asked last
 
 	answers int // all of them
 }
@@ -67,11 +67,7 @@ func (r *Remote) Close() { r.client.Close() }
 func (r *Remote) About() Model {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := Model{Name: r.cfg.Model, Version: r.cfg.Version, Family: r.cfg.Options.Family}
-	if r.made != nil {
-		m.Digest = r.made.Properties["digest"]
-	}
-	return m
+	return Model{Name: r.cfg.Model, Version: r.cfg.Version, Family: r.cfg.Options.Family, Digest: r.digest}
 }
 
 // errOpen means that the server failed too often of late to be asked.
@@ -126,7 +122,8 @@ func (r *Remote) hindrance(pictures int, by time.Time) string {
 
 // look sends a picture to the server. It is bounded by the time-out and by ctx.
 func (r *Remote) look(ctx context.Context, frame *vision.Frame) (infer.Result, error) {
-	if !r.breaker.allows(time.Now()) {
+	p, ok := r.breaker.allows(time.Now())
+	if !ok {
 		return infer.Result{}, errOpen
 	}
 	limited, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
@@ -137,10 +134,11 @@ func (r *Remote) look(ctx context.Context, frame *vision.Frame) (infer.Result, e
 	r.mu.Unlock()
 	out, err := r.ask(limited, frame)
 	if errors.Is(ctx.Err(), context.Canceled) { // the agent goes: that is nobody's fault
-		r.breaker.skip()
+		r.breaker.skip(p)
 		return out, err
 	}
-	r.breaker.done(time.Now(), err)
+	err = briefly(err)
+	r.breaker.done(time.Now(), p, err)
 	if err == nil {
 		r.took(time.Since(began))
 	}
@@ -148,7 +146,26 @@ func (r *Remote) look(ctx context.Context, frame *vision.Frame) (infer.Result, e
 }
 
 func (r *Remote) ask(ctx context.Context, frame *vision.Frame) (infer.Result, error) {
-	e, err := r.take(ctx)
+	k, anew, err := r.know(ctx)
+	if err != nil {
+		return infer.Result{}, err
+	}
+	out, err := r.run(ctx, k, frame)
+	if err != nil {
+		r.failed(k, anew, err)
+	}
+	return out, err
+}
+
+// run lets the server run the model. What it answers is read in this process, which
+// mustn't end by it.
+func (r *Remote) run(ctx context.Context, k *described, frame *vision.Frame) (out infer.Result, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out, err = infer.Result{}, fmt.Errorf("BUG: the answer of %s can't be read: %v", r.cfg.Model, v)
+		}
+	}()
+	e, err := r.take(k)
 	if err != nil {
 		return infer.Result{}, err
 	}
@@ -175,7 +192,7 @@ func (r *Remote) ask(ctx context.Context, frame *vision.Frame) (infer.Result, er
 		}
 		outs = append(outs, infer.Output{Name: t.Name, Shape: t.Shape, Data: values})
 	}
-	out, err := e.Decode(outs, at, frame.Width, frame.Height)
+	out, err = e.Decode(outs, at, frame.Width, frame.Height)
 	if err == nil && out.Dropped > 0 {
 		err = fmt.Errorf("read the answer of %s: %d of its scores and boxes are no numbers", r.cfg.Model, out.Dropped)
 	}
@@ -183,67 +200,15 @@ func (r *Remote) ask(ctx context.Context, frame *vision.Frame) (infer.Result, er
 		return infer.Result{}, err
 	}
 	out.Fill, out.Run = filled.Sub(began), ran.Sub(filled)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.spare = append(r.spare, e)
+	r.give(k, e)
 	return out, nil
 }
 
-// take gives what makes tensors of frames, by what the server says of the model.
-func (r *Remote) take(ctx context.Context) (*infer.Elsewhere, error) {
-	r.mu.Lock()
-	made := r.made
-	if n := len(r.spare); n > 0 {
-		e := r.spare[n-1]
-		r.spare = r.spare[:n-1]
-		r.mu.Unlock()
-		return e, nil
-	}
-	r.mu.Unlock()
-	if made == nil {
-		m, err := r.client.Metadata(ctx, r.cfg.Model, r.cfg.Version)
-		if err != nil {
-			return nil, err
-		}
-		made = &m
-	}
-	e, err := infer.NewElsewhere(tensorsOf(made.Inputs), tensorsOf(made.Outputs), r.cfg.Options)
-	if err != nil {
-		return nil, fmt.Errorf("feed the model %s: %w", r.cfg.Model, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.made = made
-	return e, nil
-}
-
-// elements are the protocol's types by ours.
-var elements = [][2]string{
-	{"float32", "FP32"}, {"float16", "FP16"}, {"float64", "FP64"}, {"int64", "INT64"}, {"int32", "INT32"}, {"uint8", "UINT8"}, {"bool", "BOOL"},
-}
-
-// datatypeOf and elementOf give "" for what isn't known.
-func datatypeOf(element string) string { return paired(0, element) }
-func elementOf(datatype string) string { return paired(1, datatype) }
-
-func paired(side int, name string) string {
-	if n := slices.IndexFunc(elements, func(e [2]string) bool { return e[side] == name }); n >= 0 {
-		return elements[n][1-side]
-	}
-	return ""
-}
-
-func tensorsOf(all []oip.TensorMetadata) (out []infer.Tensor) {
-	for _, t := range all {
-		out = append(out, infer.Tensor{Name: t.Name, Type: elementOf(t.Datatype), Shape: t.Shape})
-	}
-	return out
-}
-
-// practise asks the server for empty pictures until it is known how long it takes.
-func (r *Remote) practise(ctx context.Context) {
+// practise asks the server for empty pictures until it is known how long it takes, or
+// nobody wants to know any more.
+func (r *Remote) practise(ctx context.Context, wanted func() bool) {
 	f := vision.Frame{Pix: make([]byte, 3*practiceWidth*practiceHeight), Width: practiceWidth, Height: practiceHeight, Stride: 3 * practiceWidth, Format: vision.BGR24}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && wanted() {
 		if _, _, n := r.quantiles(); n >= practiceRuns {
 			return
 		}

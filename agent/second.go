@@ -38,24 +38,26 @@ func (x *second) without(missed string) outcome {
 // lookAgain lets the large model look, and the rule decide by what it sees. It may take
 // longer than there is time: then that is what it gives.
 func (s *Station) lookAgain(ctx context.Context, x *second) outcome {
-	results, missed := s.consult(ctx, x)
-	took := time.Duration(0)
-	for i := range results {
-		took += spent(&results[i])
+	results, took, missed := s.consult(ctx, x)
+	var out outcome
+	if missed == "" {
+		out, missed = x.decide(ctx, results)
 	}
 	if missed != "" {
-		out := x.without(missed)
-		out.look.Took = took
-		return out
+		out = x.without(missed)
 	}
+	out.look.Took = took
+	return out
+}
+
+// decide lets the rule decide by what the large model saw, one result a picture.
+func (x *second) decide(ctx context.Context, results []infer.Result) (out outcome, missed string) {
 	p, picture := x.part, (*float32)(nil)
 	p.Defects = nil
 	for n := range results {
 		e := &x.exhibits[n]
 		if !x.lane.gather(&p, &results[n], e) {
-			out := x.without(MissedPart)
-			out.look.Took = took
-			return out
+			return outcome{}, MissedPart
 		}
 		if v := results[n].Score; v != nil && (picture == nil || *v > *picture) {
 			picture = v
@@ -67,12 +69,10 @@ func (s *Station) lookAgain(ctx context.Context, x *second) outcome {
 	score := worstOf(&p, picture)
 	d := x.rule.of(ctx, p)
 	if time.Now().After(x.by) {
-		out := x.without(MissedLate)
-		out.look.Took = took
-		return out
+		return outcome{}, MissedLate
 	}
 	c := x.lane.Cascade
-	return outcome{part: p, decision: d, look: Look{Model: c.about(), Why: x.why, Took: took, Score: &score, Remote: c.Remote != nil}}
+	return outcome{part: p, decision: d, look: Look{Model: c.about(), Why: x.why, Score: &score, Remote: c.Remote != nil}}, ""
 }
 
 // hindrance is why the large model can't be asked to look at so many pictures by that
@@ -99,43 +99,43 @@ func (s *Station) hindrance(c *Cascade, pictures int, by time.Time) string {
 }
 
 // consult shows the large model the part's pictures one after the other, each in its
-// turn at the accelerator. It gives what was seen so far, and why that isn't all.
-func (s *Station) consult(ctx context.Context, x *second) (out []infer.Result, missed string) {
+// turn at the accelerator. It gives what was seen so far, how long that took, runs that
+// failed included, and why it isn't all.
+func (s *Station) consult(ctx context.Context, x *second) (out []infer.Result, took time.Duration, missed string) {
 	c, n := x.lane.Cascade, len(x.exhibits)
 	if n == 0 {
-		return nil, MissedPicture
+		return nil, 0, MissedPicture
 	}
 	if missed := s.hindrance(c, n, x.by); missed != "" {
-		return nil, missed
+		return nil, 0, missed
 	}
 	likely := time.Duration(n) * s.likely(c)
 	if !s.budget.spend(likely, c.Budget) {
-		return nil, MissedBudget
+		return nil, 0, MissedBudget
 	}
-	took := time.Duration(0)
 	defer func() { s.budget.settle(likely, took) }()
 	for i := range x.exhibits {
 		e := &x.exhibits[i]
-		r, err := s.show(ctx, c, e, x.by.Add(-time.Duration(n-1-i)*s.slowest(c)))
+		r, ran, err := s.show(ctx, c, e, x.by.Add(-time.Duration(n-1-i)*s.slowest(c)))
+		took += ran
 		switch {
 		case err == nil:
-			took += spent(&r)
 			shift(r.Detections, e.x, e.y)
 			out = append(out, r)
 			continue
 		case ctx.Err() != nil:
-			return out, MissedStopped
+			return out, took, MissedStopped
 		case errors.Is(err, errOpen):
-			return out, MissedBreaker
+			return out, took, MissedBreaker
 		case errors.Is(err, sched.ErrLate), errors.Is(err, sched.ErrStale), errors.Is(err, context.DeadlineExceeded):
-			return out, MissedLate
+			return out, took, MissedLate
 		}
 		if s.mayWarn() {
 			s.log.Warn("the large model gave no result", "model", c.about().Name, "err", err)
 		}
-		return out, MissedFailed
+		return out, took, MissedFailed
 	}
-	return out, ""
+	return out, took, ""
 }
 
 // likely is what a look will cost.
@@ -157,23 +157,33 @@ func (s *Station) slowest(c *Cascade) time.Duration {
 }
 
 // show waits for a turn and lets the large model look at one picture. It isn't ended by
-// the deadline: the slot is the model's until it answers.
-func (s *Station) show(ctx context.Context, c *Cascade, e *exhibit, by time.Time) (infer.Result, error) {
+// the deadline: the slot is the model's until it answers. Ran is how long it ran, also
+// where that came to nothing.
+func (s *Station) show(ctx context.Context, c *Cascade, e *exhibit, by time.Time) (r infer.Result, ran time.Duration, err error) {
 	timely, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
+	began := time.Now()
 	if c.Remote != nil {
-		return c.Remote.look(timely, &e.frame)
+		r, err = c.Remote.look(timely, &e.frame)
+	} else {
+		captured := e.captured
+		turn, late := s.large.Take(timely, sched.Ask{
+			Model: s.costs(costName(c.About)), Deadline: by, Newest: func() (time.Time, bool) { return captured, true },
+		})
+		if late != nil {
+			return r, 0, late
+		}
+		began = time.Now()
+		r, err = c.Large.Infer(ctx, &e.frame, e.pool, e.slot)
+		turn.Done(err == nil)
 	}
-	captured := e.captured
-	turn, err := s.large.Take(timely, sched.Ask{
-		Model: s.costs(costName(c.About)), Deadline: by, Newest: func() (time.Time, bool) { return captured, true },
-	})
-	if err != nil {
-		return infer.Result{}, err
+	switch {
+	case err == nil:
+		return r, spent(&r), nil
+	case errors.Is(err, errOpen):
+		return r, 0, err
 	}
-	r, err := c.Large.Infer(ctx, &e.frame, e.pool, e.slot)
-	turn.Done(err == nil)
-	return r, err
+	return r, time.Since(began), err
 }
 
 // practiceRuns is how many runs tell how long a model takes. What they look at is
@@ -192,7 +202,7 @@ func (s *Station) practise(ctx context.Context, l *lane) {
 		return
 	}
 	if c.Remote != nil {
-		c.Remote.practise(ctx)
+		c.Remote.practise(ctx, func() bool { return s.current() == l })
 		return
 	}
 	if _, err := c.Large.Ready(ctx); err != nil {

@@ -96,6 +96,7 @@ type assembly struct {
 	workers  map[string]*infer.Worker // by model and settings; see hire
 	users    map[*infer.Worker]int    // how many hold each worker, also those that were given up
 	cameras  map[string]*agent.Camera // of the configuration, by name
+	remotes  remotes
 	loads    sync.WaitGroup
 	broken   chan brokenRule // rules are loaded beside the start, and this says what is wrong with them; nil: before it
 }
@@ -287,6 +288,9 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 		if a.leave(w) {
 			last = append(last, w)
 		}
+	}
+	if c := l.Cascade; c != nil && c.Remote != nil {
+		a.remotes.leave(c.Remote)
 	}
 	if l.Rule != nil {
 		if err := l.Rule.Close(context.Background()); err != nil {

@@ -22,8 +22,10 @@ func (a *assembly) cascade(s *config.Station, c *choice, threads int, limit time
 		Band: band(set), Disagreement: set.Disagreement, Crop: set.Look == config.Crop, Budget: set.Budget(), Small: set.Otherwise == config.AsSmall,
 	}
 	if set.Remote.URL != "" {
-		var err error
-		out.Remote, err = remote(s, c)
+		cfg, err := remote(s, c)
+		if err == nil {
+			out.Remote, err = a.remotes.hire(cfg)
+		}
 		return out, about("cascade.remote", err)
 	}
 	as := *s
@@ -39,12 +41,12 @@ func (a *assembly) cascade(s *config.Station, c *choice, threads int, limit time
 	return out, nil
 }
 
-// remote makes the large model that another machine has. It has the station's labels;
+// remote are the settings of the large model that another machine has. It has the station's labels;
 // without a family of its own it is fed and read as the station's model is.
-func remote(s *config.Station, c *choice) (*agent.Remote, error) {
+func remote(s *config.Station, c *choice) (agent.RemoteConfig, error) {
 	set := &s.Cascade.Remote
 	if !s.PixelsOut { // the configuration's own check has told; nothing leaves without it
-		return nil, errors.New("pictures mustn't leave this device: allow_pixels_out isn't set")
+		return agent.RemoteConfig{}, errors.New("pictures mustn't leave this device: allow_pixels_out isn't set")
 	}
 	o := infer.Options{
 		Family: s.Cascade.Family, Preset: set.Preset, Roles: c.roles(), Confidence: c.stationSpec().Confidence, NMS: c.spec.NMS,
@@ -58,9 +60,9 @@ func remote(s *config.Station, c *choice) (*agent.Remote, error) {
 	if len(set.Size) == 2 {
 		o.Width, o.Height = set.Size[0], set.Size[1]
 	}
-	return agent.NewRemote(agent.RemoteConfig{
+	return agent.RemoteConfig{
 		Server: oip.ClientConfig{URL: set.URL, TokenFile: set.Token, CAFile: set.CA}, Model: set.Model, Version: set.Version, Timeout: set.Timeout, Options: o,
-	})
+	}, nil
 }
 
 // band is what the configuration says is in doubt, nil for nothing.

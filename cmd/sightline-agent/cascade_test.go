@@ -55,12 +55,55 @@ func TestPixelsStayHere(t *testing.T) {
 		t.Error(err)
 	}
 	s.PixelsOut = true
-	r, err := remote(s, c)
-	if err != nil || r.About().Name != "parts" || r.About().Family != c.about.Family {
-		t.Errorf("%+v, %v", r.About(), err)
+	l, err := made.cascade(s, c, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if about := l.Remote.About(); about.Name != "parts" || about.Family != c.about.Family {
+		t.Errorf("%+v", about)
 	}
 	s.Cascade.Remote.Token, s.Cascade.Remote.URL = "/run/token", "http://192.0.2.20:8000"
-	if _, err := remote(s, c); err == nil || !strings.Contains(err.Error(), "a token is sent over https") {
+	if _, err := made.cascade(s, c, 1, 0); err == nil || !strings.Contains(err.Error(), "a token is sent over https") {
 		t.Error(err)
+	}
+}
+
+// TestRemoteOfARecipe: what is known of a server goes from recipe to recipe with the same
+// settings, and ends with the last that has it.
+func TestRemoteOfARecipe(t *testing.T) {
+	set := config.Cascade{
+		Remote: config.Remote{URL: "http://127.0.0.1:1", Model: "parts"}, Doubt: []float64{0.02, 0.9}, Look: config.Frame, Otherwise: config.AsNone,
+	}
+	other := set
+	other.Remote.Version = "2"
+	r := newLineRig(t, []config.Recipe{{Name: "a"}, {Name: "b", Cascade: set}, {Name: "c", Cascade: set, Rule: rule1}, {Name: "d", Cascade: other}})
+	r.cfg.Stations[0].PixelsOut = true
+	has := func(recipe string) *agent.Remote {
+		t.Helper()
+		r.to("one", recipe)
+		r.inspects("one")
+		if n := len(r.made.remotes.known); n > 1 {
+			t.Errorf("with recipe %s there are %d remote models", recipe, n)
+		}
+		for _, h := range r.made.remotes.known {
+			if h.users != 1 {
+				t.Errorf("%d have recipe %s", h.users, recipe)
+			}
+			return h.Remote
+		}
+		return nil
+	}
+	b := has("b")
+	if c := has("c"); b == nil || c != b {
+		t.Errorf("changed over, the server is another one: %p, %p", b, c)
+	}
+	if d := has("d"); d == nil || d == b {
+		t.Errorf("another version is the same: %p", d)
+	}
+	if has("a") != nil {
+		t.Error("the remote model is kept for nobody")
+	}
+	if again := has("b"); again == nil || again == b {
+		t.Errorf("what was forgotten is back: %p", again)
 	}
 }

@@ -37,8 +37,16 @@ func computes(m *infer.Worker) *api.Computes {
 		return nil
 	}
 	return &api.Computes{
-		Provider: i.Provider, Precision: i.Precision, Runtime: i.Runtime, GPU: i.GPU, Driver: i.Driver, Engine: i.Engine, Passed: i.Passed,
+		Provider: i.Provider, Precision: i.Precision, Runtime: i.Runtime, GPU: i.GPU, Driver: i.Driver, Engine: i.Engine, Passed: i.Passed, Batch: batchOf(i.Shared),
 	}
+}
+
+// batchOf is how many pictures a run may look at, 0 for one.
+func batchOf(takes []time.Duration) int {
+	if len(takes) < 2 {
+		return 0
+	}
+	return 1 << (len(takes) - 1)
 }
 
 // buildingOf is the engine that is built for a model now, nil for none.

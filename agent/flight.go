@@ -240,12 +240,12 @@ func (s *Station) look(ctx context.Context, f *flight) {
 	}
 	first := f.runs[0]
 	if len(f.runs) == 1 {
-		s.infer(ctx, first, f.frame)
+		s.infer(ctx, first, f)
 		return
 	}
 	second := f.runs[1]
 	if first.worker() == second.worker() && second.lane.ROI == first.lane.ROI {
-		s.infer(ctx, first, f.frame)
+		s.infer(ctx, first, f)
 		second.small = second.small && first.small
 		if second.result, second.err = first.result, first.err; first.worker() != second.worker() {
 			second.err = infer.ErrWorkerLost
@@ -256,26 +256,26 @@ func (s *Station) look(ctx context.Context, f *flight) {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		second.result, second.err = inferROI(limited, second.worker(), second.lane.ROI, f.frame)
+		second.result, second.err = inferROI(limited, second.worker(), second.lane.ROI, infer.Group{}, f.frame)
 		if second.err != nil && context.Cause(limited) == errSlow {
 			second.err = errSlow
 		}
 	})
-	s.infer(ctx, first, f.frame)
+	s.infer(ctx, first, f)
 	defer time.AfterFunc(patience, func() { cancel(errSlow) }).Stop()
 	wg.Wait()
 }
 
 // infer runs the run's model on a frame, once more if the worker died under it; a
 // small one that did leaves that to the other.
-func (s *Station) infer(ctx context.Context, r *run, f *capture.Frame) {
-	r.result, r.err = inferROI(ctx, r.worker(), r.lane.ROI, f)
+func (s *Station) infer(ctx context.Context, r *run, f *flight) {
+	r.result, r.err = inferROI(ctx, r.worker(), r.lane.ROI, groupOf(f.turn), f.frame)
 	if r.err == nil || !r.small && !errors.Is(r.err, infer.ErrWorkerLost) || r.small && ready(r.worker()) == nil {
 		return
 	}
 	r.small = false
 	if _, r.err = r.worker().Ready(ctx); r.err == nil {
-		r.result, r.err = inferROI(ctx, r.worker(), r.lane.ROI, f)
+		r.result, r.err = inferROI(ctx, r.worker(), r.lane.ROI, infer.Group{}, f.frame)
 	}
 }
 

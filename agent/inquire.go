@@ -150,7 +150,7 @@ func (s *Station) inspectOnce(q *inquiry, l *lane, g *glance) (infer.Result, err
 		return infer.Result{}, err
 	}
 	// It isn't ended by the deadline: the model goes on with the frame, whatever the answer was.
-	r, err := s.inferCut(s.hard, model, l, v, f)
+	r, err := s.inferCut(s.hard, model, l, v, groupOf(turn), f)
 	turn.Done(err == nil)
 	if err == nil {
 		s.sawTriggered(v, l, f, r)

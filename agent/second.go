@@ -174,7 +174,7 @@ func (s *Station) show(ctx context.Context, c *Cascade, e *exhibit, by time.Time
 			return r, 0, late
 		}
 		began = time.Now()
-		r, err = c.Large.Infer(ctx, &e.frame, e.pool, e.slot)
+		r, err = c.Large.InferOf(ctx, groupOf(turn), &e.frame, e.pool, e.slot)
 		turn.Done(err == nil)
 	}
 	switch {
@@ -222,7 +222,7 @@ func (s *Station) practise(ctx context.Context, l *lane) {
 		if err != nil {
 			return
 		}
-		_, err = c.Large.Infer(ctx, &f, pool, 0)
+		_, err = c.Large.InferOf(ctx, groupOf(turn), &f, pool, 0)
 		turn.Done(err == nil)
 	}
 }

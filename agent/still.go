@@ -16,18 +16,18 @@ import (
 
 // inferCut runs a model on what the recipe wants to be seen of a frame. What it sees
 // is in the whole frame's pixels.
-func (s *Station) inferCut(ctx context.Context, w *infer.Worker, l *lane, v *view, f *capture.Frame) (infer.Result, error) {
+func (s *Station) inferCut(ctx context.Context, w *infer.Worker, l *lane, v *view, g infer.Group, f *capture.Frame) (infer.Result, error) {
 	v.memory.use(w, f.Pool)
 	v.large.only(f.Pool)
-	return inferROI(ctx, w, l.ROI, f)
+	return inferROI(ctx, w, l.ROI, g, f)
 }
 
-func inferROI(ctx context.Context, w *infer.Worker, roi [4]int, f *capture.Frame) (infer.Result, error) {
+func inferROI(ctx context.Context, w *infer.Worker, roi [4]int, g infer.Group, f *capture.Frame) (infer.Result, error) {
 	if roi == ([4]int{}) {
-		return w.Infer(ctx, &f.Frame, f.Pool, f.Slot)
+		return w.InferOf(ctx, g, &f.Frame, f.Pool, f.Slot)
 	}
 	cut := f.Cut(roi[0], roi[1], roi[2], roi[3])
-	r, err := w.Infer(ctx, &cut, f.Pool, f.Slot)
+	r, err := w.InferOf(ctx, g, &cut, f.Pool, f.Slot)
 	shift(r.Detections, max(roi[0], 0), max(roi[1], 0))
 	return r, err
 }

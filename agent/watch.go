@@ -46,6 +46,7 @@ func (a *Agent) watch(ctx context.Context) error {
 		a.watchLine(time.Now(), missed)
 		a.watchFleet(time.Now())
 		a.watchCompute()
+		a.shareRuns()
 		a.watchUpdates()
 		r := a.recorder.Stats()
 		a.set(health.JournalFull, "", r.Full, fmt.Sprintf("%d records wait", r.Owed))

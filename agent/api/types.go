@@ -240,6 +240,7 @@ type Computes struct {
 	Driver    string   `json:"driver,omitempty" doc:"version of its driver; absent without"`
 	Engine    string   `json:"engine,omitempty" doc:"tells TensorRT's engines apart, hex; absent without"`
 	Passed    []string `json:"passed_over,omitempty" doc:"providers that were tried first, each with why it doesn't compute"`
+	Batch     int      `json:"batch,omitempty" doc:"how many cameras' pictures one run may look at, since that was measured to pay; absent for one"`
 }
 
 // Building is an engine that TensorRT builds, which takes minutes and doesn't tell how

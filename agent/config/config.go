@@ -45,6 +45,7 @@ type Infer struct {
 	EnginesMB   int    `yaml:"engines_mb" doc:"How much room TensorRT's engines may take in the cache folder, in MB (10^6 bytes), 100 to 1000000. Beyond it those go that weren't used for longest."`
 	Threads     int    `yaml:"threads" doc:"Processor threads for each model, 1 to 64."`
 	Parallel    int    `yaml:"parallel" doc:"How many models run at once, 1 to 64. 0: one on an accelerator, on the processor as many as have cores of their own."`
+	Batch       int    `yaml:"batch" doc:"How many cameras' pictures one run of a model may look at, 1 to 8, where stations share the model, its file leaves the number open, and a measurement at its load says that it pays. 0: 8 on an accelerator, on the processor 1."`
 	MemoryMB    int    `yaml:"memory_mb" doc:"Memory that a model's process may have for itself, in MB (10^6 bytes), 64 to 1000000, without what an accelerator holds. A model that takes more while it is loaded is refused; a process that grows beyond it is replaced between two pictures. 0: half of the memory that this program may use."`
 }
 
@@ -77,6 +78,7 @@ type Station struct {
 	ID          string                 `yaml:"id" need:"yes" example:"station1" doc:"Name of the station: letters, digits, dot, dash and underscore, at most 64. It stands in addresses, results and metrics."`
 	Line        string                 `yaml:"line" example:"A" doc:"The line that it belongs to, a label for people."`
 	Camera      Camera                 `yaml:"camera" doc:"Where its pictures come from: the name of one of cameras, or the settings of one."`
+	Alike       int                    `yaml:"-"` // cameras of all stations that name the same model or bundle, its own included
 	Cameras     []string               `yaml:"cameras" example:"[left, right]" doc:"Instead of camera: the names of several cameras. Each shows parts of its own."`
 	ChangeGate  time.Duration          `yaml:"change_gate" doc:"How long at most a picture in which nothing has changed isn't inspected again, as 500ms; the last result stands for it. 0: every picture is inspected."`
 	Model       string                 `yaml:"model" example:"drawn-parts" doc:"An ONNX file, a bundle's folder, or the name of a model that is shipped. Needed without bundle; with it, what runs until the first signed bundle has come. A file or folder needs allow_unsigned: true."`

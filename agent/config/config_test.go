@@ -71,8 +71,8 @@ func TestParseReadsEverything(t *testing.T) {
 		Updates: Updates{Transfer: HTTP},
 		Stations: []Station{{
 			ID: "station1", Line: "A",
-			Camera:   first,
-			Cameras:  []string{"station1"},
+			Camera:  first,
+			Cameras: []string{"station1"}, Alike: 1,
 			Model:    "drawn-parts",
 			Family:   "yolox",
 			Labels:   map[string]vision.Role{"part": vision.PartRole, "scratch": vision.DefectRole, "no": vision.Ignored},
@@ -80,7 +80,7 @@ func TestParseReadsEverything(t *testing.T) {
 			Deadline: 120 * time.Millisecond, Confidence: 0.25, Unrecorded: Allow, Updates: Auto,
 			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger, Cascade: schedule.Cascade,
 		}, {
-			ID: "4711", Camera: second, Cameras: []string{"4711"},
+			ID: "4711", Camera: second, Cameras: []string{"4711"}, Alike: 1,
 			Model: "m.onnx", Rule: "r.wasm", Deadline: 500 * time.Millisecond, Unrecorded: Reject,
 			Bundle: "caps", Updates: InWindow, Window: "Sat 22:00-04:00, Sun", Unsigned: true,
 			Mode: Continuous, Criticality: "normal", MaxAge: schedule.MaxAge, Trigger: schedule.Trigger, Cascade: schedule.Cascade,
@@ -150,7 +150,7 @@ var bad = []struct{ name, text, want string }{
 	{"twice", "data: a\ndata: b\n" + station, "s.yaml:2: data: is set a second time, first in line 1: keep one of them"},
 	{"near key", "lisen: x\n" + station, "s.yaml:1: lisen: there is no such setting; did you mean listen?"},
 	{"near key in capitals", station + "    Deadline: 2s\n", "s.yaml:5: stations[0].Deadline: there is no such setting; did you mean deadline?"},
-	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, provider, precision, engines_mb, threads, parallel, memory_mb"},
+	{"far key", "infer: {gpu: true}\n" + station, "s.yaml:1: infer.gpu: there is no such setting; there are onnxruntime, provider, precision, engines_mb, threads, parallel, batch, memory_mb"},
 	{"unknown precision", "infer: {precision: half}\n" + station, `s.yaml:1: infer.precision: must be float32 or float16, got "half"`},
 	{"float16 on the processor", "infer: {precision: float16, provider: cpu}\n" + station, "s.yaml:1: infer.precision: float16 is TensorRT's alone, and infer.provider is cpu: set that to tensorrt or auto, or leave precision out"},
 	{"no room for engines", "infer: {engines_mb: 1}\n" + station, "s.yaml:1: infer.engines_mb: must be 100 to 1000000, got 1"},

@@ -88,7 +88,20 @@ func (v *validator) device() {
 		v.unique(i, ids)
 	}
 	v.cameras()
+	v.config.alike()
 	v.doors()
+}
+
+// alike counts the cameras that look with the same model.
+func (c *Config) alike() {
+	count := map[string]int{}
+	name := func(s *Station) string { return s.Bundle + " " + s.Model }
+	for i := range c.Stations {
+		count[name(&c.Stations[i])] += len(c.Stations[i].Cameras)
+	}
+	for i := range c.Stations {
+		c.Stations[i].Alike = count[name(&c.Stations[i])]
+	}
 }
 
 // precision checks in which numbers models are computed, and the room for engines.
@@ -98,6 +111,9 @@ func (v *validator) precision(c Infer) {
 		v.fault("infer.precision", "must be float32 or float16, got %s", shown(c.Precision))
 	case c.Precision == "float16" && (c.Provider == "cpu" || c.Provider == "cuda"):
 		v.fault("infer.precision", "float16 is TensorRT's alone, and infer.provider is %s: set that to tensorrt or auto, or leave precision out", c.Provider)
+	}
+	if c.Batch < 0 || c.Batch > 8 {
+		v.fault("infer.batch", "must be 0 to 8, got %d", c.Batch)
 	}
 	if mb := c.EnginesMB; mb < 100 || mb > 1e6 {
 		v.fault("infer.engines_mb", "must be 100 to 1000000, got %d", mb)

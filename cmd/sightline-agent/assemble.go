@@ -37,6 +37,7 @@ type programs struct {
 	runtime string // ONNX Runtime
 
 	provider  infer.Provider
+	batch     int   // most cameras whose pictures one run may look at; 0: by what computes
 	memory    int64 // bytes that a model's process may have; 0: the usual
 	precision infer.Precision
 	engines   infer.Engines
@@ -51,7 +52,7 @@ func findPrograms(c config.Infer) (programs, error) {
 		return p, err
 	}
 	var unknown, inexact error
-	p.memory = int64(c.MemoryMB) * 1e6
+	p.memory, p.batch = int64(c.MemoryMB)*1e6, c.Batch
 	p.runtime, err = infer.FindLibrary(c.ONNXRuntime)
 	p.provider, unknown = infer.FindProvider(c.Provider)
 	p.precision, inexact = infer.ParsePrecision(c.Precision)
@@ -304,7 +305,7 @@ func (a *assembly) drop(l agent.Loadout) (last []*infer.Worker) {
 func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
-	cfg.Limit, cfg.AtOnce = limit, a.atOnce
+	cfg.Limit, cfg.AtOnce, cfg.Share = limit, a.atOnce, a.programs.share(c)
 	return infer.New(cfg)
 }
 
@@ -313,7 +314,7 @@ func (a *assembly) newWorker(c *choice, threads int, limit time.Duration) *infer
 func (a *assembly) provedWorker(c *choice, threads int, limit time.Duration, atOnce bool) *infer.Worker {
 	a.log.Info("model read", "model", c.about.Name, "family", c.spec.Family, "why", c.why)
 	cfg := a.programs.worker(c, c.stationSpec(), threads, a.log)
-	cfg.Limit, cfg.AtOnce, cfg.Same, cfg.Aside = limit, atOnce, true, true
+	cfg.Limit, cfg.AtOnce, cfg.Same, cfg.Aside, cfg.Share = limit, atOnce, true, true, a.programs.share(c)
 	return infer.New(cfg)
 }
 

@@ -89,6 +89,18 @@ func computes(info infer.Info) string {
 	return s
 }
 
+// share is how many cameras' frames one run of the model may look at.
+func (p *programs) share(c *choice) int {
+	most := p.batch
+	if most == 0 {
+		most = 1
+		if p.provider.Accelerated(p.runtime) {
+			most = infer.MaxShare
+		}
+	}
+	return min(most, c.cameras)
+}
+
 // worker is how a model is run with these programs. Spec is how its output is read.
 func (p *programs) worker(c *choice, spec infer.Spec, threads int, log *slog.Logger) infer.Config {
 	cfg := infer.Config{

@@ -51,6 +51,8 @@ type choice struct {
 	terms string     // licence that its metadata tell, "" without
 	least float32    // score that somebody besides the rule looks at; 0: none
 
+	cameras int // that look with it, as the configuration has it
+
 	settings []string // of its manifest, of bundle.Settings; nil without one
 }
 

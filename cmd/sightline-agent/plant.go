@@ -154,7 +154,11 @@ func aside(yes bool, do func() error) error {
 // choose reads a bundle's folder, or for "" what the configuration names.
 func (s *planted) choose(dir string) (*choice, *bundle.Golden, error) {
 	if dir != "" {
-		return loadBundle(dir)
+		c, golden, err := loadBundle(dir)
+		if err == nil {
+			c.cameras = s.config.Alike
+		}
+		return c, golden, err
 	}
 	if s.config.Model == "" {
 		return nil, nil, &updater.Refused{Text: "the configuration names no model of the station's own"}

@@ -188,10 +188,14 @@ func chooseConfigured(s *config.Station) (*choice, error) {
 		return nil, errors.New(config.Unsigned(s.Model))
 	}
 	c, err := choose(modelOptions{model: s.Model, family: s.Family, roles: s.Labels, rule: s.Rule})
-	if b := band(&s.Cascade); err == nil && b != nil {
+	if err != nil {
+		return nil, err
+	}
+	if b := band(&s.Cascade); b != nil {
 		c.least = b.Low
 	}
-	return c, err
+	c.cameras = s.Alike
+	return c, nil
 }
 
 func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // Info is what a model file tells about itself.
@@ -36,6 +37,8 @@ type Info struct {
 	Unbuilt   bool     // TensorRT was passed over since its engine isn't there yet
 	Passed    []string // providers that were passed over, each with why
 	Computed  []string // outputs that a run gives, in the order of Outputs
+
+	Shared []time.Duration // what runs on 1, 2, 4, … frames took; nil: each frame has a run of its own
 
 	ends  []string // the operator that gives each output
 	head  []string // the operator that computed the first of the things that each output is put together of; "" where that is open

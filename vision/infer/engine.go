@@ -165,8 +165,9 @@ func (g *engine) dir() string {
 	return g.cache.path(g.key.name() + opened)
 }
 
-// options are the provider's.
-func (g *engine) options(profile string) map[string]string {
+// options are the provider's. The engine is made for the inputs of profile, and takes
+// those up to largest.
+func (g *engine) options(profile, largest string) map[string]string {
 	o := map[string]string{
 		"device_id":               "0",
 		"trt_engine_cache_enable": "1",
@@ -180,7 +181,7 @@ func (g *engine) options(profile string) map[string]string {
 		o["trt_fp16_enable"] = "1"
 	}
 	if profile != "" { // without it an engine of open sizes is only built in the first run
-		o["trt_profile_min_shapes"], o["trt_profile_opt_shapes"], o["trt_profile_max_shapes"] = profile, profile, profile
+		o["trt_profile_min_shapes"], o["trt_profile_opt_shapes"], o["trt_profile_max_shapes"] = profile, profile, largest
 	}
 	return o
 }

@@ -398,17 +398,17 @@ func TestEngineOptions(t *testing.T) {
 	key := testKey("a")
 	key.Precision = Half
 	g := openEngine(t, e, key)
-	o := g.options("images:1x3x64x64")
+	o := g.options("images:1x3x64x64", "images:4x3x64x64")
 	for name, want := range map[string]string{
 		"trt_engine_cache_enable": "1", "trt_engine_cache_path": g.dir(), "trt_fp16_enable": "1",
-		"trt_profile_min_shapes": "images:1x3x64x64", "trt_profile_opt_shapes": "images:1x3x64x64", "trt_profile_max_shapes": "images:1x3x64x64",
+		"trt_profile_min_shapes": "images:1x3x64x64", "trt_profile_opt_shapes": "images:1x3x64x64", "trt_profile_max_shapes": "images:4x3x64x64",
 	} {
 		if o[name] != want {
 			t.Errorf("%s is %q, want %q", name, o[name], want)
 		}
 	}
 	g.key.Precision = Full
-	if o = g.options(""); o["trt_fp16_enable"] != "0" || o["trt_profile_min_shapes"] != "" {
+	if o = g.options("", ""); o["trt_fp16_enable"] != "0" || o["trt_profile_min_shapes"] != "" {
 		t.Errorf("float32 and fixed sizes: %v", o)
 	}
 }

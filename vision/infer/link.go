@@ -67,7 +67,7 @@ type call struct {
 }
 
 func newLink(proc *shm.Process, owner *Worker) *link {
-	return &link{owner: owner, proc: proc, began: time.Now(), gone: make(chan struct{}), seats: make(chan struct{}, outstanding), drained: make(chan struct{}),
+	return &link{owner: owner, proc: proc, began: time.Now(), gone: make(chan struct{}), seats: make(chan struct{}, outstanding+2*max(owner.cfg.Share-1, 0)), drained: make(chan struct{}),
 		calls: map[uint64]*call{}, pools: map[*shm.Pool]*sentPool{}, progress: time.Now()}
 }
 

@@ -41,6 +41,9 @@ type loadRequest struct {
 	Only      bool      `json:"only,omitempty"`    // the process is to build TensorRT's engine alone
 
 	Graph GraphLevel `json:"graph,omitempty"`
+
+	Share     int     `json:"share,omitempty"` // frames that one run may look at
+	SharePays float64 `json:"share_pays,omitempty"`
 }
 
 type inferRequest struct {
@@ -56,6 +59,9 @@ type inferRequest struct {
 	Samples int  `json:"samples,omitempty"` // raw values of each output that are wanted
 	Scores  bool `json:"scores,omitempty"`  // the map of scores is wanted
 	Aside   bool `json:"aside,omitempty"`   // no station waits for it
+
+	Group uint64 `json:"group,omitempty"` // of Group
+	Of    int    `json:"of,omitempty"`
 
 	Tensors *tensorsRequest `json:"tensors,omitempty"` // the run is on tensors, not on a frame
 }

@@ -51,6 +51,9 @@ type server struct {
 
 	opened            chan struct{} // closed when sess is there
 	free, filled, ran chan *job
+
+	groups  chan *groupRun // that are free; nil where each frame has its own run
+	joining *groupRun      // that takes frames; the receiver's own
 }
 
 // job is one frame on its way, with its tensors.
@@ -70,6 +73,7 @@ type job struct {
 	aside   bool // no station waits for it
 
 	tensors *tensorRun // of a run on tensors, else nil
+	group   *groupRun  // of a run on several frames, else nil: then it stands for them
 }
 
 // WorkerMain is the inference worker: it serves the agent's requests on the
@@ -178,7 +182,7 @@ func (s *server) open(model []byte) error {
 	}
 	on := s.load.target(s.tellEngine)
 	on.loads = s.loads.Store
-	if s.sess, err = openSession(model, s.info, wanted, on.shaped(s.info.Inputs, feeds)); err != nil {
+	if s.sess, err = openSession(model, s.info, wanted, on.shaped(s.info.Inputs, feeds, s.share())); err != nil {
 		return err
 	}
 	s.sess.describe(&s.info)
@@ -196,6 +200,9 @@ func (s *server) open(model []byte) error {
 		s.free <- j
 	}
 	if err := s.warmUp(); err != nil {
+		return err
+	}
+	if err := s.openGroups(); err != nil {
 		return err
 	}
 	return s.sess.proved()
@@ -277,6 +284,10 @@ func (s *server) runAll(model []byte) error {
 	for j := range s.filled {
 		start := time.Now()
 		switch {
+		case j.group != nil:
+			s.runGroup(j.group)
+			s.ran <- j
+			continue
 		case j.tensors != nil: // there is nothing to decode, and another thread would be late
 			if j.err == nil {
 				j.err = s.runTensors(j)
@@ -317,20 +328,32 @@ func (s *server) answerAll() error {
 	decoder := NewDecoder(s.load.Spec)
 	var gone error
 	for j := range s.ran {
-		start := time.Now()
-		r := &j.reply
-		*r = resultReply{ID: j.id, Boxes: r.Boxes[:0], Fill: r.Fill, Run: r.Run}
+		if j.group != nil {
+			s.answerGroup(decoder, j.group, &gone)
+			continue
+		}
 		if j.err == nil {
-			j.err = s.decode(decoder, j)
+			j.outs = s.one(j.outs)
 		}
-		if j.err != nil {
-			r.Err, r.TimedOut = clipped(j.err), errors.Is(j.err, ErrTimeLimit)
-		}
-		r.Decode = time.Since(start)
-		s.lost(s.conn.Send(reply{Result: r}), &gone)
+		s.answer(decoder, j, j.outs, &gone)
 		s.free <- j
 	}
 	return unlessLeft(gone)
+}
+
+// answer decodes a frame's outputs and answers.
+func (s *server) answer(decoder *Decoder, j *job, outs []Output, gone *error) {
+	start := time.Now()
+	r := &j.reply
+	*r = resultReply{ID: j.id, Boxes: r.Boxes[:0], Fill: r.Fill, Run: r.Run}
+	if j.err == nil {
+		j.err = s.decode(decoder, j, outs)
+	}
+	if j.err != nil {
+		r.Err, r.TimedOut = clipped(j.err), errors.Is(j.err, ErrTimeLimit)
+	}
+	r.Decode = time.Since(start)
+	s.lost(s.conn.Send(reply{Result: r}), gone)
 }
 
 // unlessLeft is nil for an error that only says that the agent has left.
@@ -350,8 +373,8 @@ func (s *server) lost(err error, gone *error) {
 }
 
 // decode fills the answer, and sends ahead what doesn't fit into it.
-func (s *server) decode(decoder *Decoder, j *job) error {
-	outs, r := s.one(j.outs), &j.reply
+func (s *server) decode(decoder *Decoder, j *job, outs []Output) error {
+	r := &j.reply
 	seen, err := decoder.Decode(outs, j.at, j.w, j.h)
 	if err != nil {
 		return err
@@ -401,6 +424,8 @@ func (s *server) receiveAll() {
 			s.stopRun(req.Stop)
 		case req.Infer != nil && req.Infer.Tensors != nil:
 			s.filled <- s.lay(<-s.free, req.Infer)
+		case req.Infer != nil && req.Infer.Of > 1 && s.groups != nil:
+			s.join(req.Infer)
 		case req.Infer != nil:
 			s.filled <- s.fill(<-s.free, req.Infer)
 		}
@@ -436,6 +461,18 @@ func (s *server) forget(id uint64) {
 
 // fill writes the frame's tensor, straight from the shared slot.
 func (s *server) fill(j *job, r *inferRequest) *job {
+	s.fillInto(j, r, func(f *vision.Frame) (Placement, error) {
+		at, err := s.filler.Fill(j.blob, f)
+		if err == nil {
+			err = j.feed.put(j.blob.Data)
+		}
+		return at, err
+	})
+	return j
+}
+
+// fillInto makes a job of a request, whose frame put writes to its tensor.
+func (s *server) fillInto(j *job, r *inferRequest, put func(*vision.Frame) (Placement, error)) {
 	start := time.Now()
 	j.id, j.w, j.h, j.samples, j.scores, j.aside, j.err = r.ID, r.Width, r.Height, min(r.Samples, MaxSamples), r.Scores, r.Aside, nil
 	pool := s.pools[r.Pool]
@@ -443,10 +480,7 @@ func (s *server) fill(j *job, r *inferRequest) *job {
 		j.err = fmt.Errorf("frame in slot %d of pool %d: there is no such slot", r.Slot, r.Pool)
 	} else {
 		frame := vision.Frame{Pix: pool.Slot(r.Slot)[r.Offset:], Width: r.Width, Height: r.Height, Stride: r.Stride, Format: r.Format}
-		if j.at, j.err = s.filler.Fill(j.blob, &frame); j.err == nil {
-			j.err = j.feed.put(j.blob.Data)
-		}
+		j.at, j.err = put(&frame)
 	}
 	j.reply.Fill = time.Since(start)
-	return j
 }

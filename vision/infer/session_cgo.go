@@ -171,7 +171,7 @@ func (s *session) openEngine(model []byte, digest string) error {
 		if g.fresh() {
 			s.on.tell(engineReply{Phase: phaseBuild, Usual: g.cache.usual(key)})
 		}
-		err := s.open(model, TensorRT, g.options(s.on.profile))
+		err := s.open(model, TensorRT, g.options(s.on.profile, s.on.largest))
 		if err == nil {
 			s.engine = g
 			return nil
@@ -468,6 +468,14 @@ func (sl *slot) release(n int) {
 		sl.seen[n].Data = nil // lay over it
 	}
 	sl.out[n], sl.fixed[n] = nil, false
+}
+
+// drop gives all tensors of the slot back.
+func (sl *slot) drop() {
+	for n := range sl.out {
+		sl.release(n)
+	}
+	destroy(sl.in)
 }
 
 // stop ends the current run, or the next one, early. It may be called from

@@ -28,4 +28,6 @@ func (*session) fixOutputs(*slot, []Output) error { panic("BUG: no session witho
 
 func (*session) run(*slot, time.Duration) ([]Output, error) { panic("BUG: no session without cgo") }
 
+func (*slot) drop() {}
+
 func (*session) stop() {}

@@ -22,6 +22,7 @@ type target struct {
 
 	inputs  string // all inputs with their shapes
 	profile string // those that the model leaves open, as the provider's options want them
+	largest string // the same, with as many frames as a run may look at
 }
 
 // unready says why a provider can't compute, "" if it may.
@@ -32,16 +33,27 @@ func (t target) unready(p Provider) string {
 	return p.unready(t.library)
 }
 
-// shaped adds the inputs as they will be fed.
-func (t target) shaped(inputs []Tensor, feeds []feed) target {
-	var all, open []string
+// shaped adds the inputs as they will be fed, with up to share frames where the model
+// leaves their number open.
+func (t target) shaped(inputs []Tensor, feeds []feed, share int) target {
+	var all, open, most []string
+	as := func(name string, shape []int64) string {
+		return fmt.Sprintf("%s:%s", name, strings.ReplaceAll(shapeText(shape), "×", "x"))
+	}
 	for n, in := range inputs {
-		one := fmt.Sprintf("%s:%s", in.Name, strings.ReplaceAll(shapeText(feeds[n].shape), "×", "x"))
-		all = append(all, one+" "+in.Type)
+		one, large := as(in.Name, feeds[n].shape), slices.Clone(feeds[n].shape)
+		if len(in.Shape) > 0 && in.Shape[0] < 0 {
+			large[0] *= int64(max(share, 1))
+		}
+		if key := one + " " + in.Type; as(in.Name, large) != one {
+			all = append(all, fmt.Sprintf("%s, up to %d", key, share))
+		} else {
+			all = append(all, key)
+		}
 		if in.Shape == nil || slices.Contains(in.Shape, -1) {
-			open = append(open, one)
+			open, most = append(open, one), append(most, as(in.Name, large))
 		}
 	}
-	t.inputs, t.profile = strings.Join(all, ", "), strings.Join(open, ",")
+	t.inputs, t.profile, t.largest = strings.Join(all, ", "), strings.Join(open, ","), strings.Join(most, ",")
 	return t
 }

@@ -67,6 +67,8 @@ type Config struct {
 	Memory     int64         // bytes that a process may have for itself, without what an accelerator holds; 0: half of the machine's. Beyond it the process is recycled
 	Weigh      time.Duration // how often that is looked at; 0 counts as 5 s. How long a leak is watched scales with it
 	Batch      int           // pictures in each run of a model that leaves it open: the frame's and empty ones, to measure what they cost; 0 counts as 1
+	Share      int           // frames that one run may look at, of a Group: of a model that leaves their number open, where that pays (Info.Shared); 0 counts as 1
+	SharePays  float64       // what a picture may cost in such a run, as a part of what it costs in one on half as many; 0 counts as 0.8
 	Graph      GraphLevel    // "" counts as GraphAll
 	Aside      bool          // no station waits for it: it gives way to workers that serve, until Serve is called
 	Log        *slog.Logger
@@ -155,6 +157,9 @@ func New(cfg Config) *Worker {
 	if cfg.Limit <= 0 {
 		cfg.Limit = defaultLimit
 	}
+	if cfg.SharePays <= 0 {
+		cfg.SharePays = pays
+	}
 	if cfg.Weigh <= 0 {
 		cfg.Weigh = defaultWeigh
 	}
@@ -221,7 +226,8 @@ func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *
 func (w *Worker) serve(l *link, model *os.File, aside bool, up func()) error {
 	spec := w.cfg.Spec
 	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors, Aside: aside,
-		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only, Graph: w.cfg.Graph}
+		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only, Graph: w.cfg.Graph,
+		Share: w.cfg.Share, SharePays: w.cfg.SharePays}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why
@@ -343,7 +349,13 @@ func (w *Worker) Ready(ctx context.Context) (Info, error) {
 // slot must stay untouched until it returns. It is safe for concurrent use;
 // two calls at a time keep the model busy.
 func (w *Worker) Infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool, slot int) (Result, error) {
-	c, err := w.infer(ctx, frame, pool, slot, want{})
+	return w.InferOf(ctx, Group{}, frame, pool, slot)
+}
+
+// InferOf is Infer of a frame in a group. A run waits for the others of the group no
+// longer than a moment, so that it doesn't matter whether they come.
+func (w *Worker) InferOf(ctx context.Context, g Group, frame *vision.Frame, pool *shm.Pool, slot int) (Result, error) {
+	c, err := w.infer(ctx, frame, pool, slot, want{group: g})
 	if err != nil {
 		return Result{}, err
 	}
@@ -364,6 +376,7 @@ func (w *Worker) InferScores(ctx context.Context, frame *vision.Frame, pool *shm
 type want struct {
 	samples int  // raw values of the outputs; 0 for none
 	scores  bool // the map of scores
+	group   Group
 }
 
 // infer gives the answered call.
@@ -377,7 +390,7 @@ func (w *Worker) infer(ctx context.Context, frame *vision.Frame, pool *shm.Pool,
 			return nil, err
 		}
 		c, err := l.infer(ctx, &inferRequest{Slot: slot, Offset: frame.Offset, Width: frame.Width, Height: frame.Height,
-			Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores, Aside: !w.serves.Load()}, pool)
+			Stride: frame.Stride, Format: frame.Format, Samples: also.samples, Scores: also.scores, Aside: !w.serves.Load(), Group: also.group.ID, Of: also.group.Of}, pool)
 		if !errors.Is(err, errRelieved) {
 			return c, err
 		}

@@ -60,8 +60,8 @@ func TestBatch(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			turn.Done(true)
 		}
-		if n := s.Stats().InTime; n != 9 {
-			t.Errorf("%d turns in time", n)
+		if st := s.Stats(); st.InTime != 9 || st.Shared != 6 {
+			t.Errorf("%d turns in time, %d together with others", st.InTime, st.Shared)
 		}
 	})
 }

@@ -278,6 +278,9 @@ func (s *Scheduler) grantLocked(w *waiter, now time.Time, run *together) {
 		if w.probe || w.dares {
 			c.Probes++
 		}
+		if run.of > 1 {
+			c.Shared++
+		}
 	})
 	s.removeLocked(w)
 	s.settleLocked(w, now, t, nil)

@@ -43,6 +43,7 @@ type Stats struct {
 	Late   uint64 // turns whose result came later
 	Failed uint64 // turns that gave no result
 	Probes uint64 // turns given against the model's times, which may no longer be true
+	Shared uint64 // turns given together with others', for one run (Model.Batches)
 
 	RefusedLate  uint64 // ErrLate
 	RefusedStale uint64 // ErrStale, because of the newest frame's age

@@ -118,6 +118,21 @@ def dynamic():
          [h.make_tensor_value_info("out", T.FLOAT, ["batch", 7, "rows", "columns"])], weights)
 
 
+def open_uint8():
+    """Any number of pictures in TensorFlow's order."""
+    nodes, weights = blocks([h.make_node("Cast", ["images"], ["f"], to=T.FLOAT), h.make_node("Mul", ["f", "scale"], ["g"]),
+                             h.make_node("Transpose", ["g"], ["t"], perm=[0, 3, 1, 2])], "t")
+    save("open_uint8", nodes, [h.make_tensor_value_info("images", T.UINT8, ["batch", 64, 64, 3])],
+         [h.make_tensor_value_info("out", T.FLOAT, ["batch", 7, 4, 4])], weights + [weight("scale", 1 / 255)])
+
+
+def mixed():
+    """Any number of pictures, each seen against the others: a normalisation that was left in training."""
+    nodes, weights = blocks([h.make_node("ReduceMean", ["images"], ["mean"], axes=[0]), h.make_node("Sub", ["images", "mean"], ["x"])], "x")
+    save("mixed", nodes, [h.make_tensor_value_info("images", T.FLOAT, ["batch", 3, 64, 64])],
+         [h.make_tensor_value_info("out", T.FLOAT, ["batch", 7, 4, 4])], weights)
+
+
 def padded_pool():
     """Zeros around negative values before MaxPool, as YOLOv3-tiny's ZeroPad2d puts them: a black picture's edge must be 0 then."""
     nodes, weights = blocks([h.make_node("Sub", ["images", "one"], ["x"]), h.make_node("Pad", ["x", "sides", "zero"], ["around"]),
@@ -217,5 +232,5 @@ def sums():
 
 
 for make in (fastestdet, float16, unknown_operator, rows, regions, slow, batch2, dynamic, uint8, anomalib, deployed, classifier,
-             one_value, new_opset, plugin, external, padded_pool, sums):
+             one_value, new_opset, plugin, external, padded_pool, sums, open_uint8, mixed):
     make()

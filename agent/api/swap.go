@@ -25,22 +25,23 @@ type SwapAsk struct {
 type StationModel struct {
 	Model      Model  `json:"model" doc:"what looks at the pictures now"`
 	Configured string `json:"configured,omitempty" doc:"what the configuration names; another one was swapped in if it isn't source"`
-	Source     string `json:"source,omitempty" doc:"where the model comes from, and what the next start begins with; absent where it comes with a signed bundle or a recipe"`
+	Source     string `json:"source,omitempty" doc:"where the model comes from, and what the next start begins with, unless swap.text says that it couldn't be kept; absent where it comes with a signed bundle or a recipe"`
 	Swap       *Swap  `json:"swap,omitempty" doc:"the swap that is on, or the last one since the agent's start"`
 }
 
 // Swap is a model on its way into a running station.
 type Swap struct {
-	Model   string     `json:"model" doc:"as it was asked for"`
-	Name    string     `json:"name,omitempty" doc:"absent before it was read"`
-	Version string     `json:"version,omitempty"`
-	Digest  string     `json:"digest,omitempty" doc:"SHA-256 of the model's file, hex; absent before it was read"`
-	Phase   SwapPhase  `json:"phase" enum:"loading,proving,switching,done,refused,cancelled" doc:"loading: its worker gets ready; proving: it runs its golden pictures; switching: it waits for the parts in view; done: it decides alone; refused, cancelled: the former model goes on"`
-	Text    string     `json:"text,omitempty" doc:"why it was refused, for people"`
-	Gate    *GoldenRun `json:"gate,omitempty" doc:"how its golden pictures went; absent before, and without them"`
-	Asked   time.Time  `json:"asked"`
-	TookMS  float64    `json:"took_ms" doc:"since it was asked for, or until its end, ms"`
-	After   uint64     `json:"after,omitempty" doc:"the new model's results all have higher numbers; each result names its model"`
+	Model    string     `json:"model" doc:"as it was asked for"`
+	Name     string     `json:"name,omitempty" doc:"absent before it was read"`
+	Version  string     `json:"version,omitempty"`
+	Digest   string     `json:"digest,omitempty" doc:"SHA-256 of the model's file, hex; absent before it was read"`
+	Phase    SwapPhase  `json:"phase" enum:"waiting,loading,proving,switching,done,refused,cancelled" doc:"waiting: another model of the device is loaded and proved first; loading: its worker gets ready; proving: it runs its golden pictures; switching: it waits for the parts in view; done: it decides alone; refused, cancelled: the former model goes on"`
+	Text     string     `json:"text,omitempty" doc:"for people: why it was refused; of one that is done, why the next start won't begin with it"`
+	Building *Building  `json:"building,omitempty" doc:"the engine that is built for it now; absent without"`
+	Gate     *GoldenRun `json:"gate,omitempty" doc:"how its golden pictures went; absent before, and without them"`
+	Asked    time.Time  `json:"asked"`
+	TookMS   float64    `json:"took_ms" doc:"since it was asked for, or until its end, ms"`
+	After    uint64     `json:"after,omitempty" doc:"the new model's results all have higher numbers; each result names its model"`
 }
 
 // GoldenRun is how a model's golden pictures went.
@@ -57,6 +58,7 @@ type SwapPhase string
 
 // The phases; the last three are ends.
 const (
+	SwapWaiting   SwapPhase = "waiting"
 	SwapLoading   SwapPhase = "loading"
 	SwapProving   SwapPhase = "proving"
 	SwapSwitching SwapPhase = "switching"

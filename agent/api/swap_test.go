@@ -51,10 +51,11 @@ func TestSwapByREST(t *testing.T) {
 // TestSwapOnThePage: the page says how far it is, and how it ended.
 func TestSwapOnThePage(t *testing.T) {
 	for phase, want := range map[SwapPhase]string{
+		SwapWaiting:   "Caps 1.3 waits until another model is loaded and proved; asked for 1.2 s ago.",
 		SwapLoading:   "Caps 1.3 is being loaded, for 1.2 s.",
 		SwapProving:   "Caps 1.3 runs its golden pictures; asked for 1.2 s ago.",
 		SwapSwitching: "Caps 1.3 takes over when the parts that are in view have left.",
-		SwapDone:      "Caps 1.3 was swapped in after 1.2 s, 6 of 6 golden pictures passed; its results have numbers above 41.",
+		SwapDone:      "Caps 1.3 was swapped in after 1.2 s, 6 of 6 golden pictures passed; its results have numbers above 41. &lt;none&gt; passed.",
 		SwapRefused:   "Caps 1.3 was refused: &lt;none&gt; passed.",
 		SwapCancelled: "Caps 1.3 was not swapped in: &lt;none&gt; passed.",
 	} {
@@ -68,6 +69,16 @@ func TestSwapOnThePage(t *testing.T) {
 		w := sendBy(t, newServer(t, m), "GET", "/stations/station1", "")
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %d, without %q", phase, w.Code, want)
+		}
+	}
+}
+
+// TestSwapSaysThatAnEngineIsBuilt: minutes without a word look like a fault.
+func TestSwapSaysThatAnEngineIsBuilt(t *testing.T) {
+	for _, phase := range []SwapPhase{SwapLoading, SwapProving} {
+		s := Swap{Model: "/srv/caps", Name: "caps", Version: "1.3", Phase: phase, Building: &Building{Text: "building engine, 3 min 10 s"}}
+		if got, want := s.Words(), "caps 1.3 isn't loaded yet: building engine, 3 min 10 s"; got != want {
+			t.Errorf("%s: %q, want %q", phase, got, want)
 		}
 	}
 }

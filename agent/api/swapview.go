@@ -26,10 +26,15 @@ func (s *Swap) view() *swapView {
 	case SwapCancelled:
 		mark = "info"
 	}
-	return &swapView{mark, web.Sentence(s.Words()) + ".", !s.Phase.Over()}
+	words := web.Sentence(s.Words()) + "."
+	if s.Phase == SwapDone && s.Text != "" {
+		mark, words = "warn", words+" "+web.Sentence(s.Text)+"."
+	}
+	return &swapView{mark, words, !s.Phase.Over()}
 }
 
-// Words say for people how far a swap is, or how it went.
+// Words say for people how far a swap is, or how it went. Why a model that was swapped
+// in isn't kept is Text's to say.
 func (s *Swap) Words() string {
 	what := s.Model
 	if s.Name != "" {
@@ -37,9 +42,15 @@ func (s *Swap) Words() string {
 	}
 	took := fmt.Sprintf("%.1f s", s.TookMS/1000)
 	switch s.Phase {
-	case SwapLoading:
-		return fmt.Sprintf("%s is being loaded, for %s", what, took)
-	case SwapProving:
+	case SwapWaiting:
+		return fmt.Sprintf("%s waits until another model is loaded and proved; asked for %s ago", what, took)
+	case SwapLoading, SwapProving:
+		if s.Building != nil {
+			return fmt.Sprintf("%s isn't loaded yet: %s", what, s.Building.Text)
+		}
+		if s.Phase == SwapLoading {
+			return fmt.Sprintf("%s is being loaded, for %s", what, took)
+		}
 		return fmt.Sprintf("%s runs its golden pictures; asked for %s ago", what, took)
 	case SwapSwitching:
 		return fmt.Sprintf("%s takes over when the parts that are in view have left", what)

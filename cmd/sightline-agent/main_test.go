@@ -16,6 +16,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "worker" { // this file, executed by an agent of a test
+		if pretendsBuild() {
+			return
+		}
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	testscript.Main(m, map[string]func(){"sightline-agent": main})

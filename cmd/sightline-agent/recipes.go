@@ -38,6 +38,16 @@ type cookbook struct {
 // turn is held by one at a time.
 type turn chan struct{}
 
+// try takes it if it is free.
+func (t turn) try() (done func(), ok bool) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, true
+	default:
+		return nil, false
+	}
+}
+
 // take waits for it.
 func (t turn) take(ctx context.Context) (done func(), err error) {
 	select {

@@ -101,6 +101,8 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	p.builds = newBuilds(cmd.ErrOrStderr())
+	p.builds.announce = true
 	log := logger(cmd.ErrOrStderr(), o.verbose)
 	list, err := o.load(p, section, log)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,7 +32,8 @@ func newSwap() *cobra.Command {
 		Long: `swap speaks to the agent that runs on this device. The model is loaded beside the
 running one and must pass the golden pictures that it brings; then it takes over
 between two parts, and the former worker ends. Until then, and if anything fails,
-the former model goes on. Ctrl-C takes the swap back.
+the former model goes on. Ctrl-C takes the swap back. One model is loaded and proved
+at a time; where TensorRT has no engine for it yet that is built first.
 
 MODEL is an ONNX file, a bundle's folder, or the name of a shipped model. A file or
 folder needs allow_unsigned: true at the station. The choice is kept for the next
@@ -66,7 +66,7 @@ func (o *swapOptions) run(cmd *cobra.Command, args []string) error {
 		if err := o.ask(cmd.Context(), http.MethodGet, path, nil, &now); err != nil {
 			return err
 		}
-		return o.print(cmd.OutOrStdout(), &now)
+		return o.print(cmd, &now)
 	}
 	model := args[1]
 	if _, err := os.Stat(model); err == nil {
@@ -82,7 +82,7 @@ func (o *swapOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.print(cmd.OutOrStdout(), &now); err != nil {
+	if err := o.print(cmd, &now); err != nil {
 		return err
 	}
 	if now.Swap == nil || !now.Swap.Asked.Equal(asked) || now.Swap.Phase != api.SwapDone {
@@ -100,11 +100,19 @@ func (o *swapOptions) follow(cmd *cobra.Command, station, path string, now api.S
 	asked, told := now.Swap.Asked, api.SwapPhase("")
 	tick := time.NewTicker(swapLook)
 	defer tick.Stop()
+	wait := cli.NewWaiting(cmd.ErrOrStderr())
+	defer wait.Done()
 	ctx, back := cmd.Context(), cmd.Context().Done()
 	for now.Swap != nil && now.Swap.Asked.Equal(asked) && !now.Swap.Phase.Over() {
 		if told != now.Swap.Phase && !o.json {
+			wait.Done()
 			told = now.Swap.Phase
 			fmt.Fprintln(cmd.ErrOrStderr(), swapWords[told])
+		}
+		if b := now.Swap.Building; b != nil {
+			wait.Tell(printable(b.Text))
+		} else {
+			wait.Done()
 		}
 		select {
 		case <-tick.C:
@@ -124,13 +132,18 @@ func (o *swapOptions) follow(cmd *cobra.Command, station, path string, now api.S
 }
 
 var swapWords = map[api.SwapPhase]string{
+	api.SwapWaiting:   "waiting until another model is loaded and proved…",
 	api.SwapLoading:   "loading it beside the running one…",
 	api.SwapProving:   "running its golden pictures…",
 	api.SwapSwitching: "waiting for the parts that are in view…",
 }
 
 // print tells what the station has, and how the swap went.
-func (o *swapOptions) print(w io.Writer, m *api.StationModel) error {
+func (o *swapOptions) print(cmd *cobra.Command, m *api.StationModel) error {
+	w := cmd.OutOrStdout()
+	if s := m.Swap; s != nil && s.Phase == api.SwapDone && s.Text != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), printable(s.Text))
+	}
 	if o.json {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)

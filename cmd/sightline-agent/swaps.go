@@ -15,6 +15,7 @@ import (
 	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/updater/gate"
+	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/track"
 )
 
@@ -49,6 +50,7 @@ type swap struct {
 	ask     api.SwapAsk
 	proved  string // identity of what was loaded; carry's own
 	state   api.Swap
+	hired   []*infer.Worker // that are loaded for it
 	stop    context.CancelCauseFunc
 	stopped context.Context // ends when it is taken back
 }
@@ -94,11 +96,21 @@ func (w *swaps) swapping(station string) agent.Swapping {
 	if s.now != nil {
 		state := s.now.state
 		if !state.Phase.Over() {
-			state.TookMS = api.MS(time.Since(state.Asked))
+			state.TookMS, state.Building = api.MS(time.Since(state.Asked)), s.now.building()
 		}
 		out.Swap = &state
 	}
 	return out
+}
+
+// building is the first engine that is built for a swap now, nil for none.
+func (n *swap) building() *api.Building {
+	for _, worker := range n.hired {
+		if b, ok := worker.Building(); ok {
+			return &api.Building{Text: b.String(), Phase: b.Phase, Seconds: time.Since(b.Began).Seconds(), Usual: b.Usual.Seconds()}
+		}
+	}
+	return nil
 }
 
 // ask implements agent.Config: the station exists.
@@ -164,6 +176,7 @@ func (w *swaps) carry(ctx context.Context, n *swap) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer n.stop(nil)
+	n.hired = nil
 	n.state.TookMS = api.MS(time.Since(n.state.Asked))
 	log := w.made.log.With("station", id, "model", n.ask.Model)
 	switch {
@@ -186,9 +199,29 @@ func (w *swaps) at(n *swap, change func(*api.Swap)) {
 	change(&n.state)
 }
 
+// turn waits until no other model is loaded and proved, and says so meanwhile.
+func (w *swaps) turn(ctx context.Context, n *swap) (done func(), err error) {
+	if done, ok := w.heavy.try(); ok {
+		return done, nil
+	}
+	w.at(n, func(s *api.Swap) { s.Phase = api.SwapWaiting })
+	defer w.at(n, func(s *api.Swap) { s.Phase = api.SwapLoading })
+	return w.heavy.take(ctx)
+}
+
+// start starts the workers of a swap.
+func (w *swaps) start(n *swap, workers ...*infer.Worker) {
+	w.mu.Lock()
+	n.hired = append(n.hired, workers...)
+	w.mu.Unlock()
+	for _, worker := range workers {
+		w.agent.StartWorker(worker)
+	}
+}
+
 // change loads and proves the model, switches the station to it, and ends what it had.
 func (w *swaps) change(ctx context.Context, n *swap) error {
-	done, err := w.heavy.take(ctx)
+	done, err := w.turn(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -218,6 +251,7 @@ func (w *swaps) change(ctx context.Context, n *swap) error {
 	w.drop(before)
 	w.agent.Sampled(as.ID, "") // whatever a sample said was of the model before
 	if err := w.keep(n); err != nil {
+		w.at(n, func(s *api.Swap) { s.Text = "the next start won't begin with it: " + err.Error() })
 		w.made.log.Error("the model that was swapped in serves, and won't after a new start", "station", as.ID, "model", n.ask.Model, "err", err)
 	}
 	return nil
@@ -247,9 +281,7 @@ func (w *swaps) load(ctx context.Context, n *swap, as *config.Station) (agent.Lo
 	if l.Cascade, err = w.made.cascade(as, c, w.threads, limit); err != nil {
 		return l, err
 	}
-	for _, worker := range l.Workers() {
-		w.agent.StartWorker(worker)
-	}
+	w.start(n, l.Workers()...)
 	_, err = l.Model.Ready(ctx)
 	return l, err
 }
@@ -277,7 +309,7 @@ func (w *swaps) prove(ctx context.Context, n *swap, as *config.Station) error {
 	// As its publisher ran it: the station's labels and rule may ask the worker for other scores.
 	subject.Worker = w.made.hireProved(c, w.threads, runLimit(as))
 	defer w.drop(agent.Loadout{Model: subject.Worker, Rule: subject.Rule})
-	w.agent.StartWorker(subject.Worker)
+	w.start(n, subject.Worker)
 	dir, err := openBundle(as.Model)
 	if err != nil {
 		return err

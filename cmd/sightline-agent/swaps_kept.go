@@ -147,8 +147,8 @@ func (a *assembly) begin(ctx context.Context, cfg *config.Config, i int, n named
 	}
 	a.log.Error("the model that was swapped in doesn't fit the configuration any more, what that names serves", "station", s.ID, "model", s.Model, "instead", n.model, "err", err)
 	forget(modelsDir(cfg), s.ID, a.log)
-	for w, n := range a.counts() {
-		for range n - before[w] {
+	for w, holders := range a.counts() {
+		for range holders - before[w] {
 			a.leave(w)
 		}
 	}

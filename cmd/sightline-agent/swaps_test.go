@@ -257,3 +257,46 @@ func TestSwapRescues(t *testing.T) {
 	r.inspects("one")
 	r.holds("mended", 1)
 }
+
+// TestSwapTellsWhatItWaitsFor: for another model's turn, and for its engine's build.
+func TestSwapTellsWhatItWaitsFor(t *testing.T) {
+	r := newSwapRig(t)
+	r.inspects("one")
+	done, err := r.models.heavy.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := pretend(t)
+	if err := r.models.ask("one", api.SwapAsk{Model: r.other(1), Ungated: true}); err != nil {
+		t.Fatal(err)
+	}
+	tells := func(what string, holds func(*api.Swap) bool) {
+		t.Helper()
+		r.eventually(what, func() bool { return holds(r.agent.Now().Stations[0].Swap) })
+	}
+	tells("it waits for its turn", func(s *api.Swap) bool { return s.Phase == api.SwapWaiting && s.Name == "" })
+	done()
+	tells("its engine is built", func(s *api.Swap) bool {
+		return s.Phase == api.SwapLoading && s.Building != nil && s.Building.Phase == "building engine" && s.Building.Usual == 100 &&
+			strings.Contains(s.Words(), "isn't loaded yet: building engine, ")
+	})
+	built()
+	if s := r.over(); s.Phase != api.SwapDone || s.Building != nil || s.Text != "" {
+		t.Errorf("%+v", s)
+	}
+	r.holds("swapped", 1)
+}
+
+// TestSwapThatIsntKept: a full disk doesn't undo a swap, and is told with it.
+func TestSwapThatIsntKept(t *testing.T) {
+	r := newSwapRig(t)
+	r.inspects("one")
+	if err := os.WriteFile(r.models.dir, nil, 0o644); err != nil { // where the folder would be
+		t.Fatal(err)
+	}
+	s := r.to(api.SwapAsk{Model: r.other(1), Ungated: true})
+	if s.Phase != api.SwapDone || !strings.HasPrefix(s.Text, "the next start won't begin with it: keep the choice of the model: ") {
+		t.Errorf("%+v", s)
+	}
+	r.inspects("one")
+}

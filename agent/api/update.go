@@ -183,7 +183,11 @@ func statusOf(err error) int {
 // ownPages refuses what another site makes a browser do.
 func ownPages(next http.Handler) http.Handler {
 	p := http.NewCrossOriginProtection()
-	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if web.Inference(r.URL.Path) {
+			web.DenyForeign(w, r)
+			return
+		}
 		web.Problem(w, http.StatusForbidden, "another site sent this: open the device's own page and do it there")
 	}))
 	return p.Handler(next)

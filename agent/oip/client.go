@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 // Limits of a Client.
@@ -66,7 +68,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		return nil, errors.New("the inference server's address must have no user, password, query or fragment: a token stands in a file")
 	}
-	if cfg.TokenFile != "" && base.Scheme == "http" && !loopback(base.Hostname()) {
+	if cfg.TokenFile != "" && base.Scheme == "http" && !web.Loopback(base.Hostname()) {
 		return nil, fmt.Errorf("the inference server %s is asked without encryption: a token is sent over https:// alone", cfg.URL)
 	}
 	if cfg.MaxBytes <= 0 {
@@ -84,11 +86,6 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Close lets go of idle connections.

@@ -93,6 +93,9 @@ func (o *benchOptions) plan(open bool, cores int) (p benchPlan, err error) {
 	if !(o.seconds >= 0.1 && o.seconds <= 3600) {
 		return p, cli.Usage("--seconds %v: must lie between 0.1 and 3600", o.seconds)
 	}
+	if _, err := infer.ParsePrecision(o.precision); err != nil {
+		return p, cli.Usage("--%v", err)
+	}
 	p.named = len(o.providers) > 0
 	for _, s := range o.providers {
 		one, err := infer.ParseProvider(s)

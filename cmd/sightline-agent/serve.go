@@ -20,11 +20,9 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 	if addr == "" {
 		return a.Run(ctx)
 	}
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("answer at %s: another program does already: stop that one, or choose another port", addr)
-	} else if err != nil {
-		return fmt.Errorf("answer at %s: %w", addr, err)
+	l, err := listen(addr, "")
+	if err != nil {
+		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -52,12 +50,13 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 	return g.Wait()
 }
 
-// loopback tells whether an address can only be reached from this machine.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
+// listen takes an address; another says how to choose another port.
+func listen(addr, another string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("answer at %s: another program does already: stop that one, or choose another port%s", addr, another)
+	} else if err != nil {
+		return nil, fmt.Errorf("answer at %s: %w", addr, err)
 	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return l, nil
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +32,7 @@ const serveLimit = 20 * time.Second
 type serveOptions struct {
 	models   []string
 	addr     string
+	hosts    []string // names by which it may be asked, in lower case
 	provider string
 	runtime  string
 	threads  int
@@ -54,12 +54,16 @@ parameter priority puts a request before others (1) or behind them (2 and more);
 timeout, in µs, is by when its answer is wanted: a run past it is stopped.
 
 It answers on this machine alone unless --addr says otherwise. There is no login:
-whoever reaches the address may use the models.`,
+whoever reaches the address may use the models. By a name of your network it is
+asked once --host says so: pages elsewhere could make names of their own point here.`,
 		Example: `  sightline-agent serve --model resnet18.onnx
   curl http://127.0.0.1:8000/v2/models/resnet18
 
   # two models, for the network, one thread each
   sightline-agent serve --model a.onnx --model bundles/b/ --addr 0.0.0.0:8000 --threads 1
+
+  # by the names that clients in the network know it by
+  sightline-agent serve --model b.onnx --addr 0.0.0.0:8000 --host models.example --host models
 
   # Python, with: pip install tritonclient[http]
   python -c 'import tritonclient.http as t; print(t.InferenceServerClient("127.0.0.1:8000").get_model_metadata("resnet18"))'`,
@@ -69,6 +73,7 @@ whoever reaches the address may use the models.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&o.models, "model", nil, "ONNX file, bundle folder, or the name of a shipped model ("+strings.Join(models.Names(), ", ")+"); may be given several times")
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8000", "address to answer at; port 0 chooses a free one")
+	f.StringArrayVar(&o.hosts, "host", nil, "name by which it may be asked, besides its addresses, localhost and this machine's name; may be given several times")
 	f.StringVar(&o.provider, "provider", "", "what computes: auto, cpu, cuda or tensorrt; default "+infer.ProviderEnv+", else auto")
 	f.StringVar(&o.runtime, "onnxruntime", "", "ONNX Runtime's library; default as docs/config.md says")
 	f.IntVar(&o.threads, "threads", 0, "processor threads of each model; 0: the cores shared out among the models")
@@ -85,6 +90,15 @@ func (o *serveOptions) check() error {
 	}
 	if _, _, err := net.SplitHostPort(o.addr); err != nil {
 		return cli.Usage("--addr %s: an address with a port is wanted, as 127.0.0.1:8000", o.addr)
+	}
+	if _, err := infer.ParseProvider(o.provider); err != nil {
+		return cli.Usage("--%v", err)
+	}
+	for i, host := range o.hosts {
+		o.hosts[i] = strings.ToLower(strings.TrimSuffix(host, "."))
+		if strings.ContainsAny(host, ":/ ") || o.hosts[i] == "" {
+			return cli.Usage("--host %q: a name without port and path is wanted, as models.example", host)
+		}
 	}
 	return nil
 }
@@ -108,16 +122,15 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", o.addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("answer at %s: another program does already: stop that one, or choose another port with --addr", o.addr)
-	} else if err != nil {
-		return fmt.Errorf("answer at %s: %w", o.addr, err)
+	l, err := listen(o.addr, " with --addr")
+	if err != nil {
+		return err
 	}
-	if !loopback(l.Addr().String()) {
+	if !web.Loopback(l.Addr().String()) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "whoever reaches %s in the network may use the models: there is no login\n", l.Addr())
 	}
-	return serveModels(cmd.Context(), list, l, cmd.OutOrStdout(), log)
+	host, _ := os.Hostname() // "" is a name that nobody asks for
+	return serveModels(cmd.Context(), list, l, append(o.hosts, strings.ToLower(host)), cmd.OutOrStdout(), log)
 }
 
 // load reads the models and makes a worker for each.
@@ -172,8 +185,9 @@ func chooseTensors(given string) (*choice, error) {
 	return c, nil
 }
 
-// serveModels answers on l until ctx ends, or a model can't run.
-func serveModels(ctx context.Context, list []oip.Model, l net.Listener, out io.Writer, log *slog.Logger) error {
+// serveModels answers on l, to who asks for one of hosts, until ctx ends or a model
+// can't run.
+func serveModels(ctx context.Context, list []oip.Model, l net.Listener, hosts []string, out io.Writer, log *slog.Logger) error {
 	h := oip.NewHandler(oip.Config{Models: func() []oip.Model { return list }, Version: version, Limits: oip.Limits{Wait: serveLimit}})
 	mux := http.NewServeMux()
 	mux.Handle("/v2", h)
@@ -182,8 +196,9 @@ func serveModels(ctx context.Context, list []oip.Model, l net.Listener, out io.W
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		web.Problem(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+": the models are under /v2, metrics under /metrics")
 	})
-	host, _ := os.Hostname() // "" is a name that nobody asks for
-	served := web.KeepBody(web.Guard(web.Survive(http.NewCrossOriginProtection().Handler(mux), log), strings.ToLower(host)))
+	own := http.NewCrossOriginProtection()
+	own.SetDenyHandler(http.HandlerFunc(web.DenyForeign))
+	served := web.KeepBody(web.GuardNamed(web.Survive(own.Handler(mux), log), "use its address in numbers, or start it with --host and that name", hosts...))
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range list {
 		g.Go(func() error { return m.Worker.Run(ctx) })

@@ -15,6 +15,7 @@ import (
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/capture"
@@ -187,7 +188,7 @@ func (o *tryOptions) inspect(ctx context.Context, made *assembly, cfg agent.Stat
 		return err
 	}
 	defer j.Close()
-	a := agent.New(agent.Config{Journal: j, Models: made.hired(), Log: made.log, Version: version, Told: report.part, Judge: true, Open: o.serve != "" && !loopback(o.serve)})
+	a := agent.New(agent.Config{Journal: j, Models: made.hired(), Log: made.log, Version: version, Told: report.part, Judge: true, Open: o.serve != "" && !web.Loopback(o.serve)})
 	s := a.Add(cfg)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

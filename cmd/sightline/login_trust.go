@@ -10,13 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
+	"github.com/sightline-edge/sightline/internal/web"
 )
 
 const dialTime = 10 * time.Second
@@ -32,18 +32,13 @@ func fleetAddress(text string) (string, error) {
 	}
 	switch {
 	case u.Scheme == "https":
-	case u.Scheme == "http" && loopback(u.Hostname()):
+	case u.Scheme == "http" && web.Loopback(u.Hostname()):
 	case u.Scheme == "http":
 		return "", cli.Usage("--fleet %q: your password would be sent for all to read: use https", text)
 	default:
 		return "", cli.Usage("--fleet %q: it must begin with https://", text)
 	}
 	return u.Scheme + "://" + u.Host, nil
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // trust finds the fleet's certificate authority, as PEM: from the file, by the

@@ -155,3 +155,25 @@ func TestSentence(t *testing.T) {
 		}
 	}
 }
+
+func TestLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "localhost:80": true, "127.0.0.1:8080": true, "127.9.9.9": true, "[::1]:80": true, "::1": true,
+		"": false, ":80": false, "0.0.0.0:80": false, "10.0.0.7": false, "localhost.example:80": false, "127.0.0.1.example": false,
+	} {
+		if got := Loopback(host); got != want {
+			t.Errorf("%q: %v, want %v", host, got, want)
+		}
+	}
+}
+
+// TestRefusalsUnderV2: clients of the Open Inference Protocol read no other form.
+func TestRefusalsUnderV2(t *testing.T) {
+	for path, form := range map[string]string{"/v2": "application/json", "/v2/models": "application/json", "/v1": "text/plain; charset=utf-8", "/v20": "text/plain; charset=utf-8"} {
+		w := httptest.NewRecorder()
+		DenyForeign(w, httptest.NewRequest("POST", path, nil))
+		if got := w.Header().Get("Content-Type"); w.Code != http.StatusForbidden || got != form {
+			t.Errorf("%s: %d as %s, want %s", path, w.Code, got, form)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/vision/infer"
 )
@@ -25,6 +25,7 @@ type benchOptions struct {
 	providers []string
 	threads   []string
 	batches   []string
+	infer     inferOptions // without threads
 	precision string
 	seconds   float64
 	json      bool
@@ -70,7 +71,8 @@ than what these two differ by are noise. Ctrl-C tells what was measured so far.`
 	f.StringSliceVar(&o.providers, "provider", nil, "cpu, cuda, tensorrt, or several with commas; without it all that there are")
 	f.StringSliceVar(&o.threads, "threads", nil, "processor threads of the model, as 1,2,4; without it 1, 2, 4 as far as there are cores")
 	f.StringSliceVar(&o.batches, "batch", nil, "pictures in one run, as 1,2,4; without it 1,2,4 on one thread where the model's file leaves it open")
-	f.StringVar(&o.precision, "precision", "float32", "float32, or float16 where TensorRT finds it faster")
+	o.infer.fileFlag(f, "ONNX Runtime, memory, engines, precision")
+	f.StringVar(&o.precision, "precision", "", "float32, or float16 where TensorRT finds it faster; without it the configuration's, float32")
 	f.Float64Var(&o.seconds, "seconds", 3, "how long each row is measured")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	return cmd
@@ -178,7 +180,12 @@ func (o *benchOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	b := &bench{choice: c, seconds: o.seconds, wait: cli.NewWaiting(cmd.ErrOrStderr()), log: logger(cmd.ErrOrStderr(), false)}
-	if b.programs, err = findPrograms(config.Infer{Precision: o.precision}); err != nil {
+	settings, err := o.infer.settings()
+	if err != nil {
+		return err
+	}
+	settings.Precision = cmp.Or(o.precision, settings.Precision)
+	if b.programs, err = findPrograms(settings); err != nil {
 		return err
 	}
 	b.programs.builds = newBuilds(cmd.ErrOrStderr())

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/vision/coco"
 	"github.com/sightline-edge/sightline/vision/eval"
@@ -28,7 +27,7 @@ type evalOptions struct {
 	report  string
 	json    bool
 	target  float64
-	threads int
+	infer   inferOptions
 	cascade cascadeOptions
 }
 
@@ -79,7 +78,7 @@ where no parts are marked, each picture is one.`,
 	f.StringVar(&o.report, "report", "", "write one HTML file with plots and pictures here")
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of text")
 	f.Float64Var(&o.target, "false-rejects", 0.01, "share of good pictures that may be rejected, for which a threshold is suggested")
-	f.IntVar(&o.threads, "threads", 1, "processor threads of the model")
+	o.infer.flags(f)
 	cascadeFlags(cmd, &o.cascade)
 	return cmd
 }
@@ -95,10 +94,8 @@ func (o *evalOptions) check() error {
 		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
 	case !(o.target >= 0 && o.target <= 1):
 		return cli.Usage("--false-rejects %v: must lie between 0 and 1", o.target)
-	case o.threads < 1 || o.threads > 64:
-		return cli.Usage("--threads %d: 1 to 64 are possible", o.threads)
 	}
-	return nil
+	return o.infer.check()
 }
 
 // lowest is the confidence from which detections count for average precision, as
@@ -134,6 +131,9 @@ func (o *evalOptions) run(cmd *cobra.Command) error {
 	}
 	e := evaluation{options: o, choice: c, cmd: cmd, jobs: jobs,
 		run: eval.New(truth, eval.Config{Spec: c.spec, Confidence: own, FalseRejects: o.target, Worst: 24})}
+	if e.programs, e.threads, err = o.infer.programs(cmd); err != nil {
+		return err
+	}
 	if o.cascade.on {
 		if e.pairing, err = o.newPairing(cmd.Context(), truth, c, own); err != nil {
 			return err
@@ -242,15 +242,14 @@ type evaluation struct {
 	info    infer.Info
 	unread  int
 	pairing *pairing // with a large model; nil: none
+
+	programs programs
+	threads  int
 }
 
 // measure runs the model on all pictures.
 func (e *evaluation) measure() (*eval.Report, error) {
-	programs, err := findPrograms(config.Infer{})
-	if err != nil {
-		return nil, err
-	}
-	w := e.worker(programs, e.choice)
+	w := e.worker(e.choice)
 	ctx, stop := context.WithCancel(e.cmd.Context())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
@@ -259,7 +258,7 @@ func (e *evaluation) measure() (*eval.Report, error) {
 		defer stop()
 		return e.lookAll(ctx, w)
 	})
-	err = g.Wait()
+	err := g.Wait()
 	if e.cmd.Context().Err() != nil {
 		return nil, errors.New("interrupted before the last picture: nothing was measured")
 	}
@@ -276,12 +275,10 @@ func (e *evaluation) measure() (*eval.Report, error) {
 }
 
 // worker runs a model as eval wants it.
-func (e *evaluation) worker(p programs, c *choice) *infer.Worker {
-	stderr := e.cmd.ErrOrStderr()
+func (e *evaluation) worker(c *choice) *infer.Worker {
 	spec := c.spec
 	spec.MaxDetections = maxPredictions
-	p.builds = newBuilds(stderr)
-	return infer.New(p.worker(c, spec, e.options.threads, logger(stderr, false)))
+	return infer.New(e.programs.worker(c, spec, e.threads, logger(e.cmd.ErrOrStderr(), false)))
 }
 
 func (e *evaluation) lookAll(ctx context.Context, w *infer.Worker) error {

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/coco"
@@ -142,11 +141,7 @@ func (e *evaluation) lookLarge(r *eval.Report) error {
 	if p == nil {
 		return nil
 	}
-	programs, err := findPrograms(config.Infer{})
-	if err != nil {
-		return err
-	}
-	small, large := e.worker(programs, e.choice), e.worker(programs, p.large)
+	small, large := e.worker(e.choice), e.worker(p.large)
 	ctx, stop := context.WithCancel(e.cmd.Context())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
@@ -168,6 +163,7 @@ func (e *evaluation) lookLarge(r *eval.Report) error {
 	if e.cmd.Context().Err() != nil {
 		return errors.New("interrupted before the last picture: the cascade wasn't measured")
 	}
+	var err error
 	r.Cascade, err = p.pair.Report()
 	return err
 }

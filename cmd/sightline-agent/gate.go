@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/updater/gate"
 	"github.com/sightline-edge/sightline/vision/track"
@@ -19,11 +19,10 @@ import (
 
 // gateOptions are the flags of gate.
 type gateOptions struct {
-	config  string
-	threads int
-	limit   time.Duration
-	draw    string
-	json    bool
+	infer inferOptions
+	limit time.Duration
+	draw  string
+	json  bool
 }
 
 func newGate() *cobra.Command {
@@ -49,11 +48,12 @@ picture, what differs, the expected and the found; --draw draws both.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return interrupted(cmd, o.run(cmd, args[0]), "nothing was proved")
+		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "configuration whose section infer is used: ONNX Runtime and threads")
-	f.IntVar(&o.threads, "threads", 0, "processor threads of the model; 0: the configuration's, 1")
+	o.infer.flags(f)
 	f.DurationVar(&o.limit, "limit", 10*time.Minute, "the pictures must be done by then, or the bundle is refused; an engine's build before that has its own hour")
 	f.StringVar(&o.draw, "draw", "", "folder for a drawing of each refused picture: expected and found side by side")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
@@ -70,10 +70,10 @@ type gateAnswer struct {
 }
 
 func (o *gateOptions) run(cmd *cobra.Command, path string) error {
-	if o.threads < 0 || o.threads > 64 {
-		return cli.Usage("--threads %d: 1 to 64 are possible", o.threads)
+	if err := o.infer.check(); err != nil {
+		return err
 	}
-	made, threads, err := inferSettings(cmd, o.config, o.threads)
+	made, threads, err := o.infer.assembly(cmd)
 	if err != nil {
 		return err
 	}
@@ -134,27 +134,12 @@ func (o *gateOptions) run(cmd *cobra.Command, path string) error {
 	return nil
 }
 
-// inferSettings makes an assembly from a configuration's section infer; flags
-// come first, "" and 0 are none.
-func inferSettings(cmd *cobra.Command, file string, threads int) (*assembly, int, error) {
-	var settings config.Infer
-	if file != "" {
-		cfg, err := load(file)
-		if err != nil {
-			return nil, 0, err
-		}
-		settings = cfg.Infer
-		if threads == 0 {
-			threads = cfg.Infer.Threads
-		}
+// interrupted tells that the command was ended instead of what became of that.
+func interrupted(cmd *cobra.Command, err error, what string) error {
+	if err != nil && !errors.Is(err, cli.ErrTold) && cmd.Context().Err() != nil {
+		return errors.New("interrupted before the last picture: " + what)
 	}
-	programs, err := findPrograms(settings)
-	if err != nil {
-		return nil, 0, err
-	}
-	programs.builds = newBuilds(cmd.ErrOrStderr())
-	made, err := newAssembly(cmd.Context(), programs, logger(cmd.ErrOrStderr(), false))
-	return made, max(threads, 1), err
+	return err
 }
 
 func (a *gateAnswer) print(w io.Writer, asJSON bool) error {

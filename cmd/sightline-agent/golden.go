@@ -19,8 +19,7 @@ import (
 type goldenOptions struct {
 	pictures  []string
 	tolerance bundle.Tolerance
-	config    string
-	threads   int
+	infer     inferOptions
 	json      bool
 	suggestOptions
 }
@@ -57,7 +56,7 @@ the most mutants; --take then records these.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.pictures = append(o.pictures, args[1:]...) // --pictures a.jpg b.jpg
-			return o.run(cmd, args[0])
+			return interrupted(cmd, o.run(cmd, args[0]), "nothing was recorded")
 		},
 	}
 	f := cmd.Flags()
@@ -65,8 +64,7 @@ the most mutants; --take then records these.`,
 	f.Float32Var(&o.tolerance.Score, "tolerance-score", 0, "how far a score may be from the recorded one; 0: by what is measured")
 	f.Float32Var(&o.tolerance.IoU, "tolerance-iou", 0, "how far at least a box must overlap the recorded one; 0: by what is measured")
 	f.Float32Var(&o.tolerance.Raw, "tolerance-raw", 0, "how far a raw value may be, relative to the output's largest; 0: by what is measured")
-	f.StringVar(&o.config, "config", "", "configuration whose section infer is used: ONNX Runtime and threads")
-	f.IntVar(&o.threads, "threads", 0, "processor threads of the model; 0: the configuration's, 1")
+	o.infer.flags(f)
 	f.BoolVar(&o.suggest, "suggest", false, "choose among the pictures: those that show the most mutants of the bundle")
 	f.IntVar(&o.count, "count", 6, "pictures that --suggest chooses")
 	f.IntVar(&o.mutants, "mutants", 60, "mutants that --suggest tries")
@@ -79,7 +77,7 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if len(o.pictures) == 0 {
 		return cli.Usage("--pictures is missing, as in: --pictures chosen/")
 	}
-	if err := o.suggestOptions.check(); err != nil {
+	if err := firstOf(o.suggestOptions.check(cmd), o.infer.check()); err != nil {
 		return err
 	}
 	if err := checkHand(o.tolerance); err != nil {
@@ -93,41 +91,47 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 		return err
 	}
 	pictures, names := bundle.Place(dir, files)
-	made, threads, err := inferSettings(cmd, o.config, o.threads)
+	made, threads, err := o.infer.assembly(cmd)
 	if err != nil {
 		return err
 	}
 	defer made.close(context.WithoutCancel(cmd.Context()))
+	as := recordOptions{o.tolerance, threads, progress(cmd.ErrOrStderr(), o.json)}
+	var s *suggested
 	if o.suggest {
-		return o.runSuggest(cmd, made, dir, pictures, names, threads)
+		s, err = o.runSuggest(cmd, made, dir, pictures, names, as)
+		if err != nil || !o.take {
+			return err
+		}
+		pictures, names = bundle.Place(dir, s.files())
 	}
-	g, err := made.record(cmd.Context(), dir, pictures, names, recordOptions{o.tolerance, threads, progress(cmd.ErrOrStderr(), o.json)})
+	g, err := made.record(cmd.Context(), dir, pictures, names, as)
 	if err != nil {
 		return err
 	}
 	if err := pictures.Keep(dir, g); err != nil {
 		return fmt.Errorf("record golden pictures in %s: %w", dir, err)
 	}
-	return o.print(cmd, dir, g)
+	return o.print(cmd, goldenAnswer{filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)), s, g})
 }
 
 // goldenAnswer is golden's JSON.
 type goldenAnswer struct {
-	File string `json:"file"`
+	File      string     `json:"file"`
+	Suggested *suggested `json:"suggested,omitempty"` // how the pictures were chosen
 	*bundle.Golden
 }
 
-func (o *goldenOptions) print(cmd *cobra.Command, dir string, g *bundle.Golden) error {
+func (o *goldenOptions) print(cmd *cobra.Command, g goldenAnswer) error {
 	w := cmd.OutOrStdout()
-	file := filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile))
 	if o.json {
-		return json.NewEncoder(w).Encode(goldenAnswer{file, g})
+		return json.NewEncoder(w).Encode(g)
 	}
 	for _, v := range g.Vectors {
 		fmt.Fprintf(w, "%-40s %-4s %s, %d parts, %d detections\n", v.Picture, v.Verdict, v.Reason, len(v.Parts), len(v.Detections))
 	}
 	fmt.Fprintf(w, "%s: %d pictures recorded on %s %s, ONNX Runtime %s\n",
-		file, len(g.Vectors), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
+		g.File, len(g.Vectors), g.Recorded.Provider, g.Recorded.Precision, g.Recorded.Runtime)
 	_, err := fmt.Fprintln(w, strings.Join(g.Measured.Lines(), "\n"))
 	return err
 }

@@ -34,25 +34,26 @@ func checkHand(t bundle.Tolerance) error {
 
 // record runs the bundle's folder on pictures, in workers of its own.
 func (a *assembly) record(ctx context.Context, dir string, pictures fs.FS, names []string, o recordOptions) (g *bundle.Golden, err error) {
-	c, err := choose(modelOptions{model: dir})
-	if err != nil {
-		return nil, err
-	}
-	subject, err := a.subject(ctx, track.Pictures, c, o.threads)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if subject.Rule != nil {
-			err = errors.Join(err, subject.Rule.Close(context.WithoutCancel(ctx)))
-		}
-	}()
-	m := a.measuring(c, o)
-	err = withWorker(ctx, subject, func(ctx context.Context) error {
-		g, err = m.Record(ctx, subject, pictures, names)
+	err = a.recording(ctx, dir, o, func(ctx context.Context, m gate.Measuring, s gate.Subject) error {
+		g, err = m.Record(ctx, s, pictures, names)
 		return err
 	})
 	return g, err
+}
+
+// recording lets do measure with the bundle's folder while its worker runs.
+func (a *assembly) recording(ctx context.Context, dir string, o recordOptions, do func(context.Context, gate.Measuring, gate.Subject) error) error {
+	c, err := choose(modelOptions{model: dir})
+	if err != nil {
+		return err
+	}
+	s, err := a.subject(ctx, track.Pictures, c, o.threads)
+	if err != nil {
+		return err
+	}
+	m := a.measuring(c, o)
+	err = withWorker(ctx, s, func(ctx context.Context) error { return do(ctx, m, s) })
+	return errors.Join(err, closeRule(ctx, s))
 }
 
 // measuring are the ways in which a model can be computed on this machine, other

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/vision/coco"
 	"github.com/sightline-edge/sightline/vision/infer"
@@ -22,13 +21,13 @@ const maxPredictions = 100
 
 // predictOptions are the flags of predict.
 type predictOptions struct {
-	model   modelOptions
-	images  []string
-	coco    string
-	format  string
-	out     string
-	draw    string
-	threads int
+	model  modelOptions
+	images []string
+	coco   string
+	format string
+	out    string
+	draw   string
+	infer  inferOptions
 }
 
 func newPredict() *cobra.Command {
@@ -68,7 +67,7 @@ where the model scores the whole picture.`,
 	f.StringVar(&o.format, "format", "json", "json: one object a line; coco: one array of COCO results")
 	f.StringVar(&o.out, "out", "", "write here instead of standard output")
 	f.StringVar(&o.draw, "draw", "", "folder for a copy of each picture with what was seen drawn over it")
-	f.IntVar(&o.threads, "threads", 1, "processor threads of the model")
+	o.infer.flags(f)
 	return cmd
 }
 
@@ -87,10 +86,8 @@ func (o *predictOptions) check() error {
 		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
 	case !(o.model.nms >= 0 && o.model.nms <= 1):
 		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
-	case o.threads < 1 || o.threads > 64:
-		return cli.Usage("--threads %d: 1 to 64 are possible", o.threads)
 	}
-	return nil
+	return o.infer.check()
 }
 
 func (o *predictOptions) run(cmd *cobra.Command) (err error) {
@@ -146,14 +143,13 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 }
 
 func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, p *printer) error {
-	programs, err := findPrograms(config.Infer{})
+	programs, threads, err := o.infer.programs(cmd)
 	if err != nil {
 		return err
 	}
 	spec := c.spec
 	spec.MaxDetections = maxPredictions
-	programs.builds = newBuilds(cmd.ErrOrStderr())
-	w := infer.New(programs.worker(c, spec, o.threads, logger(cmd.ErrOrStderr(), false)))
+	w := infer.New(programs.worker(c, spec, threads, logger(cmd.ErrOrStderr(), false)))
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)

@@ -31,7 +31,12 @@ type suggestOptions struct {
 	mutants int
 }
 
-func (o suggestOptions) check() error {
+func (o suggestOptions) check(cmd *cobra.Command) error {
+	for _, name := range []string{"count", "mutants"} {
+		if !o.suggest && cmd.Flags().Changed(name) {
+			return cli.Usage("--%s is for --suggest", name)
+		}
+	}
 	switch {
 	case !o.suggest && o.take:
 		return cli.Usage("--take is for --suggest")
@@ -61,29 +66,32 @@ type pick struct {
 	Sees    int    `json:"sees"`
 }
 
-// runSuggest chooses among the candidates, and records the chosen with --take.
-func (o *goldenOptions) runSuggest(cmd *cobra.Command, made *assembly, dir string, pictures bundle.Pictures, names []string, threads int) error {
-	s, err := made.suggest(cmd.Context(), dir, pictures, names, recordOptions{o.tolerance, threads, progress(cmd.ErrOrStderr(), false)}, o.suggestOptions, cmd.ErrOrStderr())
+// runSuggest chooses among the candidates and tells which. With --take and --json the
+// caller does, with what it records.
+func (o *goldenOptions) runSuggest(cmd *cobra.Command, made *assembly, dir string, pictures bundle.Pictures, names []string, as recordOptions) (*suggested, error) {
+	as.progress = progress(cmd.ErrOrStderr(), false)
+	s, err := made.suggest(cmd.Context(), dir, pictures, names, as, o.suggestOptions, cmd.ErrOrStderr())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if o.json && !o.take {
-		err = json.NewEncoder(cmd.OutOrStdout()).Encode(s)
-	} else if !o.json {
+	switch {
+	case !o.json:
 		err = s.write(cmd.OutOrStdout(), dir, o.take)
+	case !o.take || len(s.Pictures) == 0:
+		err = json.NewEncoder(cmd.OutOrStdout()).Encode(s)
 	}
 	if err == nil && len(s.Pictures) == 0 {
 		err = s.none()
 	}
-	if err != nil || !o.take {
-		return err
-	}
-	var files []string
+	return s, err
+}
+
+// files are the chosen pictures.
+func (s *suggested) files() (files []string) {
 	for _, p := range s.Pictures {
 		files = append(files, p.File)
 	}
-	o.pictures, o.suggest, o.take = files, false, false
-	return o.run(cmd, dir)
+	return files
 }
 
 // none says that no candidate may be golden, with the reason of one.
@@ -129,19 +137,8 @@ func (a *assembly) suggest(ctx context.Context, dir string, pictures bundle.Pict
 
 // fit records all candidates that are fit to be golden.
 func (a *assembly) fit(ctx context.Context, dir string, pictures fs.FS, names []string, o recordOptions) (g *bundle.Golden, unfit map[string]error, err error) {
-	c, err := choose(modelOptions{model: dir})
-	if err != nil {
-		return nil, nil, err
-	}
-	subject, err := a.subject(ctx, track.Pictures, c, o.threads)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, closeRule(ctx, subject)) }()
-	m := a.measuring(c, o)
-	err = withWorker(ctx, subject, func(ctx context.Context) error {
-		var err error
-		g, unfit, err = m.Fit(ctx, subject, pictures, names)
+	err = a.recording(ctx, dir, o, func(ctx context.Context, m gate.Measuring, s gate.Subject) error {
+		g, unfit, err = m.Fit(ctx, s, pictures, names)
 		return err
 	})
 	return g, unfit, err

@@ -32,6 +32,7 @@ type tryOptions struct {
 	model   modelOptions
 	station stationOptions
 	camera  config.Camera
+	infer   inferOptions
 	seconds float64
 	json    bool
 	save    string
@@ -84,7 +85,7 @@ label the only part. Without a rule the verdict is NONE (no_rule).`,
 	f.StringVar(&o.save, "save", "", "folder for a picture of each part and results.jsonl")
 	f.StringVar(&o.serve, "serve", "", "show the station at this address, as 127.0.0.1:8080")
 	f.Float64Var(&o.mm, "mm-per-px", 0, "mm of the part's surface that a pixel shows, for areas in mm²; 0: not known")
-	f.IntVar(&o.station.threads, "threads", 1, "processor threads of the model")
+	o.infer.flags(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log what workers and cameras do")
 	return cmd
 }
@@ -124,14 +125,12 @@ func (o *tryOptions) check() error {
 		return cli.Usage("--mm-per-px %v: must lie between 0 and 1000", o.mm)
 	case o.seconds < 0:
 		return cli.Usage("--seconds %v: must not be negative", o.seconds)
-	case o.station.threads < 1 || o.station.threads > 64:
-		return cli.Usage("--threads %d: 1 to 64 are possible", o.station.threads)
 	case !(o.model.conf >= 0 && o.model.conf < 1):
 		return cli.Usage("--conf %v: must be at least 0 and less than 1", o.model.conf)
 	case !(o.model.nms >= 0 && o.model.nms <= 1):
 		return cli.Usage("--nms %v: must lie between 0 and 1", o.model.nms)
 	}
-	return nil
+	return o.infer.check()
 }
 
 func (o *tryOptions) run(cmd *cobra.Command) error {
@@ -146,11 +145,10 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	c.tell(cmd.ErrOrStderr())
-	programs, err := findPrograms(config.Infer{})
+	programs, threads, err := o.infer.programs(cmd)
 	if err != nil {
 		return err
 	}
-	programs.builds = newBuilds(cmd.ErrOrStderr())
 	made, err := newAssembly(ctx, programs, log)
 	if err != nil {
 		return err
@@ -160,6 +158,7 @@ func (o *tryOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	o.station.threads = threads
 	o.station.id, o.station.conf, o.station.cameras = "try", o.model.conf, []*agent.Camera{camera}
 	o.station.mode = modeOf(o.camera.Source, o.model.count != "")
 	o.station.pictures = o.serve != "" || o.save != ""

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -105,5 +107,36 @@ func TestRemoteOfARecipe(t *testing.T) {
 	}
 	if again := has("b"); again == nil || again == b {
 		t.Errorf("what was forgotten is back: %p", again)
+	}
+}
+
+// TestLargeModelOfAFile: it gets the labels of the small one where it tells none, and
+// what isn't passed on is said.
+func TestLargeModelOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	labels := filepath.Join(dir, "labels.txt")
+	if err := os.WriteFile(labels, []byte("part\ndent\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	models := "../../vision/infer/testdata/"
+	o := evalOptions{model: modelOptions{model: models + "slow.onnx", labels: labels}}
+	c, err := choose(o.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, given := range []string{labels, ""} { // by the flag, and by what the small model has
+		o.model.labels, o.cascade.large = given, o.model.model
+		if large, err := o.chooseLarge(c); err != nil || large.labelNames() != "part, dent" {
+			t.Errorf("labels by %q: %v", given, err)
+		}
+	}
+	for large, want := range map[string]string{
+		models + "regions.onnx": "make a bundle of the large one that says its own, with sightline bundle init",
+		"nothing.onnx":          "no such file or bundle folder",
+	} {
+		o.cascade.large = large
+		if _, err := o.chooseLarge(c); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "bundle init") != strings.Contains(want, "bundle init") {
+			t.Errorf("%s: %v, want %q", large, err, want)
+		}
 	}
 }

@@ -311,7 +311,9 @@ func (e *evaluation) lookWith(ctx context.Context, w *infer.Worker, c *choice, w
 		n++
 		bar.Add(1)
 		if l.err != nil {
-			fmt.Fprintf(e.cmd.ErrOrStderr(), "%s: left out: %v\n", l.path, l.err)
+			if c == e.choice { // a large model looks at them again
+				fmt.Fprintf(e.cmd.ErrOrStderr(), "%s: left out: %v\n", l.path, l.err)
+			}
 			e.unread++
 			return nil
 		}

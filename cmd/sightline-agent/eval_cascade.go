@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -32,7 +33,7 @@ type cascadeOptions struct {
 func cascadeFlags(cmd *cobra.Command, o *cascadeOptions) {
 	f := cmd.Flags()
 	f.BoolVar(&o.on, "cascade", false, "propose the band of scores for which a large model looks too")
-	f.StringVar(&o.large, "large", "", "--cascade: the large model, as --model")
+	f.StringVar(&o.large, "large", "", "--cascade: the large model, as --model; a plain file that tells no labels has those of --model")
 	f.Float64Var(&o.cost, "cost", 0, "--cascade: propose the band with the fewest escapes that takes at most this share of the large model's time")
 	f.StringVar(&o.moreEscapes, "max-escapes", "0.5%", "--cascade: propose the cheapest band with at most so many more escapes than the large model alone, of the bad parts")
 	f.StringVar(&o.moreRejects, "max-false-rejects", "1%", "--cascade: and at most so many more false rejects, of the good parts")
@@ -93,8 +94,7 @@ type pairing struct {
 
 // newPairing reads the large model, and the rule that makes verdicts of both.
 func (o *evalOptions) newPairing(ctx context.Context, truth *coco.File, c *choice, own float32) (*pairing, error) {
-	other := modelOptions{model: o.cascade.large, unsaid: o.model.unsaid, conf: c.spec.Confidence, roles: o.model.roles}
-	large, err := choose(other)
+	large, err := o.chooseLarge(c)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +129,26 @@ func (o *evalOptions) newPairing(ctx context.Context, truth *coco.File, c *choic
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
+}
+
+// chooseLarge reads the large model. What a plain one doesn't tell of its labels is as
+// the small one's; nothing else that is said of that holds for it.
+func (o *evalOptions) chooseLarge(c *choice) (*choice, error) {
+	other := modelOptions{model: o.cascade.large, conf: c.spec.Confidence, roles: o.model.roles}
+	for _, l := range c.spec.Labels {
+		other.like = append(other.like, l.Name)
+	}
+	st, err := os.Stat(other.model)
+	plain := err == nil && st.Mode().IsRegular()
+	if plain {
+		other.labels = o.model.labels
+	}
+	large, err := choose(other)
+	if err != nil && plain {
+		return nil, fmt.Errorf("--large: %w; --family, --preset, --size, --activation and --nms are said of --model alone: "+
+			"make a bundle of the large one that says its own, with sightline bundle init", err)
+	}
+	return large, err
 }
 
 // took is what a result has cost, ms.

@@ -30,6 +30,7 @@ type modelOptions struct {
 	size   string                 // of its input, as 640x480
 	labels string                 // coco, coco91, or a file with one name a line
 	unsaid string                 // labels of a model that doesn't tell its own, as labels
+	like   []string               // labels of such a model, before unsaid; nil without
 	roles  map[string]vision.Role // overrides the manifest's
 	rule   string
 	count  string // the one label that is a part
@@ -166,7 +167,9 @@ func (c *choice) describe(o modelOptions, m *bundle.Manifest) error {
 	}
 	labels := o.labels
 	if labels == "" && opts.Labels == nil && info.Labels == nil {
-		labels = o.unsaid
+		if opts.Labels = o.like; o.like == nil {
+			labels = o.unsaid
+		}
 	}
 	if labels != "" {
 		if opts.Labels, err = infer.ReadLabels(labels); err != nil {

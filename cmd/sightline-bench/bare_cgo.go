@@ -12,9 +12,11 @@ import (
 )
 
 // openBare loads a model as plainly as the runtime allows: tensors made once,
-// the worker's session options. It runs on the
-// CPU unless CUDA is named.
+// the session options of the worker (vision/infer). It runs on the CPU or on CUDA.
 func openBare(library, path string, threads int, provider infer.Provider) (*bareModel, error) {
+	if provider != infer.CPU && provider != infer.CUDA {
+		return nil, LeftOut(fmt.Sprintf("the bare model isn't run on %s", provider))
+	}
 	model, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the bare model: %w", err)
@@ -40,7 +42,8 @@ func openBare(library, path string, threads int, provider infer.Provider) (*bare
 	defer options.Destroy()
 	for _, err := range []error{options.SetIntraOpNumThreads(threads), options.SetInterOpNumThreads(1),
 		options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll),
-		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0")} {
+		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
+		options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "Pad_Fusion")} {
 		if err != nil {
 			return nil, fmt.Errorf("set options: %w", err)
 		}

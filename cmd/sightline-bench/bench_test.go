@@ -5,13 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/sightline-edge/sightline/vision/infer"
 )
 
 // fixed is a figure whose rows are known beforehand.
@@ -211,5 +217,66 @@ func TestFigureIDsAreUnique(t *testing.T) {
 			t.Errorf("figure %s: %v", f.ID, err)
 		}
 		seen[f.ID] = true
+	}
+}
+
+// TestToldRowsKnowWhatIsWorse: the worst of a rate is the lowest, of a time the highest.
+func TestToldRowsKnowWhatIsWorse(t *testing.T) {
+	for goal, want := range map[string]float64{">= 1": 1, "<= 1": 3, toldMore: 1, toldLess: 3} {
+		if got := worst([]float64{2, 1, 3}, goal); got != want {
+			t.Errorf("%s: worst %v, want %v", goal, got, want)
+		}
+	}
+	rates := regexp.MustCompile(`(results|rows|runs|frames|answers|MB)/s`)
+	for _, f := range figures() {
+		if f.Goal == toldLess && rates.MatchString(f.What) {
+			t.Errorf("figure %s is of a rate, and says that less is better: %s", f.ID, f.What)
+		}
+	}
+}
+
+// TestLimitsHaveNoNoise: what doesn't vary, and what ran once, isn't told as quiet.
+func TestLimitsHaveNoNoise(t *testing.T) {
+	env := &Env{Log: io.Discard}
+	always := func(context.Context) (Sample, error) { return Sample{Value: 1}, nil }
+	row, err := env.Compare(t.Context(), Row{ID: "P1", What: "x", Goal: "<= 1"}, always, always)
+	if err != nil || row.Noise != 0 {
+		t.Errorf("noise %v, %v", row.Noise, err)
+	}
+	var out bytes.Buffer
+	if err := table(&out, []Row{row}); err != nil || !strings.Contains(out.String(), "kept  –      x") {
+		t.Errorf("%v: %s", err, &out)
+	}
+	text, err := json.Marshal(row)
+	if err != nil || strings.Contains(string(text), "noise") {
+		t.Errorf("%s %v", text, err)
+	}
+}
+
+// TestBareSideOfAProvider: a provider that the bare side can't have is left out.
+func TestBareSideOfAProvider(t *testing.T) {
+	var left LeftOut
+	if _, err := openBare("no library", "no model", 1, infer.TensorRT); !errors.As(err, &left) {
+		t.Errorf("TensorRT: %v, want it left out", err)
+	}
+}
+
+// TestOnTwo: what is done there has two cores, and we all of ours again afterwards.
+func TestOnTwo(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cores := func() int {
+		var set unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &set); err != nil {
+			t.Fatal(err)
+		}
+		return set.Count()
+	}
+	before, during := cores(), 0
+	if err := onTwo(func() error { during = cores(); return nil }); err != nil || during != min(before, 2) || cores() != before {
+		t.Errorf("%v: %d cores, %d while it runs, %d after", err, before, during, cores())
+	}
+	if err := onTwo(func() error { return errors.New("it broke") }); err == nil || err.Error() != "it broke" {
+		t.Error(err)
 	}
 }

@@ -19,7 +19,7 @@ func figures() []Figure {
 type Figure struct {
 	ID   string // "P1"; its rows are "P1" or "P1/…"
 	What string // one line, with the units
-	Goal string // of its rows unless a row states its own: ">= x", "<= x" or "told"
+	Goal string // of its rows unless a row states its own: ">= x", "<= x", "told" (less is better) or "told >=" (more is)
 	// Run measures. Its error is a LeftOut where something is absent here.
 	Run func(context.Context, *Env) ([]Row, error)
 }
@@ -38,13 +38,13 @@ type Env struct {
 // Row is one line of bench.json.
 type Row struct {
 	ID    string  `json:"id"`
-	What  string  `json:"what"`  // with the units of Ours and Bare
-	Ours  float64 `json:"ours"`  // median over the rounds
-	Bare  float64 `json:"bare"`  // the same of the bare thing
-	Ratio float64 `json:"ratio"` // Ours / Bare
-	Worst float64 `json:"worst"` // the ratio of the round that was worst for us
-	Goal  string  `json:"goal"`  // of Ratio
-	Noise float64 `json:"noise"` // p99 / p50 of the bare thing
+	What  string  `json:"what"`            // with the units of Ours and Bare
+	Ours  float64 `json:"ours"`            // median over the rounds
+	Bare  float64 `json:"bare"`            // the same of the bare thing
+	Ratio float64 `json:"ratio"`           // Ours / Bare
+	Worst float64 `json:"worst"`           // the ratio of the round that was worst for us
+	Goal  string  `json:"goal"`            // of Ratio
+	Noise float64 `json:"noise,omitempty"` // p99 / p50 of the bare thing; 0: it is a limit, or there was one run
 }
 
 // LeftOut is the error of a figure that can't be measured here, and why.

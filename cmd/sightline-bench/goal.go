@@ -8,15 +8,21 @@ import (
 	"strings"
 )
 
-// goal reads ">= x", "<= x" or "told"; told has no limit.
+// Goals without a limit, by what is better.
+const (
+	toldLess = "told"
+	toldMore = "told >="
+)
+
+// goal reads ">= x", "<= x", or what has no limit.
 func goal(s string) (op string, limit float64, err error) {
-	if s == "told" {
+	if s == toldLess || s == toldMore {
 		return "told", 0, nil
 	}
 	op, number, ok := strings.Cut(s, " ")
 	limit, numErr := strconv.ParseFloat(number, 64)
 	if !ok || op != ">=" && op != "<=" || numErr != nil {
-		return "", 0, fmt.Errorf("goal %q is none of \">= x\", \"<= x\", \"told\"", s)
+		return "", 0, fmt.Errorf("goal %q is none of \">= x\", \"<= x\", \"told\", \"told >=\"", s)
 	}
 	return op, limit, nil
 }
@@ -38,7 +44,7 @@ func judge(r Row) string {
 // worst is the ratio that is worst for us: the smallest where more is better,
 // else the largest.
 func worst(ratios []float64, g string) float64 {
-	if strings.HasPrefix(g, ">=") {
+	if strings.HasPrefix(g, ">=") || g == toldMore {
 		return slices.Min(ratios)
 	}
 	return slices.Max(ratios)

@@ -36,7 +36,9 @@ func (env *Env) Compare(ctx context.Context, row Row, ours, bare Turn) (Row, err
 	row.Ours, row.Bare = quantile(a, 0.5), quantile(b, 0.5)
 	row.Ratio = row.Ours / row.Bare
 	row.Worst = worst(ratios, row.Goal)
-	row.Noise = quantile(each, 0.99) / quantile(each, 0.5)
+	if slices.Max(each) > slices.Min(each) { // else it is a limit
+		row.Noise = quantile(each, 0.99) / quantile(each, 0.5)
+	}
 	fmt.Fprintf(env.Log, "    %s: %.4g, bare %.4g, ratio %.3f, worst %.3f\n", row.ID, row.Ours, row.Bare, row.Ratio, row.Worst)
 	return row, nil
 }

@@ -315,13 +315,13 @@ func (s *switching) measure(ctx context.Context) ([]Row, error) {
 	}
 	busy, steady := between.since(before), after.since(between)
 	row := func(id, goal, what string, ours, bare float64) Row {
-		return Row{ID: id, Goal: goal, What: what, Ours: ours, Bare: bare, Ratio: ours / bare, Worst: ours / bare, Noise: 1}
+		return Row{ID: id, Goal: goal, What: what, Ours: ours, Bare: bare, Ratio: ours / bare, Worst: ours / bare}
 	}
 	return []Row{
-		row("P10/switch", ">= 1", fmt.Sprintf("a station that switches %d times between two bundles in %.0f s, by rollouts: share of its %.0f verdicts "+
+		row("P10/switch", ">= 1", fmt.Sprintf("a station that switches %d times between two bundles in %.0f s, by rollouts, one run: share of its %.0f verdicts "+
 			"that the model made and that were on disk by the deadline ÷ the same of %.0f in as long without", switches, took.Seconds(), busy.verdicts, steady.verdicts),
 			busy.inTime(), steady.inTime()),
-		row("P10/switch-frames", "told", fmt.Sprintf("the same time, in which a second worker loads and proves itself each time: share of %.0f pictures "+
+		row("P10/switch-frames", toldMore, fmt.Sprintf("the same time, in which a second worker loads and proves itself each time: share of %.0f pictures "+
 			"that the model saw ÷ the same of %.0f without", busy.captured, steady.captured), busy.seen(), steady.seen()),
 	}, nil
 }

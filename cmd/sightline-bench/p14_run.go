@@ -141,8 +141,11 @@ func watchRun(cmd *exec.Cmd) (r lap, stdout []byte, err error) {
 }
 
 // startOnTwo starts a program whose processes share the first two of our cores.
-func startOnTwo(cmd *exec.Cmd) error {
-	runtime.LockOSThread() // the child takes over this thread's cores
+func startOnTwo(cmd *exec.Cmd) error { return onTwo(cmd.Start) }
+
+// onTwo does something on the first two of our cores; what it starts stays there.
+func onTwo(do func() error) error {
+	runtime.LockOSThread() // children, and ONNX Runtime's threads, take over this thread's cores
 	defer runtime.UnlockOSThread()
 	var all, two unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
@@ -156,7 +159,7 @@ func startOnTwo(cmd *exec.Cmd) error {
 	if err := unix.SchedSetaffinity(0, &two); err != nil {
 		return err
 	}
-	err := cmd.Start()
+	err := do()
 	return firstError(err, unix.SchedSetaffinity(0, &all))
 }
 

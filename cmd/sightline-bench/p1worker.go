@@ -21,8 +21,8 @@ import (
 func workerRows(ctx context.Context, env *Env, provider infer.Provider) ([]Row, error) {
 	var rows []Row
 	for _, m := range []struct{ name, path, goal string }{
-		{"yolox-nano", filepath.Join(env.Data, "models", "yolox_nano.onnx"), "told"},
-		{"yolov8n-640", filepath.Join(env.Root, "build", "yolov8n-640.onnx"), "told"},
+		{"yolox-nano", filepath.Join(env.Data, "models", "yolox_nano.onnx"), toldMore},
+		{"yolov8n-640", filepath.Join(env.Root, "build", "yolov8n-640.onnx"), toldMore},
 	} {
 		if needs(m.path, env.ORT, filepath.Join(env.Bin, "sightline-agent")) != nil {
 			continue

@@ -207,7 +207,8 @@ func mean(xs []float64) float64 {
 	return sum / float64(len(xs))
 }
 
-// measured is a row of figures that were taken at once, not in turns.
+// measured is a row of figures that were taken at once, not in turns. Noise is 0 where
+// there was one run.
 func measured(env *Env, row Row, ours, bare, worst, noise float64) Row {
 	row.Ours, row.Bare, row.Ratio, row.Worst, row.Noise = ours, bare, ours/bare, worst, noise
 	fmt.Fprintf(env.Log, "    %s: %.4g, bare %.4g, ratio %.4f, worst %.4f\n", row.ID, row.Ours, row.Bare, row.Ratio, row.Worst)

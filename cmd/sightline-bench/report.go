@@ -66,8 +66,12 @@ func table(w io.Writer, rows []Row) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "id\tours\tbare\tratio\tworst\tgoal\t\tnoise\twhat")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%.4g\t%.4g\t%.3f\t%.3f\t%s\t%s\t%.2f\t%s\n",
-			r.ID, r.Ours, r.Bare, r.Ratio, r.Worst, r.Goal, judge(r), r.Noise, r.What)
+		noise := "–"
+		if r.Noise > 0 {
+			noise = fmt.Sprintf("%.2f", r.Noise)
+		}
+		fmt.Fprintf(t, "%s\t%.4g\t%.4g\t%.3f\t%.3f\t%s\t%s\t%s\t%s\n",
+			r.ID, r.Ours, r.Bare, r.Ratio, r.Worst, r.Goal, judge(r), noise, r.What)
 	}
 	return t.Flush()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +74,11 @@ they are, that is what every device is held to.`,
 	f.IntVar(&o.count, "count", 6, "pictures that --suggest chooses")
 	f.IntVar(&o.mutants, "mutants", 60, "mutants that --suggest tries")
 	f.BoolVar(&o.take, "take", false, "record what --suggest chooses")
+	f.Float32("tolerance-score", 0, "how far a score may be from the recorded one; 0: by what is measured")
+	f.Float32("tolerance-iou", 0, "how far at least a box must overlap the recorded one; 0: by what is measured")
+	f.Float32("tolerance-raw", 0, "how far a raw value may be, relative to the output's largest; 0: by what is measured")
+	f.Int("threads", 0, "processor threads of the model; 0: the configuration's, 1")
+	f.String("config", "", "configuration whose section infer the agent's program uses")
 	return cmd
 }
 
@@ -83,6 +88,9 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	}
 	if len(o.pictures) > 0 && o.images != "" {
 		return cli.Usage("--pictures and --images: give one of them")
+	}
+	if err := o.check(cmd); err != nil {
+		return err
 	}
 	if o.images != "" {
 		o.pictures = []string{o.images}
@@ -97,7 +105,7 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	if strings.HasPrefix(o.agent, "http://") || strings.HasPrefix(o.agent, "https://") {
 		err = o.ask(cmd.Context(), dir)
 	} else {
-		err = o.record(cmd.Context(), cmd.ErrOrStderr(), dir)
+		err = o.record(cmd, dir)
 	}
 	if err != nil {
 		return fmt.Errorf("record golden vectors: %w", err)
@@ -105,9 +113,6 @@ func (o *goldenOptions) run(cmd *cobra.Command, dir string) error {
 	g, err := bundle.ReadGolden(os.DirFS(dir))
 	if err != nil {
 		return fmt.Errorf("what was recorded: %w", err)
-	}
-	if err := bundle.NameGolden(dir); err != nil {
-		return err
 	}
 	if o.json {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(recorded{filepath.Join(dir, filepath.FromSlash(bundle.GoldenFile)), g})
@@ -130,48 +135,76 @@ type recorded struct {
 	*bundle.Golden
 }
 
-// record runs the agent's program, whose words about trouble pass through. It
-// writes what it recorded.
-func (o *goldenOptions) record(ctx context.Context, stderr io.Writer, dir string) error {
-	agent, err := findAgent(o.agent)
-	if err != nil {
-		return err
+// passed are the flags that are the agent's program's alone.
+var passed = []string{"tolerance-score", "tolerance-iou", "tolerance-raw", "threads", "config"}
+
+// check refuses what nobody would look at.
+func (o *goldenOptions) check(cmd *cobra.Command) error {
+	for _, name := range []string{"count", "mutants"} {
+		if !o.suggest && cmd.Flags().Changed(name) {
+			return cli.Usage("--%s is for --suggest", name)
+		}
 	}
-	args := []string{"golden", dir, "--json"}
-	for _, p := range o.pictures {
-		args = append(args, "--pictures", p)
+	if !strings.Contains(o.agent, "://") {
+		return nil
 	}
-	run := exec.CommandContext(ctx, agent, args...)
-	run.Stderr = stderr
-	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
-	if err := run.Run(); err != nil {
-		return fmt.Errorf("%s golden %s: %w", agent, dir, err)
+	if o.suggest || o.take {
+		return cli.Usage("--suggest needs the agent's program, not the address of one that runs: leave --agent out, or name the program")
+	}
+	for _, name := range passed {
+		if cmd.Flags().Changed(name) {
+			return cli.Usage("--%s needs the agent's program: one that runs records by its own settings, with the tolerances that it measures", name)
+		}
 	}
 	return nil
+}
+
+// record lets the agent's program write what it records.
+func (o *goldenOptions) record(cmd *cobra.Command, dir string) error {
+	return o.start(cmd, io.Discard, dir, "--json")
 }
 
 // choose lets the agent's program choose among the pictures; what it says passes
 // through.
 func (o *goldenOptions) choose(cmd *cobra.Command, dir string) error {
-	if strings.Contains(o.agent, "://") {
-		return cli.Usage("--suggest needs the agent's program, not the address of one that runs: leave --agent out, or name the program")
-	}
-	agent, err := findAgent(o.agent)
+	err := o.start(cmd, cmd.OutOrStdout(), dir, fmt.Sprint("--count=", o.count), fmt.Sprint("--mutants=", o.mutants),
+		fmt.Sprint("--suggest=", o.suggest), fmt.Sprint("--take=", o.take), fmt.Sprint("--json=", o.json))
 	if err != nil {
 		return fmt.Errorf("choose golden pictures: %w", err)
 	}
-	args := []string{"golden", dir, fmt.Sprint("--count=", o.count), fmt.Sprint("--mutants=", o.mutants),
-		fmt.Sprint("--suggest=", o.suggest), fmt.Sprint("--take=", o.take), fmt.Sprint("--json=", o.json)}
+	return nil
+}
+
+// start runs the agent's program, whose words about trouble pass through.
+func (o *goldenOptions) start(cmd *cobra.Command, stdout io.Writer, dir string, flags ...string) error {
+	agent, err := findAgent(o.agent)
+	if err != nil {
+		return err
+	}
+	args := append([]string{"golden", dir}, flags...)
 	for _, p := range o.pictures {
 		args = append(args, "--pictures", p)
 	}
-	run := exec.CommandContext(cmd.Context(), agent, args...)
-	run.Stdout, run.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
-	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
-	if err := run.Run(); err != nil {
-		return fmt.Errorf("choose golden pictures: %s golden %s: %w", agent, dir, err)
+	for _, name := range passed {
+		if f := cmd.Flags().Lookup(name); f.Changed {
+			args = append(args, "--"+name+"="+f.Value.String())
+		}
 	}
-	return nil
+	run := exec.CommandContext(cmd.Context(), agent, args...)
+	run.Stdout, run.Stderr = stdout, cmd.ErrOrStderr()
+	// Ctrl-C at a terminal is ours to hear, and to pass on once.
+	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
+	err = run.Run()
+	switch {
+	case err == nil:
+		return nil
+	case run.ProcessState != nil && cmd.Context().Err() != nil:
+		return cli.ErrTold // that it was interrupted
+	case run.ProcessState != nil && run.ProcessState.ExitCode() == cli.WrongUse:
+		return cli.ErrToldUsage
+	}
+	return fmt.Errorf("%s golden %s: %w", agent, dir, err)
 }
 
 // seen counts detections by label, in the order of their scores.

@@ -92,7 +92,7 @@ func (p Pictures) Keep(dir string, g *Golden) error {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), whole.Write(to, b.Bytes(), 0o644)); err != nil {
 		return fmt.Errorf("keep golden vectors: %w", err)
 	}
-	return NameGolden(dir)
+	return nameGolden(dir)
 }
 
 func sameFile(a, b string) bool {
@@ -104,9 +104,9 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(first, second)
 }
 
-// NameGolden adds the golden file to the manifest where it isn't named yet, and
+// nameGolden adds the golden file to the manifest where it isn't named yet, and
 // leaves all else as its author wrote it.
-func NameGolden(dir string) error {
+func nameGolden(dir string) error {
 	file := filepath.Join(dir, ManifestFile)
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -20,7 +20,7 @@ func TestNameGolden(t *testing.T) {
 		}
 	}
 	write(strings.TrimSuffix(good, "\n") + " # no end")
-	if err := NameGolden(dir); err != nil {
+	if err := nameGolden(dir); err != nil {
 		t.Fatal(err)
 	}
 	m, err := Read(os.DirFS(dir))
@@ -29,7 +29,7 @@ func TestNameGolden(t *testing.T) {
 	}
 	flow := `{manifest: 1, name: a, version: "1", licence: "", model: {file: model.onnx, sha256: ` + m.Model.SHA256 + `, family: yolov8, labels: []}}`
 	write(flow)
-	if err := NameGolden(dir); err == nil || !strings.Contains(err.Error(), "add golden: golden/expected.json to it") {
+	if err := nameGolden(dir); err == nil || !strings.Contains(err.Error(), "add golden: golden/expected.json to it") {
 		t.Errorf("a manifest of one line: %v", err)
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != flow {

@@ -33,6 +33,10 @@ func Usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 // ErrTold ends a command with code 1 when it has already said why.
 var ErrTold = errors.New("told already")
 
+// ErrToldUsage ends a command with code 2 when what it ran has already said what was
+// wrong in its use.
+var ErrToldUsage = errors.New("wrong use, told already")
+
 // Run executes the command line and returns the exit code. The context ends at
 // SIGINT or SIGTERM; a second signal ends the process at once.
 func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr io.Writer) int {
@@ -52,6 +56,8 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 		return Done
 	case errors.Is(err, ErrTold):
 		return Failed
+	case errors.Is(err, ErrToldUsage):
+		return WrongUse
 	}
 	var usage usageError
 	wrong := errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command")

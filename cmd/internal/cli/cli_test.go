@@ -35,6 +35,7 @@ func TestExitCodesAndTexts(t *testing.T) {
 		"done":               {"work", nil, Done, ""},
 		"failed":             {"work", errors.New("read x: no such file"), Failed, "program work: read x: no such file\n"},
 		"told already":       {"work", fmt.Errorf("more: %w", ErrTold), Failed, ""},
+		"usage told already": {"work", fmt.Errorf("more: %w", ErrToldUsage), WrongUse, ""},
 		"usage":              {"work", Usage("--count %d: too many", 7), WrongUse, "program work: --count 7: too many\nsee 'program work --help'\n"},
 		"wrapped usage":      {"work", fmt.Errorf("in the middle: %w", Usage("bad")), WrongUse, "program work: in the middle: bad\nsee 'program work --help'\n"},
 		"required":           {"work", Required("model", "", "m.onnx"), WrongUse, "program work: --model is missing, as in: --model m.onnx\nsee 'program work --help'\n"},

@@ -47,8 +47,9 @@ station uses, and tells by provider, threads and batch how long that takes:
           not what lies on a GPU of its own
 
 Without --provider every one that this device has is measured; those that it
-hasn't are said with why. An accelerator is measured with the fewest threads. Where TensorRT has no engine for the model yet it is
-built first, which takes minutes and is kept.
+hasn't are said with why. An accelerator is measured with the fewest threads.
+Where TensorRT has no engine for the model yet it is built first, which takes
+minutes and is kept.
 
 Several pictures in one run (--batch) are measured where the model's file leaves
 their number open: one is the picture, the others are empty, and filling them in

@@ -324,11 +324,15 @@ func (e *evaluation) lookWith(ctx context.Context, w *infer.Worker, c *choice, w
 // tell writes the page and prints the figures.
 func (e *evaluation) tell(r *eval.Report) error {
 	if e.options.report != "" {
-		f, err := os.Create(e.options.report)
-		if err != nil {
-			return fmt.Errorf("write the report: %w", err)
+		f, err := openOutput(e.options.report, nil)
+		if err == nil {
+			defer f.drop()
+			err = r.WriteHTML(f)
 		}
-		if err := errors.Join(r.WriteHTML(f), f.Close()); err != nil {
+		if err == nil {
+			err = f.keep()
+		}
+		if err != nil {
 			return fmt.Errorf("write the report: %w", err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -90,7 +89,7 @@ func (o *predictOptions) check() error {
 	return o.infer.check()
 }
 
-func (o *predictOptions) run(cmd *cobra.Command) (err error) {
+func (o *predictOptions) run(cmd *cobra.Command) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -122,26 +121,39 @@ func (o *predictOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	c.tell(cmd.ErrOrStderr())
-	out := cmd.OutOrStdout()
-	if o.out != "" {
-		f, ferr := os.Create(o.out)
-		if ferr != nil {
-			return fmt.Errorf("write the predictions: %w", ferr)
-		}
-		defer func() {
-			if cerr := f.Close(); err == nil {
-				err = cerr
-			}
-		}()
-		out = f
-	}
-	p, err := newPrinter(out, o, truth)
+	out, err := openOutput(o.out, cmd.OutOrStdout())
 	if err != nil {
+		return fmt.Errorf("write the predictions: %w", err)
+	}
+	defer out.drop()
+	p, err := newPrinter(out, o, truth)
+	if err == nil {
+		err = o.predict(cmd, c, files, p)
+	}
+	switch {
+	case errors.Is(err, errCut) && out.unfinished != nil:
+		return fmt.Errorf("%w: nothing was written", err)
+	case errors.Is(err, errCut):
+		return fmt.Errorf("%w: what was written is not complete", err)
+	case err != nil:
 		return err
 	}
-	return o.predict(cmd, c, files, p)
+	if err := out.keep(); err != nil {
+		return fmt.Errorf("write the predictions: %w", err)
+	}
+	if s := p.unscored(); s != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), s)
+	}
+	if p.left > 0 {
+		return fmt.Errorf("%d of %d pictures were left out", p.left, len(files))
+	}
+	return nil
 }
 
+// errCut is why nothing comes any more.
+var errCut = errors.New("interrupted before the last picture")
+
+// predict writes what the model sees.
 func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, p *printer) error {
 	programs, threads, err := o.infer.programs(cmd)
 	if err != nil {
@@ -167,19 +179,10 @@ func (o *predictOptions) predict(cmd *cobra.Command, c *choice, files []string, 
 	})
 	err = g.Wait()
 	if cmd.Context().Err() != nil {
-		return errors.New("interrupted before the last picture: what was written is not complete")
+		return errCut
 	}
 	if err != nil {
 		return err
 	}
-	if err := p.close(); err != nil {
-		return err
-	}
-	if s := p.unscored(); s != "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), s)
-	}
-	if p.left > 0 {
-		return fmt.Errorf("%d of %d pictures were left out", p.left, len(files))
-	}
-	return nil
+	return p.close()
 }

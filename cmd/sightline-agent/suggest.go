@@ -300,7 +300,7 @@ func (s *suggested) write(w io.Writer, dir string, take bool) error {
 // quoted is a file's name as a shell takes it.
 func quoted(name string) string {
 	if strings.ContainsFunc(name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("./_-", r))
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("./_-:", r))
 	}) {
 		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 	}

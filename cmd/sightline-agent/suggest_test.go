@@ -37,7 +37,7 @@ func TestCover(t *testing.T) {
 
 // TestQuoted: a name with a space can be pasted.
 func TestQuoted(t *testing.T) {
-	for name, want := range map[string]string{"a/b-1.jpg": "a/b-1.jpg", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'"} {
+	for name, want := range map[string]string{"a/b-1.jpg": "a/b-1.jpg", "http://[::1]:80": "'http://[::1]:80'", "http://a:80": "http://a:80", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'"} {
 		if got := quoted(name); got != want {
 			t.Errorf("%q: %s, want %s", name, got, want)
 		}

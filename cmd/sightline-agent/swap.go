@@ -125,7 +125,7 @@ func (o *swapOptions) follow(cmd *cobra.Command, station, path string, now api.S
 		case err == nil:
 			now = newer
 		case !errors.Is(err, context.Canceled):
-			return now, fmt.Errorf("%w; whether the model is swapped in isn't known: ask again with: sightline-agent swap %s", err, station)
+			return now, fmt.Errorf("%w; whether the model is swapped in isn't known: ask again with: sightline-agent swap %s%s", err, quoted(station), o.given())
 		}
 	}
 	return now, nil

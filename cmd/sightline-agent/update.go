@@ -36,6 +36,18 @@ func (l *local) flags(f *pflag.FlagSet) {
 	f.StringVar(&l.config, "config", "", "configuration of the agent, which has its address")
 }
 
+// given is how the person said where the agent is, for a hint what to type.
+func (l *local) given() string {
+	text := ""
+	if l.agent != "" {
+		text += " --agent " + quoted(l.agent)
+	}
+	if l.config != "" {
+		text += " --config " + quoted(l.config)
+	}
+	return text
+}
+
 func newUpdate() *cobra.Command {
 	var l local
 	cmd := &cobra.Command{
@@ -99,6 +111,9 @@ func one(what, example string) cobra.PositionalArgs {
 // address is where the agent answers.
 func (l *local) address() (string, error) {
 	if l.agent != "" {
+		if u, err := url.Parse(l.agent); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return "", cli.Usage("--agent %s: an address is wanted, as http://127.0.0.1:8080", l.agent)
+		}
 		return strings.TrimSuffix(l.agent, "/"), nil
 	}
 	listen := config.Default().Listen

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,5 +24,26 @@ func TestAgentThatIsAnother(t *testing.T) {
 	}
 	if err := l.post(t.Context(), "/v1/good", nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSwapWhoseAgentIsGone: the hint can be typed as it is.
+func TestSwapWhoseAgentIsGone(t *testing.T) {
+	mux := http.NewServeMux()
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	mux.HandleFunc("PUT /v1/stations/{station}/model", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		fmt.Fprint(w, `{"model":{"name":"a"},"swap":{"model":"b","phase":"loading"}}`)
+	})
+	mux.HandleFunc("GET /v1/stations/{station}/model", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	cmd := newSwap()
+	cmd.SetArgs([]string{"belt 1", "b", "--agent", s.URL})
+	cmd.SetContext(t.Context())
+	cmd.SetOut(io.Discard)
+	cmd.SetErr(io.Discard)
+	err := cmd.Execute()
+	if want := "ask again with: sightline-agent swap 'belt 1' --agent " + s.URL; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -260,7 +260,7 @@ func (e *evaluation) measure() (*eval.Report, error) {
 	})
 	err := g.Wait()
 	if e.cmd.Context().Err() != nil {
-		return nil, errors.New("interrupted before the last picture: nothing was measured")
+		return nil, fmt.Errorf("%w: nothing was measured", errCut)
 	}
 	if err != nil {
 		return nil, err

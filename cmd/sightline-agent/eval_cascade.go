@@ -177,13 +177,13 @@ func (e *evaluation) lookLarge(r *eval.Report) error {
 			return nil
 		})
 	})
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	if e.cmd.Context().Err() != nil {
+		return fmt.Errorf("%w: the cascade wasn't measured", errCut)
+	}
+	if err != nil {
 		return err
 	}
-	if e.cmd.Context().Err() != nil {
-		return errors.New("interrupted before the last picture: the cascade wasn't measured")
-	}
-	var err error
 	r.Cascade, err = p.pair.Report()
 	return err
 }

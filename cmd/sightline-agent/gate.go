@@ -137,7 +137,7 @@ func (o *gateOptions) run(cmd *cobra.Command, path string) error {
 // interrupted tells that the command was ended instead of what became of that.
 func interrupted(cmd *cobra.Command, err error, what string) error {
 	if err != nil && !errors.Is(err, cli.ErrTold) && cmd.Context().Err() != nil {
-		return errors.New("interrupted before the last picture: " + what)
+		return fmt.Errorf("%w: %s", errCut, what)
 	}
 	return err
 }

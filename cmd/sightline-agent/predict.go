@@ -150,7 +150,7 @@ func (o *predictOptions) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// errCut is why nothing comes any more.
+// errCut is why what a command gives is not complete.
 var errCut = errors.New("interrupted before the last picture")
 
 // predict writes what the model sees.

@@ -164,6 +164,11 @@ func (s *swapping) measure(ctx context.Context) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	return swapRows(steady, busy), nil
+}
+
+// swapRows compare a time of swaps with one without.
+func swapRows(steady, busy stretch) []Row {
 	row := func(id, goal, what string, ours, bare float64) Row {
 		return Row{ID: id, Goal: goal, What: what, Ours: ours, Bare: bare, Ratio: ours / bare, Worst: ours / bare}
 	}
@@ -175,7 +180,7 @@ func (s *swapping) measure(ctx context.Context) ([]Row, error) {
 		row("swap/lost", "<= 0", fmt.Sprintf("%spictures that had no result though a model looked, or one that came too late (%.0f of %.0f without swaps) ÷ all that were captured",
 			what, steady.lost, steady.captured), busy.lost, busy.captured),
 		row("swap/memory", "<= 1.01", what+"memory of all processes that no file holds, MB after them ÷ before", busy.memory/1e6, steady.memory/1e6),
-	}, nil
+	}
 }
 
 // stretch is what a station did in a time.

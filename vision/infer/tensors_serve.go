@@ -62,7 +62,7 @@ func (s *server) openTensors(model []byte) error {
 	for range inFlight {
 		s.free <- &job{}
 	}
-	if s.sess.provider == CPU {
+	if Provider(s.info.Provider) == CPU {
 		return nil
 	}
 	return s.warmTensors()

@@ -51,8 +51,8 @@ func (s *Server) golden(ctx context.Context, in *goldenInput) (*huma.StreamRespo
 	if !in.local {
 		return nil, huma.Error403Forbidden("only programs on the device itself may have it run a model: ask through ssh -L")
 	}
-	times, end := http.NewResponseController(in.answer), time.Now().Add(goldenTime)
-	_ = errors.Join(times.SetReadDeadline(end), times.SetWriteDeadline(end)) // only tests' connections have none
+	end := time.Now().Add(goldenTime)
+	web.Allow(in.answer, end)
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	golden, err := s.source.Golden(ctx, web.WholeBody(in.answer, in.request, maxArchive).Body, in.Pictures)

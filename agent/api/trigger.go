@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/vision"
 )
 
@@ -69,11 +71,22 @@ func (s *Server) addTriggers(api huma.API) {
 type triggerInput struct {
 	Station string   `path:"station" maxLength:"64" doc:"name of the station"`
 	Body    *Trigger // may be left out: then the device counts
+	answer  http.ResponseWriter
+}
+
+// Resolve notes where the answer goes, which may take its time.
+func (in *triggerInput) Resolve(ctx huma.Context) []error {
+	_, in.answer = humago.Unwrap(ctx)
+	return nil
 }
 
 type triggerOutput struct{ Body Answer }
 
+// triggerTime is the longest deadline, a trigger's own or its station's.
+const triggerTime = time.Minute
+
 func (s *Server) trigger(_ context.Context, in *triggerInput) (*triggerOutput, error) {
+	web.Allow(in.answer, time.Now().Add(triggerTime))
 	t := Trigger{}
 	if in.Body != nil {
 		t = *in.Body
@@ -111,6 +124,13 @@ type putRecipeInput struct {
 	Body    struct {
 		Recipe string `json:"recipe" minLength:"1" maxLength:"64" doc:"name of the recipe"`
 	}
+	answer http.ResponseWriter
+}
+
+// Resolve notes where the answer goes, which may take its time.
+func (in *putRecipeInput) Resolve(ctx huma.Context) []error {
+	_, in.answer = humago.Unwrap(ctx)
+	return nil
 }
 
 // recipeTime is how long a change of recipe may take for a client: a model may have
@@ -118,6 +138,7 @@ type putRecipeInput struct {
 const recipeTime = 2 * time.Minute
 
 func (s *Server) putRecipe(ctx context.Context, in *putRecipeInput) (*recipeOutput, error) {
+	web.Allow(in.answer, time.Now().Add(recipeTime))
 	ctx, cancel := context.WithTimeout(ctx, recipeTime)
 	defer cancel()
 	r, err := s.source.SetRecipe(ctx, in.Station, in.Body.Recipe)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sightline-edge/sightline/internal/web"
 )
@@ -123,12 +124,14 @@ type installInput struct {
 	Body struct {
 		Folder string `json:"folder" minLength:"1" maxLength:"4096" doc:"of this device, absolute" example:"/media/usb"`
 	}
-	local bool
+	local  bool
+	answer http.ResponseWriter
 }
 
-// Resolve notes where the request comes from.
+// Resolve notes where the request comes from, and where the answer goes.
 func (in *installInput) Resolve(ctx huma.Context) []error {
 	in.local = local(ctx)
+	_, in.answer = humago.Unwrap(ctx)
 	return nil
 }
 
@@ -142,10 +145,14 @@ func local(ctx huma.Context) bool {
 	return here
 }
 
+// installTime is how long bundles may be read and checked for a client.
+const installTime = 30 * time.Minute
+
 func (s *Server) install(ctx context.Context, in *installInput) (*struct{}, error) {
 	if !in.local {
 		return nil, huma.Error403Forbidden("only programs on the device itself may install from its folders")
 	}
+	web.Allow(in.answer, time.Now().Add(installTime))
 	return nil, refusal(s.source.Install(ctx, in.Body.Folder))
 }
 

@@ -18,6 +18,14 @@ const (
 	graceTime  = 500 * time.Millisecond
 )
 
+// Allow lets a handler take until then to read its request and find its answer, longer
+// than Serve lets requests, and some time more to write it. Without, an answer that
+// comes 30 s after its request is lost.
+func Allow(w http.ResponseWriter, until time.Time) {
+	c, end := http.NewResponseController(w), until.Add(answerTime)
+	_ = errors.Join(c.SetReadDeadline(end), c.SetWriteDeadline(end)) // only tests' writers have none
+}
+
 // Serve answers on the listener, which it closes, until the context ends; open
 // streams, whose requests' contexts are below it, end then too.
 func Serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger) error {

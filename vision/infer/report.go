@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +24,10 @@ type Report struct {
 func (w *Worker) Report() Report {
 	r := Report{Stats: w.Stats(), Stages: w.timed.read(), Cap: w.cfg.memory(), Leak: w.Leak()}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	r.Info, r.Ready, r.Start = w.known, w.link != nil, w.start
-	for _, p := range w.procs {
+	procs := slices.Clone(w.procs)
+	w.mu.Unlock()
+	for _, p := range procs { // not while each frame that is given waits for it
 		r.Memory += shm.PrivateMemory(p.Pid())
 	}
 	return r

@@ -26,6 +26,8 @@ var (
 	ErrTimeLimit = errors.New("the model took too long")
 	// ErrMemory means that the model takes more than Config.Memory.
 	ErrMemory = errors.New("it takes too much memory")
+	// ErrLoading means that no worker is ready now; one is being started.
+	ErrLoading = errors.New("the model is being loaded")
 	// ErrStopped means that Run has ended.
 	ErrStopped = errors.New("the inference worker is stopped")
 )
@@ -342,6 +344,19 @@ func (w *Worker) Ready(ctx context.Context) (Info, error) {
 		return Info{}, err
 	}
 	return l.info, nil
+}
+
+// Up is Ready for who doesn't wait: the error is ErrLoading while none is ready.
+func (w *Worker) Up() (Info, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.ended != nil:
+		return Info{}, w.ended
+	case w.link == nil:
+		return Info{}, ErrLoading
+	}
+	return w.link.info, nil
 }
 
 // Infer runs the model on the frame in a pool's slot, whose geometry frame

@@ -82,12 +82,15 @@ func (a *Agent) Changed() <-chan struct{} { return a.changed }
 
 // note compares what a person would want to know at once with what it was.
 func (a *Agent) note(before *string) {
-	n := a.Now()
-	now := ""
-	for i := range n.Stations {
-		now += n.Stations[i].ID + " " + string(n.Stations[i].State) + " " + n.Stations[i].Recipe + " " + n.Stations[i].Degraded.Step + "\n"
+	now, warnings := "", a.health.List()
+	for _, s := range a.stations {
+		s.mu.Lock()
+		f := Figures{Stats: s.stats}
+		s.mu.Unlock()
+		state, _ := s.state(&f, time.Now())
+		now += s.cfg.ID + " " + string(state) + " " + s.echo().Recipe + " " + s.member.Stats().Step.String() + "\n"
 	}
-	for _, w := range n.Health {
+	for _, w := range warnings {
 		now += w.Code + " " + w.Subject + "\n"
 	}
 	if now == *before {

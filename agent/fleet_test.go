@@ -10,6 +10,7 @@ import (
 	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/journal"
+	"github.com/sightline-edge/sightline/vision/infer"
 )
 
 // TestFleetWarnings: what a person hears about the fleet, case by case.
@@ -106,5 +107,18 @@ func TestChanged(t *testing.T) {
 	a.health.Raise(health.NoRule, "s2", "")
 	if !told() || told() {
 		t.Error("two changes that nobody has asked for are one token")
+	}
+}
+
+// TestNoteIsCheap: what is compared twice a second needs no figures of the newest
+// frames, and nothing of any process.
+func TestNoteIsCheap(t *testing.T) {
+	l := shipped(t, "shipped", 0.1)
+	r := plant(t, []*infer.Worker{l.Model}, StationConfig{ID: "belt", Model: l.Model, About: l.About, Rule: l.Rule, Track: l.Track})
+	readyModel(t, l)
+	var noted string
+	note := testing.AllocsPerRun(20, func() { r.note(&noted) })
+	if whole := testing.AllocsPerRun(20, func() { r.Now() }); note > whole/4 {
+		t.Errorf("a note takes %v allocations, the state of everything %v", note, whole)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/sync/wire"
 	"github.com/sightline-edge/sightline/sync/wire/rest"
@@ -44,6 +45,11 @@ func (a *Agent) Now() api.Now {
 	}
 	out.Models = a.modelUses()
 	return out
+}
+
+// Health is what readers of events look at (api.Source).
+func (a *Agent) Health() (warnings []health.Raised, lost uint64) {
+	return a.health.List(), a.events.missed()
 }
 
 func (a *Agent) station(s *Station, now time.Time) api.Station {

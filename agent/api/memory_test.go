@@ -51,7 +51,9 @@ type memory struct {
 	doors               []Door
 	recipe              string
 	approved, installed []string
-	refusal             error // of Approve and Install
+	refusal             error         // of Approve and Install
+	takes               time.Duration // each trigger, recipe and installation
+	looked              int           // how often Now was asked
 }
 
 func newMemory(stations ...Station) *memory {
@@ -74,8 +76,25 @@ func (m *memory) add(id string) {
 func (m *memory) Now() Now {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.looked++
 	return Now{
 		Version: m.version, Began: m.began, Stations: slices.Clone(m.stations), Cameras: slices.Clone(m.cameras), Health: m.health.List(), Recorder: m.recorder, Lost: m.lost, Journal: m.journal, Fleet: m.fleet, Board: m.board, Doors: slices.Clone(m.doors), Models: slices.Clone(m.models),
+	}
+}
+
+func (m *memory) Health() ([]health.Raised, uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.health.List(), m.lost
+}
+
+// work takes its time, unless who asked has gone.
+func (m *memory) work(ctx context.Context) error {
+	select {
+	case <-time.After(m.takes):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -326,7 +345,10 @@ func (m *memory) Approve(station string) error {
 	return m.refusal
 }
 
-func (m *memory) Install(_ context.Context, folder string) error {
+func (m *memory) Install(ctx context.Context, folder string) error {
+	if err := m.work(ctx); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refusal == nil {
@@ -354,6 +376,7 @@ func (m *memory) RefusedPicture(name string) ([]byte, bool) {
 
 // Trigger answers as the state says, and remembers what was asked.
 func (m *memory) Trigger(station string, t Trigger) (Answer, error) {
+	<-time.After(m.takes)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if station != "line" {
@@ -372,7 +395,10 @@ func (m *memory) Recipe(string) (Recipes, error) {
 	return Recipes{Recipe: m.recipe, Recipes: []string{"cap-blue", "cap-red"}}, nil
 }
 
-func (m *memory) SetRecipe(_ context.Context, _, recipe string) (Recipes, error) {
+func (m *memory) SetRecipe(ctx context.Context, _, recipe string) (Recipes, error) {
+	if err := m.work(ctx); err != nil {
+		return Recipes{}, err
+	}
 	if recipe != "cap-blue" && recipe != "cap-red" {
 		return Recipes{}, ErrNoRecipe
 	}

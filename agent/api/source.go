@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/sightline-edge/sightline/internal/health"
 	"github.com/sightline-edge/sightline/vision"
 )
 
@@ -14,6 +15,9 @@ import (
 type Source interface {
 	// Now is the state of everything, cheap enough to be asked ten times a second.
 	Now() Now
+	// Health is what each reader of events asks every second: the warnings, and how
+	// many results readers were too slow for.
+	Health() (warnings []health.Raised, lost uint64)
 	// Results are the newest results below q.Before that fit q, newest first.
 	// More tells whether older ones were left out.
 	Results(ctx context.Context, q Query) (results []Result, more bool, err error)

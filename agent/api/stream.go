@@ -51,7 +51,8 @@ func (s *Server) events(ctx context.Context, in *eventsInput) (*huma.StreamRespo
 		defer leave()
 		ctx, cancel := context.WithCancel(hc.Context())
 		defer cancel()
-		e := eventStream{out: newPieces(hc, "text/event-stream"), server: s, sent: last, lost: s.source.Now().Lost}
+		_, lost := s.source.Health()
+		e := eventStream{out: newPieces(hc, "text/event-stream"), server: s, sent: last, lost: lost}
 		live := s.source.Subscribe(ctx) // before the replay, so that nothing falls between
 		e.replay(ctx)
 		e.run(ctx, live)
@@ -122,13 +123,13 @@ func (e *eventStream) result(r *Result) {
 
 // look sends the warnings if they have changed, and what a slow reader lost.
 func (e *eventStream) look(ctx context.Context) {
-	now := e.server.source.Now()
-	if b, err := json.Marshal(now.Health); err == nil && !bytes.Equal(b, e.health) {
+	warnings, lost := e.server.source.Health()
+	if b, err := json.Marshal(warnings); err == nil && !bytes.Equal(b, e.health) {
 		e.health = b
-		e.send("event: health\n", now.Health)
+		e.send("event: health\n", warnings)
 	}
-	if now.Lost > e.lost { // perhaps another reader's, then the replay is empty
-		e.lost = now.Lost
+	if lost > e.lost { // perhaps another reader's, then the replay is empty
+		e.lost = lost
 		e.replay(ctx)
 	}
 }

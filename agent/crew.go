@@ -97,6 +97,7 @@ func (a *Agent) StopWorker(w *infer.Worker) bool {
 	}
 	a.crew.remove(w)
 	a.models.retire(w)
+	a.guests.Forget()
 	return true
 }
 

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -55,6 +58,26 @@ func readyModel(t testing.TB, l Loadout) {
 	}
 }
 
+// mapped counts the shared memory of so many bytes, but for the rest of a page, that
+// this process has.
+func mapped(t testing.TB, bytes int) (n int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var from, to uint64
+		if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line, "sightline-frames") && to-from >= uint64(bytes) && to-from < uint64(bytes+os.Getpagesize()) {
+			n++
+		}
+	}
+	return n
+}
+
 // TestGuestsUseStationsModels: what stations look with is there under its name, and
 // gives a guest what it gives a frame; what they switch to takes its place.
 func TestGuestsUseStationsModels(t *testing.T) {
@@ -84,10 +107,19 @@ func TestGuestsUseStationsModels(t *testing.T) {
 	if err != nil || !bytes.Equal(first[0].Data, second[0].Data) || len(first[0].Data) == 0 {
 		t.Errorf("two runs on the same picture differ (%v)", err)
 	}
+	if mapped(t, len(in[0].Data)) == 0 {
+		t.Error("nothing is kept for the next request")
+	}
 	for _, id := range []string{"left", "right"} {
 		if _, err := r.find(id).change(t.Context(), other); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if !r.StopWorker(one.Model) || r.StopWorker(other.Model) {
+		t.Error("the model that is used is stopped, or the one that isn't goes on")
+	}
+	if n := mapped(t, len(in[0].Data)); n != 0 {
+		t.Errorf("%d times the memory of a request is kept for a model that is gone", n)
 	}
 	if err := c.Ready(t.Context(), "other", ""); err != nil {
 		t.Error(err)

@@ -150,11 +150,7 @@ func encodeRequest(ctx context.Context, inputs []Tensor, outputs []string) (head
 		if err := inputs[i].check(); err != nil {
 			return 0, nil, err
 		}
-		w, err := inputs[i].encode(true)
-		if err != nil {
-			return 0, nil, err
-		}
-		r.Inputs = append(r.Inputs, w)
+		r.Inputs = append(r.Inputs, inputs[i].encode())
 		body = append(body, inputs[i].Data)
 	}
 	yes := true

@@ -213,21 +213,6 @@ func notA(datatype string, text []byte, err error) error {
 	return fmt.Errorf("%s is no %s", cut(string(text)), datatype)
 }
 
-// appendJSON appends a tensor's data to dst as a flat JSON array.
-func appendJSON(dst []byte, t *Tensor) ([]byte, error) {
-	dst = append(dst, '[')
-	var err error
-	for rest, n := t.Data, 0; len(rest) > 0; n++ {
-		if n > 0 {
-			dst = append(dst, ',')
-		}
-		if dst, rest, err = appendText(dst, t.Datatype, rest); err != nil {
-			return nil, fmt.Errorf("value %d of %s: %w", n, t.Name, err)
-		}
-	}
-	return append(dst, ']'), nil
-}
-
 // appendText appends the first value of data as JSON, and gives the rest.
 func appendText(dst []byte, datatype string, data []byte) (text, rest []byte, err error) {
 	le := binary.LittleEndian

@@ -33,11 +33,17 @@ func TestDataOfEveryDatatype(t *testing.T) {
 		if err := tensor.check(); err != nil {
 			t.Error(err)
 		}
-		back, err := appendJSON(nil, &tensor)
+		back, err := jsonOf(&tensor)
 		if err != nil || string(back) != c.json {
 			t.Errorf("%s %q is %s (%v), want %s", c.datatype, c.data, back, err, c.json)
 		}
 	}
+}
+
+func jsonOf(t *Tensor) ([]byte, error) {
+	var j jsonText
+	err := j.values(t)
+	return j.buf, err
 }
 
 func TestDataFlatOrNested(t *testing.T) {
@@ -88,7 +94,7 @@ func TestDataRefused(t *testing.T) {
 func TestJSONKnowsNoInfinity(t *testing.T) {
 	inf := Tensor{Name: "y", Datatype: "FP32", Shape: []int64{1}, Data: []byte("\x00\x00\x80\x7f")}
 	want := "value 0 of y: JSON knows no +Inf: ask for binary data"
-	if _, err := appendJSON(nil, &inf); err == nil || err.Error() != want {
+	if _, err := jsonOf(&inf); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -132,7 +138,7 @@ func FuzzData(f *testing.F) {
 		if err := tensor.check(); err != nil {
 			t.Fatalf("%s was taken, but %v", text, err)
 		}
-		back, err := appendJSON(nil, &tensor)
+		back, err := jsonOf(&tensor)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,31 +23,17 @@ func (h *Handler) server(w http.ResponseWriter, _ *http.Request) error {
 // ready answers 200 when every model can run.
 func (h *Handler) ready(http.ResponseWriter, *http.Request) error {
 	for _, m := range h.cfg.Models() {
-		if _, err := h.runs(m); err != nil {
+		if _, err := m.learn(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// runs gives a model whose worker is ready now.
-func (h *Handler) runs(m Model) (*served, error) {
-	s, err := h.known(m)
-	if err != nil {
-		return nil, err
-	}
-	if ready, err := (&served{Model: m}).know(); err != nil {
-		return nil, busy("model %s can't run: %w", m.Name, err)
-	} else if !ready {
-		return nil, busy("model %s is being loaded: ask again", m.Name)
-	}
-	return s, nil
-}
-
 func (h *Handler) modelReady(_ http.ResponseWriter, r *http.Request) error {
 	m, err := h.find(r)
 	if err == nil {
-		_, err = h.runs(m.Model)
+		_, err = m.learn()
 	}
 	return err
 }
@@ -166,7 +152,7 @@ func (h *Handler) index(w http.ResponseWriter, r *http.Request) error {
 	out := []indexEntry{}
 	for _, m := range h.cfg.Models() {
 		e := indexEntry{Name: m.Name, Version: m.Version, State: "READY"}
-		if _, err := h.runs(m); err != nil {
+		if _, err := m.learn(); err != nil {
 			e.State, e.Reason = "UNAVAILABLE", fmt.Sprint(err)
 		}
 		if e.State == "READY" || !want.Ready {

@@ -19,13 +19,13 @@ func FuzzRequest(f *testing.F) {
 	f.Add("0", "", false, []byte("12345678"))
 	f.Add("", "gzip", false, []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"))
 	f.Add("0", "deflate", false, []byte("\x78\x9c\x03\x00\x00\x00\x00\x01"))
-	several := &served{Model: Model{Name: "m"}, info: infer.Info{
+	several := &served{Model{Name: "m"}, &known{info: infer.Info{
 		Inputs:  []infer.Tensor{{Name: "x", Type: "float32", Shape: []int64{-1, 4}}, {Name: "b", Type: "float32", Shape: []int64{2}}, {Name: "k", Type: "int64", Shape: []int64{}}},
 		Outputs: []infer.Tensor{{Name: "y", Type: "float32", Shape: []int64{-1, 2}}},
-	}}
-	one := &served{Model: Model{Name: "m"}, info: infer.Info{
+	}}}
+	one := &served{Model{Name: "m"}, &known{info: infer.Info{
 		Inputs: []infer.Tensor{{Name: "x", Type: "uint16", Shape: []int64{-1, 2}}}, Outputs: several.info.Outputs,
-	}}
+	}}}
 	for _, m := range []*served{several, one} {
 		for _, t := range m.info.Inputs {
 			m.inputs = append(m.inputs, metadataOf(t))
@@ -43,9 +43,9 @@ func FuzzRequest(f *testing.F) {
 		}
 		a := infer.New(infer.Config{}).NewArena()
 		defer a.Release()
-		room := budget{left: 4 * most}
-		q := &query{room: &room}
-		err := q.read(httptest.NewRecorder(), r, m, a, most)
+		room := budget{all: 4 * most, left: 4 * most}
+		q := &query{room: &room, arena: a}
+		err := q.read(httptest.NewRecorder(), r, m, most)
 		q.close()
 		if room.left != 4*most {
 			t.Errorf("%d bytes of room are lost", 4*most-room.left)

@@ -24,7 +24,7 @@ type Config struct {
 // Limits bound what all clients together can ask of a Handler.
 type Limits struct {
 	Body     int64         // bytes of one request; 0: 64 MiB
-	Memory   int64         // bytes of all requests that are under way; 0: 256 MiB
+	Memory   int64         // bytes of all requests that are under way; a quarter as much is kept beside for the next ones; 0: 256 MiB
 	Requests int           // that are under way or wait; 0: 32
 	Wait     time.Duration // of a request without a time-out of its own; 0: 20 s
 }
@@ -36,9 +36,11 @@ type Handler struct {
 	seats chan struct{} // one value for each request that is under way
 	room  budget
 
-	mu     sync.Mutex // protects all below
-	served map[*infer.Worker][]*served
-	stats  map[string]*stats // by name and version, also of models that are gone
+	book book
+
+	mu    sync.Mutex // protects all below
+	known map[*infer.Worker]*known
+	idle  idle
 }
 
 // NewHandler makes a handler.
@@ -46,8 +48,8 @@ func NewHandler(cfg Config) *Handler {
 	l := &cfg.Limits
 	l.Body, l.Memory, l.Requests, l.Wait = cmp.Or(l.Body, 64<<20), cmp.Or(l.Memory, 256<<20), cmp.Or(l.Requests, 32), cmp.Or(l.Wait, 20*time.Second)
 	h := &Handler{
-		cfg: cfg, mux: http.NewServeMux(), seats: make(chan struct{}, l.Requests), room: budget{left: l.Memory},
-		served: map[*infer.Worker][]*served{}, stats: map[string]*stats{},
+		cfg: cfg, mux: http.NewServeMux(), seats: make(chan struct{}, l.Requests), room: budget{all: l.Memory, left: l.Memory},
+		book: book{list: map[key]*stats{}}, known: map[*infer.Worker]*known{}, idle: idle{most: l.Memory / 4, count: l.Requests},
 	}
 	for _, at := range []string{"/v2", "/v2/{$}"} {
 		h.handle("GET "+at, h.server)
@@ -164,7 +166,7 @@ func (h *Handler) find(r *http.Request) (*served, error) {
 		case version != "" && version != m.Version:
 			versions = append(versions, m.Version)
 		default:
-			return h.known(m)
+			return h.serves(m)
 		}
 	}
 	if versions != nil {
@@ -177,58 +179,32 @@ func (h *Handler) find(r *http.Request) (*served, error) {
 	return nil, fault{http.StatusNotFound, fmt.Errorf("model %q is unknown: %s", cut(name), there)}
 }
 
-// known gives what is kept for a model.
-func (h *Handler) known(m Model) (*served, error) {
+// serves gives a model with what is known of it, which was learnt when it was ready.
+func (h *Handler) serves(m Model) (*served, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, s := range h.served[m.Worker] {
-		if s.Name == m.Name && s.Version == m.Version {
-			return s, nil
-		}
+	k := h.known[m.Worker]
+	h.mu.Unlock()
+	if k != nil {
+		return &served{m, k}, nil
 	}
-	s := &served{Model: m, stats: h.statsOf(m.Name, m.Version)}
-	ready, err := s.know()
+	k, err := m.learn()
 	if err != nil {
-		return nil, busy("model %s can't run: %w", m.Name, err)
+		return nil, err
 	}
-	if !ready {
-		return nil, busy("model %s is being loaded: ask again", m.Name)
+	h.mu.Lock()
+	if other := h.known[m.Worker]; other != nil {
+		k = other
 	}
-	h.prune()
-	h.served[m.Worker] = append(h.served[m.Worker], s)
-	return s, nil
-}
-
-// prune forgets models that aren't served any more; h.mu is held.
-func (h *Handler) prune() {
-	now := map[*infer.Worker]bool{}
-	for _, m := range h.cfg.Models() {
-		now[m.Worker] = true
-	}
-	for worker, list := range h.served {
-		if now[worker] {
-			continue
-		}
-		for _, s := range list {
-			s.release()
-		}
-		delete(h.served, worker)
-	}
-}
-
-// statsOf gives the counters of a model; h.mu is held.
-func (h *Handler) statsOf(name, version string) *stats {
-	key := name + "\x00" + version
-	s := h.stats[key]
-	if s == nil {
-		s = &stats{name: name, version: version, codes: map[int]uint64{}}
-		h.stats[key] = s
-	}
-	return s
+	h.known[m.Worker] = k
+	h.mu.Unlock()
+	h.Forget() // a model that is new may be there instead of another
+	return &served{m, k}, nil
 }
 
 // budget is bytes that may be taken.
 type budget struct {
+	all int64
+
 	mu   sync.Mutex // protects left
 	left int64
 }

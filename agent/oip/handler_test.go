@@ -102,6 +102,7 @@ func TestHandlerRefusesRequests(t *testing.T) {
 		{"shared memory", mixedJSON(`"data":[1,0,0,1]`, `"parameters":{"shared_memory_region":"a"}`), nil, 400, "input x: it lies in shared memory, which isn't supported: send its data"},
 		{"negative time-out", mixedJSON(`"id":"a"`, `"parameters":{"timeout":-1}`), nil, 400, "its timeout is -1: µs are wanted, 0 for none"},
 		{"a time-out of text", mixedJSON(`"id":"a"`, `"parameters":{"timeout":"1s"}`), nil, 400, "the request's JSON: parameters.timeout is a string, which isn't wanted there"},
+		{"a long id", mixedJSON(`"id":"a"`, `"id":"`+strings.Repeat("a", 5000)+`"`), nil, 400, "its id has 5000 bytes, at most 4096 are possible"},
 		{"output twice", mixedJSON(`"id":"a"`, `"outputs":[{"name":"y"},{"name":"y"}]`), nil, 400, "the output y is wanted twice"},
 		{"output in shared memory", mixedJSON(`"id":"a"`, `"outputs":[{"name":"y","parameters":{"shared_memory_region":"a"}}]`), nil, 400, "the output y: shared memory isn't supported: ask for binary data"},
 		{"header length of text", good, header("many"), 400, `Inference-Header-Content-Length is "many": the number of bytes of JSON is wanted`},
@@ -224,17 +225,17 @@ func TestHandlerBoundsWhoWaits(t *testing.T) {
 
 // Outputs take of the same room as inputs, until they are sent.
 func TestHandlerBoundsOutputs(t *testing.T) {
-	h, server := serve(t, Limits{Memory: 700}, "tensors_mixed")
+	h, server := serve(t, Limits{Memory: 1700}, "tensors_mixed")
 	if code, got := post(t, server, mixedInfer, mixedJSON()); code != 200 {
 		t.Errorf("%d %s", code, got)
 	}
 	many := mixedJSON("[1,4]", "[20,4]", "[1,0,0,1]", "["+strings.Repeat("1,", 79)+"1]")
-	want := fmt.Sprintf("the inputs and outputs of this request take %d bytes, at most 700 are possible", 448+20*2*4+4+2*80*8)
+	want := fmt.Sprintf("the inputs and outputs of this request take %d bytes, at most 1700 are possible", 20*4*4+8+8+20*2*4+4+2*80*8)
 	if code, got := post(t, server, mixedInfer, many); code != 400 || !strings.Contains(got, want) {
 		t.Errorf("%d %s, want %s", code, got, want)
 	}
-	if h.room.left != 700 {
-		t.Errorf("%d of 700 bytes are free", h.room.left)
+	if h.room.left != 1700 {
+		t.Errorf("%d of 1700 bytes are free", h.room.left)
 	}
 }
 

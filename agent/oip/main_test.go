@@ -97,6 +97,15 @@ func post(t testing.TB, server *httptest.Server, path, body string, headers ...s
 	return do(t, req)
 }
 
+func get(t testing.TB, server *httptest.Server, path string) (code int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return do(t, req)
+}
+
 func do(t testing.TB, req *http.Request) (code int, answer string) {
 	t.Helper()
 	res, err := http.DefaultClient.Do(req)

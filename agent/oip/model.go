@@ -2,9 +2,7 @@ package oip
 
 import (
 	"cmp"
-	"context"
 	"slices"
-	"sync"
 
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
@@ -36,55 +34,16 @@ func (m *Model) stream(priority uint64) *sched.Stream {
 	return m.Streams[sched.BestEffort]
 }
 
-// served is a model with what the handler keeps for it.
+// served is a model of now with what is known of it.
 type served struct {
 	Model
+	*known
+}
+
+// known is what a worker told of its model. It stays true as long as the worker runs.
+type known struct {
 	inputs, outputs []TensorMetadata
 	info            infer.Info
-
-	stats *stats
-
-	mu   sync.Mutex // protects the fields below
-	idle []*infer.Arena
-	gone bool // it isn't served any more
-}
-
-// Arenas that are kept for the next requests of a model.
-const (
-	maxIdle      = 8
-	maxIdleBytes = 64 << 20 // of one
-)
-
-// arena gives memory for a request.
-func (m *served) arena() *infer.Arena {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if n := len(m.idle); n > 0 {
-		a := m.idle[n-1]
-		m.idle = m.idle[:n-1]
-		return a
-	}
-	return m.Worker.NewArena()
-}
-
-func (m *served) giveBack(a *infer.Arena) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.gone && len(m.idle) < maxIdle && a.Bytes() <= maxIdleBytes {
-		m.idle = append(m.idle, a)
-		return
-	}
-	a.Release()
-}
-
-// release lets go of the arenas of a model that isn't served any more.
-func (m *served) release() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, a := range m.idle {
-		a.Release()
-	}
-	m.idle, m.gone = nil, true
 }
 
 // datatypes are the protocol's names of what ONNX calls the types of values.
@@ -94,28 +53,25 @@ var datatypes = map[string]string{
 	"int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64", "string": bytesType,
 }
 
-// know takes over what the worker tells of the model. It returns false while the
-// worker isn't ready.
-func (m *served) know() (bool, error) {
-	now, end := context.WithCancel(context.Background())
-	end() // it is asked, not waited for
-	info, err := m.Worker.Ready(now)
-	if err != nil {
-		if err == now.Err() {
-			return false, nil
-		}
-		return false, err
+// learn asks the model's worker what it has loaded.
+func (m *Model) learn() (*known, error) {
+	info, err := m.Worker.Up()
+	switch {
+	case err == infer.ErrLoading:
+		return nil, busy("model %s is being loaded: ask again", m.Name)
+	case err != nil:
+		return nil, busy("model %s can't run: %w", m.Name, err)
 	}
-	m.info = info
+	k := &known{info: info}
 	for _, t := range info.Inputs {
-		m.inputs = append(m.inputs, metadataOf(t))
+		k.inputs = append(k.inputs, metadataOf(t))
 	}
 	for _, t := range info.Outputs {
 		if slices.Contains(info.Computed, t.Name) {
-			m.outputs = append(m.outputs, metadataOf(t))
+			k.outputs = append(k.outputs, metadataOf(t))
 		}
 	}
-	return true, nil
+	return k, nil
 }
 
 func metadataOf(t infer.Tensor) TensorMetadata {

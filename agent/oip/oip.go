@@ -54,6 +54,7 @@ const (
 	maxTensors = 256       // of a request or an answer
 	maxHeader  = 1 << 20   // bytes of JSON before binary data
 	maxName    = 512       // bytes
+	maxID      = 4 << 10   // bytes of a request's id
 	maxValues  = 1<<31 - 1 // of a tensor
 )
 

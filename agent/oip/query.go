@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/vision/infer"
@@ -20,11 +19,15 @@ type query struct {
 	request
 	inputs []infer.Laid // in the model's order
 	wanted []wantedTensor
-	until  time.Time // zero without a time-out
 
+	arena *infer.Arena
 	room  *budget
 	taken int64 // of room
 }
+
+// jsonCost is what reading JSON takes, ÷ its bytes: the text, which grew by doubling or
+// not, and the tensors' data again.
+const jsonCost = 3
 
 // wantedTensor is an output that is to be answered.
 type wantedTensor struct {
@@ -74,16 +77,9 @@ func unreadable(err error) error {
 }
 
 // read takes a request in. What it takes of the room is given back by close.
-func (q *query) read(w http.ResponseWriter, r *http.Request, m *served, a *infer.Arena, most int64) error {
+func (q *query) read(w http.ResponseWriter, r *http.Request, m *served, most int64) error {
 	b, err := open(w, r, most)
 	if err != nil {
-		return err
-	}
-	reserve := b.length
-	if reserve < 0 {
-		reserve = most
-	}
-	if err := q.reserve(reserve); err != nil {
 		return err
 	}
 	n, split, err := parseHeaderLength(b.header, b.length)
@@ -91,19 +87,16 @@ func (q *query) read(w http.ResponseWriter, r *http.Request, m *served, a *infer
 	case err != nil:
 		return bad("%w", err)
 	case split && n == 0:
-		return q.readRaw(b, m, a, most)
+		return q.readRaw(b, m, most)
 	case !split:
-		n = most + 1
+		n = b.length
 	}
-	text, err := io.ReadAll(io.LimitReader(b, n))
+	text, err := q.text(b, n, most)
 	if err != nil {
-		return unreadable(err)
+		return err
 	}
 	if split && int64(len(text)) < n {
 		return bad("the request ends after %d bytes, its %s is %d", len(text), headerLength, n)
-	}
-	if int64(len(text)) > most {
-		return tooLarge("request", most)
 	}
 	if err := decodeJSON(text, &q.request); err != nil {
 		return bad("the request's JSON: %w", err)
@@ -111,8 +104,43 @@ func (q *query) read(w http.ResponseWriter, r *http.Request, m *served, a *infer
 	if err := q.want(m); err != nil {
 		return err
 	}
-	return q.readInputs(b, m, a, most)
+	return q.readInputs(b, m, most)
 }
+
+// text reads n bytes, as far as they come, or all that there are, at most most, where n
+// is below 0. It takes room for what comes of them.
+func (q *query) text(r io.Reader, n, most int64) ([]byte, error) {
+	size := n
+	if n < 0 {
+		size = min(64<<10, most+1)
+	}
+	var text []byte
+	for {
+		if err := q.reserve(q.held() + jsonCost*min(size, most)); err != nil {
+			return nil, err
+		}
+		text = append(make([]byte, 0, size), text...)
+		for int64(len(text)) < size {
+			got, err := r.Read(text[len(text):size])
+			text = text[:len(text)+got]
+			if err == io.EOF {
+				return text, nil
+			} else if err != nil {
+				return nil, unreadable(err)
+			}
+		}
+		if n >= 0 {
+			return text, nil
+		}
+		if size > most {
+			return nil, tooLarge("request", most)
+		}
+		size = min(2*size, most+1)
+	}
+}
+
+// held is what the arena takes.
+func (q *query) held() int64 { return int64(q.arena.Bytes()) }
 
 func tooLarge(what string, most int64) error {
 	return fault{http.StatusRequestEntityTooLarge, fmt.Errorf("the %s has more than the %d bytes that are taken", what, most)}
@@ -120,6 +148,9 @@ func tooLarge(what string, most int64) error {
 
 // reserve takes room for n bytes in all.
 func (q *query) reserve(n int64) error {
+	if n > q.room.all {
+		return fault{http.StatusRequestEntityTooLarge, fmt.Errorf("the request takes %d bytes of memory, at most %d are possible: send tensors as binary data", n, q.room.all)}
+	}
 	if more := n - q.taken; more > 0 {
 		if !q.room.take(more) {
 			return busy("too much is being asked at once: ask again")
@@ -127,6 +158,17 @@ func (q *query) reserve(n int64) error {
 		q.taken = n
 	}
 	return nil
+}
+
+// settle gives back what was taken to read, when the inputs lie in the arena.
+func (q *query) settle() {
+	for n := range q.Inputs {
+		q.Inputs[n].Data = nil
+	}
+	if over := q.taken - q.held(); over > 0 {
+		q.room.giveBack(over)
+		q.taken -= over
+	}
 }
 
 func (q *query) close() {
@@ -142,6 +184,8 @@ func (q *query) want(m *served) error {
 		return bad("sequences aren't supported: send each request by itself")
 	case p.Timeout != nil && *p.Timeout < 0:
 		return bad("its timeout is %d: µs are wanted, 0 for none", *p.Timeout)
+	case len(q.ID) > maxID:
+		return bad("its id has %d bytes, at most %d are possible", len(q.ID), maxID)
 	}
 	for _, o := range q.Outputs {
 		switch {
@@ -182,15 +226,12 @@ func namesOf(list []TensorMetadata) string {
 
 // readInputs lays the inputs into the arena: those as JSON from the request, binary
 // ones from what follows, straight into their place.
-func (q *query) readInputs(b *body, m *served, a *infer.Arena, most int64) error {
+func (q *query) readInputs(b *body, m *served, most int64) error {
 	places, total, err := q.place(m, most)
 	if err != nil {
 		return err
 	}
-	if err := q.reserve(total); err != nil {
-		return err
-	}
-	memory, err := a.Room(int(total))
+	memory, err := q.lay(total)
 	if err != nil {
 		return err
 	}
@@ -208,7 +249,22 @@ func (q *query) readInputs(b *body, m *served, a *infer.Arena, most int64) error
 			return cutOff(in.Name, got, len(to), err)
 		}
 	}
-	return ended(b)
+	if err := ended(b); err != nil {
+		return err
+	}
+	q.settle()
+	return nil
+}
+
+// lay gives memory for the inputs, in which so many bytes are beside what the request's
+// text takes.
+func (q *query) lay(n int64) ([]byte, error) {
+	if more := n - q.held(); more > 0 {
+		if err := q.reserve(q.taken + more); err != nil {
+			return nil, err
+		}
+	}
+	return q.arena.Room(int(n))
 }
 
 func cutOff(name string, got, want int, err error) error {
@@ -289,7 +345,7 @@ func fitsModel(in *wireTensor, want infer.Tensor) error {
 }
 
 // readRaw takes a body that is the one input's data, without JSON.
-func (q *query) readRaw(b *body, m *served, a *infer.Arena, most int64) error {
+func (q *query) readRaw(b *body, m *served, most int64) error {
 	if len(m.inputs) != 1 {
 		return bad("a request without JSON is for models with one input: model %s has %s", m.Name, namesOf(m.inputs))
 	}
@@ -298,19 +354,16 @@ func (q *query) readRaw(b *body, m *served, a *infer.Arena, most int64) error {
 	size := b.length
 	if size < 0 { // packed, or of unknown length
 		var err error
-		if text, err = io.ReadAll(io.LimitReader(b, most+1)); err != nil {
-			return unreadable(err)
+		if text, err = q.text(b, -1, most); err != nil {
+			return err
 		}
 		size = int64(len(text))
-	}
-	if size > most {
-		return tooLarge("request", most)
 	}
 	shape, err := rawShape(m.inputs[0], want.Shape == nil, size)
 	if err != nil {
 		return bad("input %s: %w", want.Name, err)
 	}
-	memory, err := a.Room(int(size))
+	memory, err := q.lay(size)
 	if err != nil {
 		return err
 	}
@@ -321,6 +374,7 @@ func (q *query) readRaw(b *body, m *served, a *infer.Arena, most int64) error {
 	}
 	q.inputs = []infer.Laid{laid(want, shape, 0, size)}
 	q.wantAll(m, true)
+	q.settle()
 	return nil
 }
 

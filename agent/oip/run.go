@@ -2,14 +2,12 @@ package oip
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
 	"time"
 
+	"github.com/sightline-edge/sightline/internal/web"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
 )
@@ -23,7 +21,10 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request) error {
 	}
 	t := times{began: time.Now()}
 	err = h.inferWith(w, r, m, &t)
-	m.stats.add(&t, codeOf(err))
+	h.book.add(key{m.Name, m.Version}, &t, codeOf(err))
+	if err == errLeft {
+		return nil
+	}
 	return err
 }
 
@@ -34,37 +35,52 @@ func (h *Handler) inferWith(w http.ResponseWriter, r *http.Request, m *served, t
 	default:
 		return busy("%d requests are under way or wait already: ask again", cap(h.seats))
 	}
-	a := m.arena()
-	defer m.giveBack(a)
-	q := &query{room: &h.room}
+	q := &query{arena: h.arena(m), room: &h.room}
+	defer func() { h.giveBack(m, q.arena) }()
 	defer q.close()
-	if err := q.read(w, r, m, a, h.cfg.Limits.Body); err != nil {
+	if q.reserve(q.held()) != nil {
+		q.arena.Release() // there may be room for less
+	}
+	if err := q.read(w, r, m, h.cfg.Limits.Body); err != nil {
 		return err
 	}
 	t.read = time.Now()
-	if q.Parameters.Timeout != nil && *q.Parameters.Timeout > 0 {
-		q.until = t.began.Add(time.Duration(min(*q.Parameters.Timeout, int64(time.Hour/time.Microsecond))) * time.Microsecond)
-	}
-	ran, err := h.run(r.Context(), m, a, q, t)
+	limit := q.limit(h.cfg.Limits.Wait)
+	web.Allow(w, t.began.Add(limit))
+	ran, err := h.run(r.Context(), m, q, t, limit)
 	if err != nil {
 		return err
 	}
-	if err := q.keep(ran.Outputs, h.cfg.Limits.Memory); err != nil {
+	if err := q.keep(ran.Outputs); err != nil {
 		return err
 	}
-	return q.answer(w, m, a, ran.Outputs, t)
+	return q.answer(w, m, ran.Outputs, t)
+}
+
+// maxTimeout is the longest time-out of a request, for which it may keep its seat.
+const maxTimeout = time.Minute
+
+// limit is how long the request may wait; usual is for one that doesn't say.
+func (q *query) limit(usual time.Duration) time.Duration {
+	p := q.Parameters.Timeout
+	if p == nil || *p == 0 {
+		return usual
+	}
+	return time.Duration(min(*p, maxTimeout.Microseconds())) * time.Microsecond
 }
 
 // keep takes room for the outputs too, until they are sent: a client may be slow.
-func (q *query) keep(outputs []infer.Laid, most int64) error {
-	total := q.taken
-	for _, o := range outputs {
-		total += int64(o.Size)
+func (q *query) keep(outputs []infer.Laid) error {
+	total := int64(0)
+	for _, list := range [][]infer.Laid{q.inputs, outputs} {
+		for _, t := range list {
+			total += int64(t.Size)
+		}
 	}
-	if total > most {
-		return bad("the inputs and outputs of this request take %d bytes, at most %d are possible", total, most)
+	if total > q.room.all {
+		return bad("the inputs and outputs of this request take %d bytes, at most %d are possible", total, q.room.all)
 	}
-	return q.reserve(total)
+	return q.reserve(min(q.held(), q.room.all))
 }
 
 // errWanted is why a run was stopped for somebody more important.
@@ -73,12 +89,9 @@ var errWanted = errors.New("somebody more important waits")
 // maxYields is how often a run is begun again after it was stopped for others.
 const maxYields = 20
 
-// run runs the model when it is the request's turn.
-func (h *Handler) run(ctx context.Context, m *served, a *infer.Arena, q *query, t *times) (infer.Ran, error) {
-	latest := q.until
-	if latest.IsZero() {
-		latest = t.began.Add(h.cfg.Limits.Wait)
-	}
+// run runs the model when it is the request's turn, within limit of its arrival.
+func (h *Handler) run(ctx context.Context, m *served, q *query, t *times, limit time.Duration) (infer.Ran, error) {
+	latest := t.began.Add(limit)
 	var priority uint64
 	if p := q.Parameters.Priority; p != nil {
 		priority = *p
@@ -91,10 +104,10 @@ func (h *Handler) run(ctx context.Context, m *served, a *infer.Arena, q *query, 
 	for range maxYields {
 		turn, err := stream.Take(ctx, ask)
 		if err != nil {
-			return infer.Ran{}, h.refused(err, m, q, latest)
+			return infer.Ran{}, q.refused(err, m, limit, latest)
 		}
 		began := time.Now()
-		ran, err := runTurn(ctx, m, a, q, turn, time.Until(latest))
+		ran, err := runTurn(ctx, m, q, turn, time.Until(latest))
 		turn.Done(err == nil)
 		t.wait, t.run = began.Sub(t.read), ran.Run
 		switch {
@@ -103,16 +116,16 @@ func (h *Handler) run(ctx context.Context, m *served, a *infer.Arena, q *query, 
 		case errors.Is(err, errWanted):
 			continue
 		}
-		return ran, h.refused(err, m, q, latest)
+		return ran, q.refused(err, m, limit, latest)
 	}
 	return infer.Ran{}, busy("model %s was needed by the stations each of the %d times that the request was begun: ask again later", m.Name, maxYields)
 }
 
 // runTurn runs the model once, and stops when the turn is wanted by others.
-func runTurn(ctx context.Context, m *served, a *infer.Arena, q *query, turn *sched.Turn, limit time.Duration) (infer.Ran, error) {
+func runTurn(ctx context.Context, m *served, q *query, turn *sched.Turn, limit time.Duration) (infer.Ran, error) {
 	wanted := turn.Wanted()
 	if wanted == nil {
-		return m.Worker.RunTensors(ctx, a, q.inputs, max(limit, 1))
+		return m.Worker.RunTensors(ctx, q.arena, q.inputs, max(limit, 1))
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -125,7 +138,7 @@ func runTurn(ctx context.Context, m *served, a *infer.Arena, q *query, turn *sch
 		case <-ended:
 		}
 	}()
-	ran, err := m.Worker.RunTensors(ctx, a, q.inputs, max(limit, 1))
+	ran, err := m.Worker.RunTensors(ctx, q.arena, q.inputs, max(limit, 1))
 	if err != nil && context.Cause(ctx) == errWanted {
 		err = errWanted
 	}
@@ -133,10 +146,10 @@ func runTurn(ctx context.Context, m *served, a *infer.Arena, q *query, turn *sch
 }
 
 // refused is what a client is told of a run that gave nothing by latest.
-func (h *Handler) refused(err error, m *served, q *query, latest time.Time) error {
-	late := fmt.Sprintf("within the %v that a request waits", h.cfg.Limits.Wait)
-	if !q.until.IsZero() {
-		late = fmt.Sprintf("within its timeout of %d µs", *q.Parameters.Timeout)
+func (q *query) refused(err error, m *served, limit time.Duration, latest time.Time) error {
+	late := fmt.Sprintf("within the %v that a request waits", limit)
+	if p := q.Parameters.Timeout; p != nil && *p == limit.Microseconds() {
+		late = fmt.Sprintf("within its timeout of %d µs", *p)
 	}
 	switch {
 	case errors.Is(err, infer.ErrTimeLimit) && time.Now().Before(latest):
@@ -156,44 +169,3 @@ func (h *Handler) refused(err error, m *served, q *query, latest time.Time) erro
 // statusGone is the code under which requests are counted whose clients left; nobody
 // is told of it.
 const statusGone = 499
-
-// answer writes the outputs that are wanted, binary ones straight from the arena.
-func (q *query) answer(w http.ResponseWriter, m *served, a *infer.Arena, ran []infer.Laid, t *times) error {
-	r := response{ModelName: m.Name, ModelVersion: m.Version, ID: q.ID, Outputs: few[wireTensor]{}}
-	var binary [][]byte
-	total := 0
-	for _, want := range q.wanted {
-		i := slices.IndexFunc(ran, func(l infer.Laid) bool { return l.Name == want.name })
-		if i < 0 {
-			return fmt.Errorf("model %s gave no output %s", m.Name, want.name)
-		}
-		out := Tensor{Name: want.name, Datatype: datatypes[ran[i].Type], Shape: ran[i].Shape, Data: a.Output(ran[i])}
-		wire, err := out.encode(want.binary)
-		if err != nil {
-			return bad("%w", err)
-		}
-		r.Outputs = append(r.Outputs, wire)
-		if want.binary {
-			binary = append(binary, out.Data)
-			total += len(out.Data)
-		}
-	}
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	head := w.Header()
-	head.Set("Content-Type", "application/json")
-	if binary != nil {
-		head.Set("Content-Type", "application/octet-stream")
-		head.Set(headerLength, strconv.Itoa(len(text)))
-	}
-	head.Set("Content-Length", strconv.Itoa(len(text)+total))
-	for _, part := range append([][]byte{text}, binary...) {
-		if _, err := w.Write(part); err != nil {
-			break // a client that has gone needs nothing more
-		}
-	}
-	t.told = time.Now()
-	return nil
-}

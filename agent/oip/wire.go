@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 )
@@ -26,21 +27,57 @@ type few[T any] []T
 
 // UnmarshalJSON decodes a list.
 func (f *few[T]) UnmarshalJSON(text []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if first, err := dec.Token(); err != nil || first != json.Delim('[') {
+	if text[0] != '[' {
 		return fmt.Errorf("%s stands where a list is wanted", cut(string(text)))
 	}
-	for *f = nil; dec.More(); {
+	*f = nil
+	for entry := range entries(text) {
 		if len(*f) == maxTensors {
 			return fmt.Errorf("a list of tensors has more than %d entries", maxTensors)
 		}
 		var one T
-		if err := dec.Decode(&one); err != nil {
+		if err := json.Unmarshal(entry, &one); err != nil {
 			return err
 		}
 		*f = append(*f, one)
 	}
 	return nil
+}
+
+// entries gives the text of each entry of an array. The array is valid JSON; a decoder
+// would copy it.
+func entries(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		start, depth := 1, 0
+		for at := 1; at < len(text); at++ {
+			switch text[at] {
+			case '"':
+				for at++; text[at] != '"'; at++ {
+					if text[at] == '\\' {
+						at++
+					}
+				}
+				continue
+			case '[', '{':
+				depth++
+				continue
+			case ']', '}':
+				if depth--; depth >= 0 {
+					continue
+				}
+			case ',':
+				if depth > 0 {
+					continue
+				}
+			default:
+				continue
+			}
+			if entry := bytes.TrimSpace(text[start:at]); len(entry) > 0 && !yield(entry) {
+				return
+			}
+			start = at + 1
+		}
+	}
 }
 
 // dims is a shape, of a text that is no longer than one can be.
@@ -180,20 +217,15 @@ func (t *wireTensor) bytes() (int64, error) {
 	return *binary, nil
 }
 
-// encode makes the JSON of a request or an answer's tensor.
-func (t *Tensor) encode(binary bool) (wireTensor, error) {
+// encode makes the JSON of a request's tensor, whose data stands behind the JSON.
+func (t *Tensor) encode() wireTensor {
 	w := wireTensor{Name: t.Name, Datatype: t.Datatype, Shape: t.Shape}
 	if w.Shape == nil {
 		w.Shape = dims{}
 	}
-	if binary {
-		n := int64(len(t.Data))
-		w.Parameters.BinaryDataSize = &n
-		return w, nil
-	}
-	data, err := appendJSON(nil, t)
-	w.Data = data
-	return w, err
+	n := int64(len(t.Data))
+	w.Parameters.BinaryDataSize = &n
+	return w
 }
 
 // decodeTensors gives the tensors of an answer; tail is what stands behind the

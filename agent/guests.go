@@ -67,11 +67,11 @@ func (a *Agent) guestModels(streams map[sched.Class]*sched.Stream) []oip.Model {
 	return list
 }
 
-// guestsNow tells what guests asked for.
-func (a *Agent) guestsNow() []api.Guest {
+// GuestsOf tells what guests asked a handler for.
+func GuestsOf(h *oip.Handler) []api.Guest {
 	var all []api.Guest
-	for _, s := range a.guests.Stats() {
-		all = append(all, api.Guest{Model: s.Model, Codes: s.Codes, Wait: s.Wait, Run: s.Run})
+	for _, s := range h.Stats() {
+		all = append(all, api.Guest(s))
 	}
 	return all
 }

@@ -28,7 +28,7 @@ const staleAfter = 2 * time.Second
 // Now is the state of everything (api.Source).
 func (a *Agent) Now() api.Now {
 	now := time.Now()
-	out := api.Now{Version: a.cfg.Version, Began: a.began, Health: a.health.List(), Lost: a.events.missed(), Board: a.Reading(), Guests: a.guestsNow()}
+	out := api.Now{Version: a.cfg.Version, Began: a.began, Health: a.health.List(), Lost: a.events.missed(), Board: a.Reading(), Guests: GuestsOf(a.guests)}
 	r := a.recorder.Stats()
 	out.Recorder = api.Recorder{Late: r.Late, Owed: r.Owed, Lost: r.Lost}
 	j := a.cfg.Journal.Stats()

@@ -22,6 +22,12 @@ func addGuests(mux *http.ServeMux, h http.Handler) {
 	mux.Handle("/v2/", h)
 }
 
+// GuestMetrics serves the metrics of guests, and of the process, for a program that has
+// no stations.
+func GuestMetrics(guests func() []Guest) http.Handler {
+	return rendered(newCollector(nil, func() Now { return Now{Guests: guests()} }, guestMetrics()))
+}
+
 // guestMetrics are of requests by the Open Inference Protocol.
 func guestMetrics() []metric {
 	model := []string{"model"}

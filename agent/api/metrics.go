@@ -279,16 +279,17 @@ func one(b bool) float64 {
 	return 0
 }
 
-// collector renders the table from the source's state, at each scrape anew.
+// collector renders a table from the state of now, at each scrape anew.
 type collector struct {
 	server *Server
+	now    func() Now
 	table  []metric
 	descs  []*prometheus.Desc
 	stages *prometheus.Desc
 }
 
-func newCollector(s *Server) *collector {
-	c := &collector{server: s, table: metricTable(), stages: prometheus.NewDesc(stageMetric, stageHelp, stageLabels, nil)}
+func newCollector(s *Server, now func() Now, table []metric) *collector {
+	c := &collector{server: s, now: now, table: table, stages: prometheus.NewDesc(stageMetric, stageHelp, stageLabels, nil)}
 	for _, m := range c.table {
 		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
 	}
@@ -305,7 +306,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect tells the current values.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	now := c.server.source.Now()
+	now := c.now()
 	for i, m := range c.table {
 		m.read(c.server, &now, func(value float64, labels ...string) {
 			out <- prometheus.MustNewConstMetric(c.descs[i], m.kind, value, labels...)
@@ -315,7 +316,12 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 }
 
 func (s *Server) metrics() http.Handler {
+	return rendered(newCollector(s, s.source.Now, metricTable()))
+}
+
+// rendered serves what a collector gives, with the metrics of the process.
+func rendered(c *collector) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newCollector(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }

@@ -89,11 +89,12 @@ func busy(format string, args ...any) error {
 
 // codeOf is the code that an error is told with.
 func codeOf(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
 	var f fault
 	var large *http.MaxBytesError
 	switch {
-	case err == nil:
-		return http.StatusOK
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &f):

@@ -220,10 +220,8 @@ func (p *plant) building(digest string) (infer.Building, bool) {
 
 // ended says whether a worker was given up or stopped: it won't work again.
 func ended(w *infer.Worker) bool {
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
-	_, err := w.Ready(now)
-	return err != nil && !errors.Is(err, context.Canceled)
+	_, err := w.Up()
+	return err != nil && err != infer.ErrLoading
 }
 
 // had says whether the station had a model in this run of the program.

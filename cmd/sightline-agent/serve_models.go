@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/agent"
+	"github.com/sightline-edge/sightline/agent/api"
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/agent/oip"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
@@ -192,7 +194,7 @@ func serveModels(ctx context.Context, list []oip.Model, l net.Listener, hosts []
 	mux := http.NewServeMux()
 	mux.Handle("/v2", h)
 	mux.Handle("/v2/", h)
-	mux.Handle("GET /metrics", h.Metrics())
+	mux.Handle("GET /metrics", api.GuestMetrics(func() []api.Guest { return agent.GuestsOf(h) }))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		web.Problem(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+": the models are under /v2, metrics under /metrics")
 	})

@@ -2,6 +2,7 @@ package oip
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -61,6 +62,28 @@ func FuzzRequest(f *testing.F) {
 			if in.Name != m.inputs[n].Name || err != nil || int64(in.Size) != size || fitsModel(&wireTensor{Datatype: m.inputs[n].Datatype, Shape: in.Shape}, m.info.Inputs[n]) != nil {
 				t.Error(fmt.Sprintf("input %d was taken as %+v", n, in), err)
 			}
+		}
+	})
+}
+
+// FuzzEntries: an array is cut as a decoder cuts it.
+func FuzzEntries(f *testing.F) {
+	f.Add(`[ {"a":[1,2],"b":"]},\"["} , [[3],{}],"x,\\",null ]`)
+	f.Add(`[]`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var want []json.RawMessage
+		if len(text) == 0 || text[0] != '[' || json.Unmarshal([]byte(text), &want) != nil {
+			return
+		}
+		n := 0
+		for entry := range entries([]byte(text)) {
+			if n == len(want) || string(entry) != string(want[n]) {
+				t.Fatalf("entry %d of %s is %s", n, text, entry)
+			}
+			n++
+		}
+		if n != len(want) {
+			t.Errorf("%s has %d entries, want %d", text, n, len(want))
 		}
 	})
 }

@@ -327,7 +327,7 @@ func TestTritonClient(t *testing.T) {
 	}
 	_, server := serve(t, Limits{}, "tensors_types", "tensors_mixed", "slow", "float16")
 	out, err := exec.CommandContext(t.Context(), python, "testdata/client.py", strings.TrimPrefix(server.URL, "http://")).CombinedOutput()
-	if err != nil || !strings.HasSuffix(string(out), "156 checks, 0 failed\n") {
+	if err != nil || !strings.HasSuffix(string(out), "162 checks, 0 failed\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -40,7 +40,7 @@ type served struct {
 	*known
 }
 
-// known is what a worker told of its model. It stays true as long as the worker runs.
+// known is what a worker told of its model when it was first seen ready.
 type known struct {
 	inputs, outputs []TensorMetadata
 	info            infer.Info

@@ -88,6 +88,13 @@ def json_and_binary(c):
             check("most", r.as_numpy("most"), np.float32(y.max()).reshape(()))
             check("places", r.as_numpy("places"), np.array(np.nonzero(x), np.int64))
             check("order", [o["name"] for o in r.get_response()["outputs"]], ["most", "places", "y"])
+    many = np.random.default_rng(5).integers(1, 100, (30_000, 4)).astype(np.float32)
+    sums = (many @ w + np.array([1, 0.5], np.float32)).astype(np.float32)
+    for binary_y, binary_places in ((False, False), (False, True), (True, False)):
+        r = c.infer("tensors_mixed", mixed(many, binary=binary_y), outputs=[
+            triton.InferRequestedOutput("y", binary_data=binary_y), triton.InferRequestedOutput("places", binary_data=binary_places)])
+        check("many rows", r.as_numpy("y"), sums)
+        check("many places", r.as_numpy("places"), np.array(np.nonzero(many), np.int64))
     only = c.infer("tensors_mixed", mixed(x), outputs=[triton.InferRequestedOutput("y")])
     check("one output", [o["name"] for o in only.get_response()["outputs"]], ["y"])
     for algorithm in ("gzip", "deflate"):

@@ -25,9 +25,12 @@ type query struct {
 	taken int64 // of room
 }
 
-// jsonCost is what reading JSON takes, ÷ its bytes: the text, which grew by doubling or
-// not, and the tensors' data again.
-const jsonCost = 3
+// What reading JSON takes, ÷ its bytes: the text and the tensors' data again, and what
+// the text had before it grew where its length isn't known.
+const (
+	jsonCost  = 2
+	grownCost = 3
+)
 
 // wantedTensor is an output that is to be answered.
 type wantedTensor struct {
@@ -110,13 +113,13 @@ func (q *query) read(w http.ResponseWriter, r *http.Request, m *served, most int
 // text reads n bytes, as far as they come, or all that there are, at most most, where n
 // is below 0. It takes room for what comes of them.
 func (q *query) text(r io.Reader, n, most int64) ([]byte, error) {
-	size := n
+	size, cost := n, int64(jsonCost)
 	if n < 0 {
-		size = min(64<<10, most+1)
+		size, cost = min(64<<10, most+1), grownCost
 	}
 	var text []byte
 	for {
-		if err := q.reserve(q.held() + jsonCost*min(size, most)); err != nil {
+		if err := q.reserve(q.held() + cost*min(size, most)); err != nil {
 			return nil, err
 		}
 		text = append(make([]byte, 0, size), text...)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/sightline-edge/sightline/sync/wire"
@@ -76,7 +77,14 @@ func (i *Inspection) message(told *vision.Decision) *wire.Result {
 // AreaMM2 is the area of evidence in mm²; 0 at a station that doesn't know its scale.
 func (i *Inspection) AreaMM2(e vision.Evidence) float64 {
 	mm := i.station.cfg.MMPerPixel
-	return float64(e.Area) * mm * mm
+	return digits(float64(e.Area) * mm * mm)
+}
+
+// digits leaves out what is only the noise of binary fractions: 0.25, not
+// 0.25000000000000006.
+func digits(v float64) float64 {
+	short, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 9, 64), 64) // it was just written
+	return short
 }
 
 // amendment says that something else was told than the record seq has.

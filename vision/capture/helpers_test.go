@@ -154,6 +154,26 @@ func (r *running) next(within time.Duration) *Frame {
 	return f
 }
 
+// fired triggers the camera and gives the picture. Once is enough unless its datagrams
+// were lost, as on a machine that is too busy to read them.
+func (r *running) fired() *Frame {
+	r.t.Helper()
+	for range 6 {
+		if err := r.Fire(); err != nil {
+			r.t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Second)
+		f, err := r.Next(ctx)
+		cancel()
+		if err == nil {
+			return f
+		}
+		r.t.Logf("triggered again: %v (%+v)", err, r.Stats())
+	}
+	r.t.Fatal("no picture for six triggers")
+	return nil
+}
+
 // all reads to the end.
 func (r *running) all(each func(*Frame)) {
 	r.t.Helper()

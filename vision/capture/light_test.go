@@ -156,15 +156,12 @@ func TestGenICamExposureIsChanged(t *testing.T) {
 	// Behind the wrapper of a ROI, and by trigger: the picture that is fired next has it.
 	o.Trigger, o.Rate, o.ROI = "software", 0, [4]int{0, 0, 80, 30}
 	r = start(t, gvConfig(o))
-	eventually(t, 20*time.Second, "the camera to be triggered", func() bool { return r.Fire() == nil })
-	r.next(10 * time.Second).Release()
+	eventually(t, 20*time.Second, "the camera to be reached", func() bool { return r.Stats().State == Waiting })
+	r.fired().Release()
 	for n := range 6 {
 		d := []time.Duration{40 * time.Millisecond, 20 * time.Millisecond}[n%2]
 		set(r, d)
-		if err := r.Fire(); err != nil {
-			t.Fatal(err)
-		}
-		f := r.next(10 * time.Second)
+		f := r.fired()
 		if f.Exposure != d || !bright(f, d) {
 			t.Errorf("picture %d, fired after %v was set, has %v (bright as set: %v)", n, d, f.Exposure, bright(f, d))
 		}

@@ -53,8 +53,8 @@ minutes and is kept.
 
 Several pictures in one run (--batch) are measured where the model's file leaves
 their number open: one is the picture, the others are empty, and filling them in
-isn't measured. Stations run pictures one by one; what is told is whether more
-would pay.
+isn't measured. Stations find out by themselves whether more pay for cameras
+that share a model (infer.batch).
 
 What the machine does besides is measured too: other programs' share of the
 processor, and the first row once more at the end. Differences that are smaller

@@ -145,7 +145,7 @@ func (r *benchReport) batches(sure float64) (out []string) {
 			out = append(out, fmt.Sprintf("several pictures in one run don't pay on %s: at best %d of them, %.2f times as many a second, for %.1f times the wait", p, best.Batch, gain, best.RunP50/one.RunP50))
 			continue
 		}
-		out = append(out, fmt.Sprintf("%d pictures in one run would give %.2f times as many a second on %s, for %.1f times the wait; stations run them one by one", best.Batch, gain, p, best.RunP50/one.RunP50))
+		out = append(out, fmt.Sprintf("%d pictures in one run would give %.2f times as many a second on %s, for %.1f times the wait: see infer.batch for cameras that share the model", best.Batch, gain, p, best.RunP50/one.RunP50))
 	}
 	return out
 }

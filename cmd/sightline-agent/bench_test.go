@@ -45,7 +45,7 @@ func TestBenchAdvice(t *testing.T) {
 		}},
 		"batches pay on one, not on the other": {benchReport{Cores: 4, Rows: []benchRow{row(infer.CUDA, 1, 1, 2, 500, 2), row(infer.CUDA, 1, 4, 4, 900, 1), one, row(infer.CPU, 1, 2, 18, 100, 10)}}, []string{
 			"infer.provider: cuda (a picture takes 3.00 ms, on the processor 10.00 ms). auto takes the first of tensorrt, cuda, cpu",
-			"4 pictures in one run would give 2.00 times as many a second on cuda, for 2.0 times the wait; stations run them one by one",
+			"4 pictures in one run would give 2.00 times as many a second on cuda, for 2.0 times the wait: see infer.batch for cameras that share the model",
 			"several pictures in one run don't pay on cpu: at best 2 of them, 1.00 times as many a second, for 2.0 times the wait",
 		}},
 		"nothing": {benchReport{Cores: 4}, nil},

@@ -140,8 +140,8 @@ func (s *server) openGroups() error {
 	}
 	defer trial.drop()
 	takes, err := s.tryGroups(trial)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "each frame has a run of its own: %v\n", err)
+	if err != nil { // why there are no more
+		fmt.Fprintf(os.Stderr, "one run looks at %d of %d cameras' pictures at most: %v\n", 1<<max(len(takes)-1, 0), s.load.Share, err)
 	}
 	if len(takes) < 2 {
 		return nil
@@ -191,7 +191,7 @@ func (s *server) tryGroups(g *groupRun) (takes []time.Duration, err error) {
 			best = min(best, time.Since(began))
 		}
 		if level > 0 && float64(best) > s.load.SharePays*2*float64(takes[level-1]) {
-			return takes, nil
+			return takes, fmt.Errorf("%d in one run take %v, %d take %v, which is no gain", 1<<level, best, 1<<level/2, takes[level-1])
 		}
 		takes = append(takes, best)
 	}

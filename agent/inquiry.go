@@ -48,7 +48,7 @@ type inquiry struct {
 	done    chan struct{} // closed with the answer
 	exposed atomic.Int32  // cameras that have given their picture
 	places  []place       // by view, among the triggers of the cameras that it makes expose
-	lane    *lane         // that inspects it
+	lane    *lane         // that inspects it; protected by Station.mu
 
 	gaveBack bool // its place among those that are inspected; protected by Station.mu
 

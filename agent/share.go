@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"time"
-
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
 )
@@ -14,10 +12,11 @@ func (a *Agent) shareRuns() {
 	mixed := map[string]bool{} // models that several workers run, by other settings
 	for _, s := range a.stations {
 		for _, l := range s.lanes() {
-			for _, one := range [...]struct {
-				worker *infer.Worker
-				about  Model
-			}{{l.Model, l.About}, {l.Small, l.SmallAbout}} {
+			all := []share{{l.Model, l.About}, {l.Small, l.SmallAbout}}
+			if c := l.Cascade; c != nil {
+				all = append(all, share{c.Large, c.About})
+			}
+			for _, one := range all {
 				if one.worker == nil {
 					continue
 				}
@@ -30,12 +29,20 @@ func (a *Agent) shareRuns() {
 		}
 	}
 	for name, w := range workers {
-		var takes []time.Duration
-		if info, ok := w.Info(); ok && !mixed[name] {
-			takes = info.Shared
+		info, ok := w.Info()
+		switch {
+		case mixed[name]:
+			a.sched.Model(name).Batches(nil)
+		case ok: // what isn't loaded just now will be as it was
+			a.sched.Model(name).Batches(info.Shared)
 		}
-		a.sched.Model(name).Batches(takes)
 	}
+}
+
+// share is a model with the worker that runs it.
+type share struct {
+	worker *infer.Worker
+	about  Model
 }
 
 // lanes are those that see frames now.

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/sched"
 )
 
 // sharing is a loadout whose model takes any number of pictures, up to so many in one
@@ -28,7 +30,7 @@ func sharing(t testing.TB, share int) Loadout {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := info.Spec(infer.Options{Family: "fastestdet", Width: 1920, Height: 1088, Labels: []string{"blue", "red"}, Confidence: 0.01})
+	spec, err := info.Spec(infer.Options{Family: "fastestdet", Width: 320, Height: 192, Labels: []string{"blue", "red"}, Confidence: 0.01})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,11 +59,23 @@ func TestCamerasShareRuns(t *testing.T) {
 			info, ok := l.Model.Info()
 			return ok && (len(info.Shared) == 3) == (share == 4)
 		})
-		r.eventually("a part that all cameras show", func() bool {
-			i := r.result(r.trigger(Trigger{}))
+		other := r.sched.Join(sched.StreamConfig{})
+		r.eventually("a part that all cameras show at once", func() bool {
+			busy, err := other.Take(t.Context(), sched.Ask{Model: r.sched.Model(costName(l.About)), Newest: func() (time.Time, bool) { return time.Now(), true }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := make(chan Answer, 1)
+			go func() { answer <- r.trigger(Trigger{}) }()
+			r.eventually("all pictures to wait", func() bool { return r.sched.Stats().Waiting == 4 || len(answer) == 1 })
+			busy.Done(false)
+			i := r.result(<-answer)
 			seen[share] = i.Part.Defects
-			return len(i.Part.Views) == 4 && len(i.Part.Defects) > 0 && (r.sched.Stats().Shared > 0) == (share == 4)
+			return len(i.Part.Views) == 4 && len(i.Part.Defects) > 0
 		})
+		if n := r.sched.Stats().Shared; (n > 0) != (share == 4) {
+			t.Errorf("with runs on %d frames %d turns were given together", share, n)
+		}
 		if st := l.Model.Stats(); st.Failed != 0 || st.Restarts != 0 {
 			t.Errorf("%+v", st)
 		}

@@ -15,7 +15,7 @@ import (
 func (a *Agent) Spare(ctx context.Context, model string, look func(context.Context) error) error {
 	stream := a.sched.Join(sched.StreamConfig{Name: "spare", Class: sched.BestEffort})
 	defer stream.Leave()
-	turn, err := stream.Take(ctx, sched.Ask{Model: a.sched.Model(model), Newest: func() (time.Time, bool) { return time.Now(), true }})
+	turn, err := stream.Take(ctx, sched.Ask{Model: a.sched.Model(model), Alone: true, Newest: func() (time.Time, bool) { return time.Now(), true }})
 	if err != nil {
 		return fmt.Errorf("wait for a turn that nobody needs: %w", err)
 	}

@@ -369,7 +369,13 @@ func (s *Station) awaitTriggers() {
 func (s *Station) stopTriggers() {
 	for _, q := range s.ledger.waiting() {
 		q.enter(vision.ReasonStopped)
-		s.concludeLate(q, q.lane)
+		s.mu.Lock()
+		l := q.lane
+		if l == nil { // it is being admitted
+			l = s.lane
+		}
+		s.mu.Unlock()
+		s.concludeLate(q, l)
 	}
 }
 

@@ -299,6 +299,7 @@ func (w *swaps) prove(ctx context.Context, n *swap, as *config.Station) error {
 	case golden == nil:
 		return errors.New("the model brings no golden vectors, so that it can't prove itself here: record some (sightline bundle golden --help), or take it without (--ungated)")
 	}
+	c.cameras = as.Alike // it is proved on what will serve
 	w.at(n, func(s *api.Swap) { s.Phase = api.SwapProving })
 	ctx, cancel := context.WithTimeout(ctx, gateLimit)
 	defer cancel()

@@ -265,6 +265,7 @@ func (s *server) runAll(model []byte) error {
 	s.giveWay(s.load.Aside && !s.load.Provider.Accelerated(s.load.Library), func() { err = s.open(model) }) // an accelerator's own threads would give way for good
 	_ = unix.Munmap(model)                                                                                  // ONNX Runtime has its own copy
 	if err != nil {
+		s.loads.Store(nil) // it was the load that ended, not the agent
 		if !s.endEngine(err) {
 			err = s.refuse(s.tooMuch(err))
 		}

@@ -90,41 +90,45 @@ func TestBatchTakesOneTimeSlot(t *testing.T) {
 	})
 }
 
-// TestBatchTooLong: where a run on several frames can't be in time for somebody the runs
-// are made smaller, and what they take is reckoned so; a minute later they are tried
-// again.
+// TestBatchTooLong: where a run on several frames can't be in time for somebody, and a
+// smaller one can, the runs are made smaller, and what they take is reckoned so; a minute
+// later they are tried again, but not with who would be late by that.
 func TestBatchTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{})
 		m := batching(s, "a")
 		ran(t, s, m, 4, 16*time.Millisecond)
 		st := s.Join(StreamConfig{})
-		ask := func() error {
+		ask := func(within time.Duration, yields bool) error {
 			a := old(m, 0)
-			a.Deadline = time.Now().Add(14 * time.Millisecond)
+			a.Deadline, a.Yields = time.Now().Add(within), yields
 			turn, err := st.Take(t.Context(), a)
 			if err == nil {
 				turn.Done(true)
 			}
 			return err
 		}
-		if err := ask(); err != ErrLate {
-			t.Fatalf("a run of 16 ms by a deadline of 14: %v", err)
+		if err := ask(time.Millisecond, false); err != ErrLate || m.level != 2 {
+			t.Errorf("by a deadline that no run meets, runs are on %d frames: %v", 1<<m.level, err)
 		}
-		if err := ask(); err != nil || m.level != 1 {
-			t.Fatalf("runs on %d frames: %v", 1<<m.level, err)
+		if err := ask(14*time.Millisecond, true); err != ErrLate || m.level != 2 {
+			t.Errorf("for a guest runs are on %d frames: %v", 1<<m.level, err)
+		}
+		if err := ask(14*time.Millisecond, false); err != nil || m.level != 1 {
+			t.Fatalf("by a deadline of 14 ms runs are on %d frames: %v", 1<<m.level, err)
 		}
 		if m.P99() > 12*time.Millisecond {
 			t.Errorf("a run on two frames is thought to take %v", m.P99())
 		}
 		time.Sleep(growAfter + time.Second)
-		first := must(t, st, old(m, 0))
-		if m.level != 2 {
-			t.Errorf("a minute later %d frames may be looked at in one run", 1<<m.level)
+		if err := ask(14*time.Millisecond, false); err != nil || m.level != 1 {
+			t.Errorf("a minute later runs are on %d frames for who would be late by that: %v", 1<<m.level, err)
 		}
-		first.Done(true)
+		if err := ask(time.Second, false); err != nil || m.level != 2 {
+			t.Errorf("a minute later runs are on %d frames: %v", 1<<m.level, err)
+		}
 		// Who only waited for long is no reason.
-		first = must(t, st, old(m, 0))
+		first := must(t, st, old(m, 0))
 		a := old(m, 0)
 		a.Deadline = time.Now().Add(20 * time.Millisecond)
 		late := take(s.Join(StreamConfig{}), t.Context(), a)
@@ -133,5 +137,54 @@ func TestBatchTooLong(t *testing.T) {
 			t.Errorf("runs on %d frames after %v", 1<<m.level, got.err)
 		}
 		first.Done(true)
+	})
+}
+
+// TestBatchCountsOnce: what a run took is recorded once, and shared out among its turns.
+func TestBatchCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		m := batching(s, "a")
+		ran(t, s, m, 4, 16*time.Millisecond)
+		before := m.Runs()
+		first := must(t, s.Join(StreamConfig{}), old(m, 0))
+		var all [4]<-chan taken
+		var streams [4]*Stream
+		for n := range all {
+			streams[n] = s.Join(StreamConfig{})
+			all[n] = take(streams[n], t.Context(), old(m, 0))
+		}
+		first.Done(false)
+		time.Sleep(2 * time.Second) // it hung, which is believed when it is so three times in a row
+		for _, c := range all {
+			(<-c).turn.Done(true)
+		}
+		if m.Runs() != before || m.P99() != 16*time.Millisecond {
+			t.Errorf("%d runs more, p99 %v", m.Runs()-before, m.P99())
+		}
+		if busy := streams[0].Stats().Busy; busy != 500*time.Millisecond {
+			t.Errorf("a quarter of 2 s is %v", busy)
+		}
+	})
+}
+
+// TestBatchesChange: a worker that comes back with other times keeps how many frames its
+// runs look at, as far as it can; without, each has its own.
+func TestBatchesChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		m := s.Model("a")
+		ran(t, s, m, 4, 10*time.Millisecond)
+		for n, c := range []struct {
+			takes []time.Duration
+			level int
+			p99   time.Duration
+		}{{[]time.Duration{10, 12, 16}, 2, 16 * time.Millisecond}, {[]time.Duration{10, 12, 20}, 2, 16 * time.Millisecond},
+			{[]time.Duration{10, 12}, 1, 9600 * time.Microsecond}, {nil, 0, 8 * time.Millisecond}} {
+			m.Batches(c.takes)
+			if d := m.P99() - c.p99; m.level != c.level || d < -time.Microsecond || d > time.Microsecond {
+				t.Errorf("%d: runs on %d frames, p99 %v", n, 1<<m.level, m.P99())
+			}
+		}
 	})
 }

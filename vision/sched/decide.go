@@ -82,6 +82,7 @@ func (s *Scheduler) judgeLocked(w *waiter, now time.Time) error {
 	if st.config.Class == Critical {
 		st.rhythm.saw(captured, now, a.by(captured))
 	}
+	a.Model.fitLocked(w, captured, now)
 	cost := a.Model.P99()
 	w.held = false
 	if from := st.allowed; st.gap > 0 && from.After(now) {
@@ -106,9 +107,6 @@ func (s *Scheduler) judgeLocked(w *waiter, now time.Time) error {
 	}
 	if a.Model.refused.IsZero() && a.misses(captured, now) == nil {
 		a.Model.refused = now
-	}
-	if a.misses(captured, st.waited.Add(cost)) != nil {
-		a.Model.shrinkLocked(now)
 	}
 	s.count(st, func(c *Stats) {
 		switch {
@@ -300,10 +298,12 @@ func (s *Scheduler) endLocked(t *Turn, now time.Time, ok bool) {
 	st.holds--
 	st.rhythm.asked = now // as it will again
 	inTime := ok && t.ask.misses(t.Captured, now) == nil
-	if ok && t.wanted == nil { // what yields may be of another size than others' frames
+	if ok && t.wanted == nil && !t.run.told { // what yields may be of another size than others' frames
+		t.run.told = true
 		m.proved(t, took, inTime)
 		m.record(took)
 	}
+	took /= time.Duration(t.run.of) // its share of the run
 	s.count(st, func(c *Stats) {
 		c.Busy += took
 		switch {

@@ -79,6 +79,8 @@ type Ask struct {
 	// that its turn ends early when one of those waits for it, or one of a class above: see
 	// Turn.Wanted. What such runs take isn't counted for the model.
 	Yields bool
+
+	Alone bool // no other frame is looked at in the same run (Model.Batches)
 }
 
 // Pick says what "least served" means among streams of a class.

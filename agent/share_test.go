@@ -59,6 +59,7 @@ func TestCamerasShareRuns(t *testing.T) {
 			info, ok := l.Model.Info()
 			return ok && (len(info.Shared) == 3) == (share == 4)
 		})
+		r.shareRuns() // as it does by itself within a second
 		other := r.sched.Join(sched.StreamConfig{})
 		r.eventually("a part that all cameras show at once", func() bool {
 			busy, err := other.Take(t.Context(), sched.Ask{Model: r.sched.Model(costName(l.About)), Newest: func() (time.Time, bool) { return time.Now(), true }})

@@ -2,9 +2,7 @@ package infer
 
 import (
 	"fmt"
-	"math"
 	"math/bits"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -23,13 +21,6 @@ type Group struct {
 // MaxShare is the most frames that one run looks at.
 const MaxShare = 8
 
-// How a worker finds out whether runs on several frames pay.
-const (
-	pays      = 0.8  // of Config.SharePays
-	groupRuns = 5    // of which the quickest counts
-	sameAs    = 1e-3 // of an output's largest value: what a picture's outputs may differ by from those that it has alone
-)
-
 // groupWait is how long a run waits for those of its frames that aren't there yet: they
 // were given their turns in the same moment.
 const groupWait = 2 * time.Millisecond
@@ -44,7 +35,8 @@ type groupRun struct {
 	mu     sync.Mutex // protects the rest until it is sealed
 	id     uint64
 	of     int
-	frames int // that have come
+	frames int       // that have come
+	last   time.Time // when the last one did
 	sealed bool
 	full   chan struct{} // closed when all have come
 
@@ -103,13 +95,6 @@ func (s *server) newGroup(levels int) (*groupRun, error) {
 	return g, nil
 }
 
-// drop gives back what ONNX Runtime holds for the group.
-func (g *groupRun) drop() {
-	for _, sl := range g.slots {
-		sl.drop()
-	}
-}
-
 // put writes a frame to its place.
 func (g *groupRun) put(f *Filler, place int, frame *vision.Frame) (Placement, error) {
 	at, err := f.Fill(g.blobs[place], frame)
@@ -127,152 +112,96 @@ func (s *server) share() int {
 	return 1 << (bits.Len(uint(min(s.load.Share, MaxShare))) - 1)
 }
 
-// openGroups finds out by runs whether several frames in one pay, and if so makes what
-// that takes. Where the model can't, or it doesn't, each frame has its own run.
-func (s *server) openGroups() error {
-	levels := bits.Len(uint(s.share())) - 1
-	if levels < 1 {
-		return nil
+// drop gives back what ONNX Runtime holds for the group.
+func (g *groupRun) drop() {
+	for _, sl := range g.slots {
+		sl.drop()
 	}
-	trial, err := s.newGroup(levels)
+}
+
+// profile is how many frames TensorRT's engine takes: as many as can be where more than one
+// may come, so that another camera doesn't want another engine.
+func (s *server) profile() int {
+	if s.share() < 2 {
+		return 1
+	}
+	return MaxShare
+}
+
+// openGroups makes what runs on several frames take, where they pay: a run on them is no
+// use that a model may fail by.
+func (s *server) openGroups() {
+	if s.share() < 2 {
+		return
+	}
+	takes, err := s.load.Shared, error(nil)
+	if !s.load.Measured {
+		takes, err = s.tryGroups()
+	}
+	if len(takes) > 1 && err == nil {
+		err = s.makeGroup(len(takes) - 1)
+	}
+	if s.groups != nil {
+		s.info.Shared = takes
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "one run looks at %d of %d cameras' pictures at most: %v\n", 1<<max(len(s.info.Shared)-1, 0), s.load.Share, err)
+	}
+}
+
+// makeGroup makes the group that frames share. There is one: while it runs no other
+// frames have turns.
+func (s *server) makeGroup(levels int) error {
+	g, err := s.newGroup(levels)
 	if err != nil {
 		return err
 	}
-	defer trial.drop()
-	takes, err := s.tryGroups(trial)
-	if err != nil { // why there are no more
-		fmt.Fprintf(os.Stderr, "one run looks at %d of %d cameras' pictures at most: %v\n", 1<<max(len(takes)-1, 0), s.load.Share, err)
-	}
-	if len(takes) < 2 {
-		return nil
-	}
-	s.groups = make(chan *groupRun, 2) // one is filled while the other runs
-	for range cap(s.groups) {
-		g, err := s.newGroup(len(takes) - 1)
-		if err != nil {
-			return err
-		}
-		for level, sl := range g.slots {
-			outs, err := s.sess.run(sl, s.load.Limit)
-			if err == nil {
-				err = s.sess.fixOutputs(sl, slices.Clone(outs))
-			}
-			if err != nil {
-				return fmt.Errorf("run on %d frames: %w", 1<<level, err)
-			}
-		}
-		s.groups <- g
-	}
-	s.info.Shared = takes
-	return nil
-}
-
-// tryGroups shows noise on 1, 2, 4, … frames, and tells what those runs take, as far as
-// each pays and gives for each frame what it gives alone.
-func (s *server) tryGroups(g *groupRun) (takes []time.Duration, err error) {
-	alone, err := s.noise(g)
-	if err != nil {
-		return nil, err
-	}
-	for level, sl := range g.slots {
-		outs, err := s.sess.run(sl, firstLimit(Provider(s.info.Provider), s.load.Limit))
+	memory := make([][]float32, len(s.sess.outputs))
+	for level := levels; level >= 0; level-- {
+		outs, err := s.sess.run(g.slots[level], s.groupLimit())
 		if err == nil {
-			err = alike(outs, alone[:1<<level])
+			err = inFrames(outs, 1<<level)
+		}
+		if err == nil {
+			err = s.sess.fixOver(g.slots[level], slices.Clone(outs), memory)
 		}
 		if err != nil {
-			return takes, err
-		}
-		best := time.Duration(math.MaxInt64)
-		for range groupRuns {
-			began := time.Now()
-			if _, err := s.sess.run(sl, s.load.Limit); err != nil {
-				return takes, err
-			}
-			best = min(best, time.Since(began))
-		}
-		if level > 0 && float64(best) > s.load.SharePays*2*float64(takes[level-1]) {
-			return takes, fmt.Errorf("%d in one run take %v, %d take %v, which is no gain", 1<<level, best, 1<<level/2, takes[level-1])
-		}
-		takes = append(takes, best)
-	}
-	return takes, nil
-}
-
-// noise fills each place with other noise, and tells the outputs of each frame alone.
-func (s *server) noise(g *groupRun) (alone [][]Output, err error) {
-	in, r := s.load.Spec.Input, rand.New(rand.NewPCG(1, 2))
-	frames := make([]vision.Frame, len(g.blobs))
-	for place := range frames {
-		f := vision.Frame{Width: in.Width, Height: in.Height, Stride: 3 * in.Width, Format: vision.BGR24, Pix: make([]byte, 3*in.Width*in.Height)}
-		for n := range f.Pix {
-			f.Pix[n] = byte(r.Uint32())
-		}
-		frames[place] = f
-		if _, err := g.put(s.filler, 0, &f); err != nil {
-			return nil, err
-		}
-		outs, err := s.sess.run(g.slots[0], firstLimit(Provider(s.info.Provider), s.load.Limit))
-		if err != nil {
-			return nil, err
-		}
-		one := make([]Output, len(outs))
-		for n, o := range outs {
-			one[n] = Output{Name: o.Name, Shape: slices.Clone(o.Shape), Data: slices.Clone(o.Data)}
-		}
-		alone = append(alone, one)
-	}
-	for place := range frames {
-		if _, err := g.put(s.filler, place, &frames[place]); err != nil {
-			return nil, err
+			g.drop()
+			return fmt.Errorf("run on %d frames: %w", 1<<level, err)
 		}
 	}
-	return alone, nil
-}
-
-// alike checks that the outputs of a run are those that its frames have alone.
-func alike(outs []Output, alone [][]Output) error {
-	k := len(alone)
-	for n, o := range outs {
-		for place := range alone {
-			a := &alone[place][n]
-			if len(o.Shape) == 0 || len(a.Shape) != len(o.Shape) || a.Shape[0] != 1 || o.Shape[0] != int64(k) || !slices.Equal(o.Shape[1:], a.Shape[1:]) {
-				return fmt.Errorf("the output %s of %d frames is %s, of one %s", o.Name, k, shapeText(o.Shape), shapeText(a.Shape))
-			}
-			if d := distance(o.Data[place*len(a.Data):(place+1)*len(a.Data)], a.Data); !(d <= sameAs) {
-				return fmt.Errorf("the output %s of a frame among %d differs by %.2g of its largest value from what it is alone", o.Name, k, d)
-			}
-		}
-	}
+	s.groups = make(chan *groupRun, 1)
+	s.groups <- g
 	return nil
 }
 
-// distance is how far values differ at most, as a part of the largest; NaN if one is.
-func distance(x, y []float32) float64 {
-	most, largest := 0.0, 0.0
-	for n := range x {
-		if x[n] != y[n] {
-			most = max(most, math.Abs(float64(x[n])-float64(y[n])))
+// inFrames checks that outputs have a part for each of k frames.
+func inFrames(outs []Output, k int) error {
+	for _, o := range outs {
+		if len(o.Shape) == 0 || o.Shape[0] != int64(k) {
+			return fmt.Errorf("the output %s of %d frames is %s", o.Name, k, shapeText(o.Shape))
 		}
-		largest = max(largest, math.Abs(float64(y[n])))
 	}
-	if most == 0 {
-		return 0
-	}
-	return most / largest
+	return nil
 }
 
 // join takes a frame into the run on its group; a new one is on its way at once, and
 // waits for the others when it is due.
 func (s *server) join(r *inferRequest) {
 	if s.joining != nil && s.joining.add(s, r) {
+		s.joined++
 		return
+	}
+	if s.joining == nil || s.joiner != r.Group {
+		s.joiner, s.joined = r.Group, 0
 	}
 	g := <-s.groups
 	g.mu.Lock()
-	g.id, g.of, g.frames, g.sealed, g.full = r.Group, min(r.Of, len(g.jobs)), 0, false, make(chan struct{})
+	g.id, g.of, g.frames, g.sealed, g.full = r.Group, max(min(r.Of-s.joined, len(g.jobs)), 1), 0, false, make(chan struct{})
 	g.mu.Unlock()
 	s.joining = g
 	g.add(s, r)
+	s.joined++
 	s.filled <- &job{group: g}
 }
 
@@ -285,29 +214,34 @@ func (g *groupRun) add(s *server, r *inferRequest) bool {
 	}
 	place := g.frames
 	s.fillInto(&g.jobs[place], r, func(f *vision.Frame) (Placement, error) { return g.put(s.filler, place, f) })
+	g.last = time.Now()
 	if g.frames++; g.frames == g.of {
 		close(g.full)
 	}
 	return true
 }
 
-// seal waits for the frames that are to come, for a moment, and tells how many there
-// are: later ones have a run of their own.
+// seal waits for the frames that are to come, as long as they come within a moment of
+// each other, and tells how many there are: later ones have a run of their own.
 func (g *groupRun) seal() int {
-	select {
-	case <-g.full:
-	default:
-		late := time.NewTimer(groupWait)
-		defer late.Stop()
+	late := time.NewTimer(groupWait)
+	defer late.Stop()
+	for {
 		select {
 		case <-g.full:
 		case <-late.C:
 		}
+		g.mu.Lock()
+		if wait := groupWait - time.Since(g.last); wait > 0 && g.frames < g.of {
+			g.mu.Unlock()
+			late.Reset(wait)
+			continue
+		}
+		g.sealed = true
+		n := g.frames
+		g.mu.Unlock()
+		return n
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.sealed = true
-	return g.frames
 }
 
 // runGroup looks at all frames of a group in one run.
@@ -316,9 +250,9 @@ func (s *server) runGroup(g *groupRun) {
 	start := time.Now()
 	g.outs, g.err = s.sess.run(g.slots[level], s.load.Limit)
 	took := time.Since(start)
-	for _, o := range g.outs {
-		if len(o.Shape) == 0 || o.Shape[0] != 1<<level {
-			g.err = fmt.Errorf("the output %s of %d frames is %s", o.Name, 1<<level, shapeText(o.Shape))
+	if g.err == nil {
+		if g.err = inFrames(g.outs, 1<<level); g.err != nil { // nothing is learnt by the next one
+			s.apart.Store(true)
 		}
 	}
 	for n := range g.jobs[:g.frames] {

@@ -3,6 +3,8 @@ package infer
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -150,4 +152,73 @@ func TestGroupOfAWorkerThatDies(t *testing.T) {
 		}
 	}
 	seenIn(t, w, frames, pool, 8, 3)
+}
+
+// TestSharingIsMeasuredOnce: a worker that was started again shares as the first one did,
+// without measuring; one whose groups have no room gives each frame a run of its own.
+func TestSharingIsMeasuredOnce(t *testing.T) {
+	o := Options{Family: "fastestdet", Width: 64, Height: 64, Labels: []string{"class0", "class1"}}
+	w, first := sharing(t, "dynamic.onnx", o)
+	w.mu.Lock()
+	pid := w.pid
+	w.mu.Unlock()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	frames := []*vision.Frame{picture(64, 64, vision.BGR24, 1), picture(64, 64, vision.BGR24, 2)}
+	pool := shared(t, frames...)
+	for ctx := within(t, 20*time.Second); w.Stats().Restarts == 0; {
+		if _, err := w.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := w.Ready(within(t, 20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first.Shared, again.Shared); diff != "" {
+		t.Errorf("measured again:\n%s", diff)
+	}
+	seenIn(t, w, frames, pool, 1, 2)
+
+	o.Confidence, o.Width, o.Height = 0.01, 1600, 1600 // 31 MB a frame
+	cfg := testConfig(t, "testdata/dynamic.onnx", o)
+	cfg.Share, cfg.SharePays, cfg.Memory = MaxShare, 1000, 400e6
+	small := start(t, cfg)
+	info, err := small.Ready(within(t, 30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Shared) > 2 {
+		t.Errorf("in 400 MB runs on %d frames of 31 MB", 1<<(len(info.Shared)-1))
+	}
+	seenIn(t, small, frames, pool, 1, 2)
+}
+
+// TestDistance: scores aren't held against pixels, whatever the layout.
+func TestDistance(t *testing.T) {
+	rows := &Output{Shape: []int64{1, 2, 3}, Data: []float32{600, 300, 100, 0.5, 0.25, 0}}    // kinds one behind the other
+	columns := &Output{Shape: []int64{1, 3, 2}, Data: []float32{600, 0.5, 300, 0.25, 100, 0}} // kinds side by side
+	for _, c := range []struct {
+		alone *Output
+		at    int
+		by    float32
+		alike bool
+	}{
+		{rows, 0, 0.1, true}, {rows, 0, 10, false}, {rows, 3, 1e-4, true}, {rows, 3, 0.05, false},
+		{columns, 0, 0.1, true}, {columns, 3, 1e-4, true}, {columns, 3, 0.05, false}, {&Output{Shape: []int64{1, 2}, Data: []float32{1, 2}}, 1, 1e-3, true},
+		{&Output{Shape: []int64{1}, Data: []float32{0}}, 0, 0, true}, {&Output{Shape: []int64{1, 0}}, -1, 0, true},
+	} {
+		x := slices.Clone(c.alone.Data)
+		if c.at >= 0 {
+			x[c.at] += c.by
+		}
+		if d := distance(x, c.alone); (d <= sameAs) != c.alike {
+			t.Errorf("value %d of %s by %v: %v", c.at, shapeText(c.alone.Shape), c.by, d)
+		}
+	}
+	nan := &Output{Shape: []int64{1, 2}, Data: []float32{1, 2}}
+	if d := distance([]float32{1, float32(math.NaN())}, nan); d <= sameAs {
+		t.Errorf("no number: %v", d)
+	}
 }

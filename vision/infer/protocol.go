@@ -44,6 +44,9 @@ type loadRequest struct {
 
 	Share     int     `json:"share,omitempty"` // frames that one run may look at
 	SharePays float64 `json:"share_pays,omitempty"`
+
+	Measured bool            `json:"measured,omitempty"` // whether that pays is known
+	Shared   []time.Duration `json:"shared,omitempty"`   // as Info.Shared, then
 }
 
 type inferRequest struct {

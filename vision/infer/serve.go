@@ -52,8 +52,11 @@ type server struct {
 	opened            chan struct{} // closed when sess is there
 	free, filled, ran chan *job
 
-	groups  chan *groupRun // that are free; nil where each frame has its own run
-	joining *groupRun      // that takes frames; the receiver's own
+	groups  chan *groupRun // holds the one while it is free; nil where each frame has its own run
+	joining *groupRun      // that takes frames; the receiver's own, as are the next two
+	joiner  uint64         // Group of the newest frame in a group
+	joined  int            // frames of it
+	apart   atomic.Bool    // each frame has its own run from now on
 }
 
 // job is one frame on its way, with its tensors.
@@ -182,7 +185,7 @@ func (s *server) open(model []byte) error {
 	}
 	on := s.load.target(s.tellEngine)
 	on.loads = s.loads.Store
-	if s.sess, err = openSession(model, s.info, wanted, on.shaped(s.info.Inputs, feeds, s.share())); err != nil {
+	if s.sess, err = openSession(model, s.info, wanted, on.shaped(s.info.Inputs, feeds, s.profile())); err != nil {
 		return err
 	}
 	s.sess.describe(&s.info)
@@ -202,9 +205,7 @@ func (s *server) open(model []byte) error {
 	if err := s.warmUp(); err != nil {
 		return err
 	}
-	if err := s.openGroups(); err != nil {
-		return err
-	}
+	s.openGroups()
 	return s.sess.proved()
 }
 
@@ -425,7 +426,7 @@ func (s *server) receiveAll() {
 			s.stopRun(req.Stop)
 		case req.Infer != nil && req.Infer.Tensors != nil:
 			s.filled <- s.lay(<-s.free, req.Infer)
-		case req.Infer != nil && req.Infer.Of > 1 && s.groups != nil:
+		case req.Infer != nil && req.Infer.Of > 1 && s.groups != nil && !s.apart.Load():
 			s.join(req.Infer)
 		case req.Infer != nil:
 			s.filled <- s.fill(<-s.free, req.Infer)

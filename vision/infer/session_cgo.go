@@ -334,6 +334,27 @@ func (s *session) fixOutputs(sl *slot, like []Output) error {
 	return nil
 }
 
+// fixOver is fixOutputs for slots of which one runs at a time: their tensors lie over the
+// same memory, by output, which the largest must make first.
+func (s *session) fixOver(sl *slot, like []Output, memory [][]float32) error {
+	for n, o := range like {
+		if sl.fixed[n] || s.outputs[n].Type != "float32" || len(o.Data) == 0 {
+			continue
+		}
+		if memory[n] == nil {
+			memory[n] = make([]float32, len(o.Data))
+		}
+		shape := slices.Clone(o.Shape)
+		sl.release(n)
+		out, err := ort.NewTensor(ort.NewShape(shape...), memory[n][:len(o.Data)])
+		if err != nil {
+			return fmt.Errorf("make the output tensor %s: %w", sl.seen[n].Name, err)
+		}
+		sl.out[n], sl.fixed[n] = out, true
+	}
+	return nil
+}
+
 func (sl *slot) fix(n int, shape []int64, element ort.TensorElementDataType) error {
 	sl.release(n)
 	var out ort.Value

@@ -28,6 +28,8 @@ func (*session) fixOutputs(*slot, []Output) error { panic("BUG: no session witho
 
 func (*session) run(*slot, time.Duration) ([]Output, error) { panic("BUG: no session without cgo") }
 
+func (*session) fixOver(*slot, []Output, [][]float32) error { panic("BUG: no session without cgo") }
+
 func (*slot) drop() {}
 
 func (*session) stop() {}

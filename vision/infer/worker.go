@@ -229,7 +229,7 @@ func (w *Worker) serve(l *link, model *os.File, aside bool, up func()) error {
 	spec := w.cfg.Spec
 	load := &loadRequest{Spec: spec, Classes: len(spec.Labels), Library: w.cfg.Library, Threads: w.cfg.Threads, Provider: w.cfg.Provider, Limit: w.cfg.Limit, Memory: w.cfg.memory(), Tensors: w.cfg.Tensors, Aside: aside,
 		Precision: w.cfg.Precision, Engines: w.cfg.Engines, Batch: w.cfg.Batch, Without: w.without, AtOnce: w.cfg.AtOnce && w.cfg.Provider.chooses(), Only: w.only, Graph: w.cfg.Graph,
-		Share: w.cfg.Share, SharePays: w.cfg.SharePays}
+		Share: w.cfg.Share, SharePays: w.cfg.SharePays, Measured: w.first.Provider != "", Shared: w.first.Shared}
 	load.Spec.Labels = nil
 	if err := l.proc.Conn.Send(request{Load: load}, int(model.Fd())); err != nil {
 		return nil // the exit tells why

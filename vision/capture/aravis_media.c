@@ -36,6 +36,7 @@ typedef struct {
 	F(int, arv_gv_device_is_controller, (void *)) \
 	F(int, arv_gv_device_take_control, (void *, gerror **)) \
 	F(void, arv_camera_gv_set_packet_size_adjustment, (void *, int)) \
+	F(void, arv_camera_gv_set_stream_options, (void *, int)) \
 	F(int, arv_camera_is_feature_available, (void *, const char *, gerror **)) \
 	F(const char **, arv_camera_dup_available_enumerations_as_strings, (void *, const char *, unsigned *, gerror **)) \
 	F(void, arv_camera_set_string, (void *, const char *, const char *, gerror **)) \
@@ -285,10 +286,14 @@ char *sl_payload(const sl_camera *c, size_t *bytes)
 
 char *sl_start(sl_camera *c, size_t payload, int buffers)
 {
-	enum { CONTINUOUS = 0, ADJUST_ONCE = 3 }; // ArvAcquisitionMode, ArvGvPacketSizeAdjustment
+	enum { CONTINUOUS = 0, ADJUST_ONCE = 3, NO_PACKET_SOCKET = 1 }; // ArvAcquisitionMode, ArvGvPacketSizeAdjustment, ArvGvStreamOption
 	gerror *e = NULL;
-	if (c->gige)
+	if (c->gige) {
 		lib.arv_camera_gv_set_packet_size_adjustment(c->camera, ADJUST_ONCE);
+		// Root would get a packet socket, which on a busy machine may deliver nothing for good;
+		// the agent's own user hasn't the right to one.
+		lib.arv_camera_gv_set_stream_options(c->camera, NO_PACKET_SOCKET);
+	}
 	lib.arv_camera_set_acquisition_mode(c->camera, CONTINUOUS, NULL); // some cameras know no other
 	c->stream = lib.arv_camera_create_stream(c->camera, NULL, NULL, &e);
 	if (c->stream == NULL)

@@ -51,13 +51,13 @@ func TestSwapByREST(t *testing.T) {
 // TestSwapOnThePage: the page says how far it is, and how it ended.
 func TestSwapOnThePage(t *testing.T) {
 	for phase, want := range map[SwapPhase]string{
-		SwapWaiting:   "Caps 1.3 waits until another model is loaded and proved; asked for 1.2 s ago.",
-		SwapLoading:   "Caps 1.3 is being loaded, for 1.2 s.",
-		SwapProving:   "Caps 1.3 runs its golden pictures; asked for 1.2 s ago.",
-		SwapSwitching: "Caps 1.3 takes over when the parts that are in view have left.",
-		SwapDone:      "Caps 1.3 was swapped in after 1.2 s, 6 of 6 golden pictures passed; its results have numbers above 41. &lt;none&gt; passed.",
-		SwapRefused:   "Caps 1.3 was refused: &lt;none&gt; passed.",
-		SwapCancelled: "Caps 1.3 was not swapped in: &lt;none&gt; passed.",
+		SwapWaiting:   "caps 1.3 waits until another model is loaded and proved; asked for 1.2 s ago.",
+		SwapLoading:   "caps 1.3 is being loaded, for 1.2 s.",
+		SwapProving:   "caps 1.3 runs its golden pictures; asked for 1.2 s ago.",
+		SwapSwitching: "caps 1.3 takes over when the parts that are in view have left.",
+		SwapDone:      "caps 1.3 was swapped in after 1.2 s, 6 of 6 golden pictures passed; its results have numbers above 41. &lt;none&gt; passed.",
+		SwapRefused:   "caps 1.3 was refused: &lt;none&gt; passed.",
+		SwapCancelled: "caps 1.3 was not swapped in: &lt;none&gt; passed.",
 	} {
 		m := newMemory(good("station1"))
 		m.set(func(s *Station) {

@@ -26,7 +26,7 @@ func (s *Swap) view() *swapView {
 	case SwapCancelled:
 		mark = "info"
 	}
-	words := web.Sentence(s.Words()) + "."
+	words := s.Words() + "." // it begins with a model's name
 	if s.Phase == SwapDone && s.Text != "" {
 		mark, words = "warn", words+" "+web.Sentence(s.Text)+"."
 	}

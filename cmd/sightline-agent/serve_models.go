@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -98,7 +99,7 @@ func (o *serveOptions) check() error {
 	}
 	for i, host := range o.hosts {
 		o.hosts[i] = strings.ToLower(strings.TrimSuffix(host, "."))
-		if strings.ContainsAny(host, ":/ ") || o.hosts[i] == "" {
+		if strings.ContainsFunc(host, func(r rune) bool { return strings.ContainsRune(":/", r) || unicode.IsSpace(r) || !unicode.IsPrint(r) }) || o.hosts[i] == "" {
 			return cli.Usage("--host %q: a name without port and path is wanted, as models.example", host)
 		}
 	}

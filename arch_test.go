@@ -32,7 +32,7 @@ var packages = map[string]rule{
 	"vision/quality":     {imports: []string{"vision"}},
 	"vision/change":      {imports: []string{"vision"}},
 	"vision/capture":     {imports: []string{"vision", "vision/shm", "vision/picture", "vision/optics", "internal/lean"}, c: []string{"gst_media.go", "aravis_media.go", "film_media.go"}},
-	"vision/infer":       {imports: []string{"vision", "vision/shm", "vision/picture", "internal/lean", "internal/whole"}, c: []string{"fill_cgo.go", "gpu_cgo.go"}},
+	"vision/infer":       {imports: []string{"vision", "vision/shm", "vision/picture", "internal/lean", "internal/prompt", "internal/whole"}, c: []string{"fill_cgo.go", "gpu_cgo.go"}},
 	"vision/sched":       {outside: []string{"none"}},
 	"vision/track":       {imports: []string{"vision"}},
 	"vision/rules":       {imports: []string{"vision", "vision/rules/guest"}},
@@ -80,6 +80,7 @@ var packages = map[string]rule{
 
 	"internal/auth":   {leaf: "internal packages are leaves"},
 	"internal/health": {leaf: "internal packages are leaves"},
+	"internal/prompt": {leaf: "internal packages are leaves"},
 	"internal/lean":   {c: []string{"lean_cgo.go"}, leaf: "internal packages are leaves"},
 	"internal/web":    {leaf: "internal packages are leaves"},
 	"internal/whole":  {leaf: "internal packages are leaves"},

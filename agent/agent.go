@@ -119,9 +119,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer broken() // before its time only when the disk fails it: nothing could be recorded any more
 		return a.cfg.Journal.Run(keep)
 	})
-	base.Go(func() error { return a.watch(keep) })
-	base.Go(func() error { return a.readBoard(keep) })
-	err := a.inspect(ctx)
+	err := a.inspect(ctx, func() {
+		base.Go(func() error { return a.watch(keep) })
+		base.Go(func() error { return a.readBoard(keep) })
+	})
 	if err == nil && a.cfg.Stay {
 		<-ctx.Done()
 	}
@@ -129,10 +130,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	return errors.Join(err, base.Wait())
 }
 
-// inspect runs models, stations and recorder until the stations have ended.
-// What they wait for is taken from them when they are still there stopGrace
-// after ctx.
-func (a *Agent) inspect(ctx context.Context) error {
+// inspect runs models, stations and recorder until the stations have ended; begun is
+// called once they run. What they wait for is taken from them when they are still there
+// stopGrace after ctx.
+func (a *Agent) inspect(ctx context.Context, begun func()) error {
 	hard, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer context.AfterFunc(ctx, a.stop)()
@@ -157,6 +158,7 @@ func (a *Agent) inspect(ctx context.Context) error {
 	for _, s := range a.stations {
 		stations.Go(func() error { return a.runStation(hard, s) })
 	}
+	begun()
 	err := stations.Wait()
 	a.recorder.close()
 	err = errors.Join(err, records.Wait())

@@ -41,7 +41,8 @@ type programs struct {
 	memory    int64 // bytes that a model's process may have; 0: the usual
 	precision infer.Precision
 	engines   infer.Engines
-	builds    *builds // nil: nobody is told
+	builds    *builds        // nil: nobody is told
+	reserve   *infer.Reserve // the first model's process, which starts beside all else; nil: none
 }
 
 // findPrograms looks for what workers need, by the configuration's section
@@ -58,6 +59,11 @@ func findPrograms(c config.Infer) (programs, error) {
 	p.precision, inexact = infer.ParsePrecision(c.Precision)
 	p.engines = infer.Engines{Dir: cacheDir("engines"), Limit: int64(c.EnginesMB) * 1e6}
 	return p, errors.Join(err, unknown, inexact)
+}
+
+// hasten starts the process of the first model that will be loaded.
+func (p *programs) hasten(log *slog.Logger) {
+	p.reserve = infer.NewReserve(infer.Config{Executable: p.self, Args: inferArgs, Library: p.runtime, Log: log})
 }
 
 // findCapture looks for what reads cameras; sightline-capture may be missing.

@@ -101,10 +101,13 @@ func (p *programs) share(c *choice) int {
 	return min(most, c.cameras)
 }
 
+// inferArgs make this program an inference worker.
+var inferArgs = []string{"worker", "infer"}
+
 // worker is how a model is run with these programs. Spec is how its output is read.
 func (p *programs) worker(c *choice, spec infer.Spec, threads int, log *slog.Logger) infer.Config {
 	cfg := infer.Config{
-		Executable: p.self, Args: []string{"worker", "infer"}, Library: p.runtime, Provider: p.provider, Precision: p.precision, Engines: p.engines,
+		Executable: p.self, Args: inferArgs, Reserve: p.reserve, Library: p.runtime, Provider: p.provider, Precision: p.precision, Engines: p.engines,
 		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: threads, Memory: p.memory, Log: log,
 	}
 	if p.builds != nil {

@@ -55,8 +55,12 @@ func (o *inferOptions) programs(cmd *cobra.Command) (programs, int, error) {
 		return programs{}, 0, err
 	}
 	p, err := findPrograms(s)
+	if err != nil {
+		return p, 0, err
+	}
+	p.hasten(logger(cmd.ErrOrStderr(), false))
 	p.builds = newBuilds(cmd.ErrOrStderr())
-	return p, s.Threads, err
+	return p, s.Threads, nil
 }
 
 // assembly is programs for a command that runs rules too.

@@ -210,6 +210,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	if err != nil {
 		return err
 	}
+	programs.hasten(log)
 	programs.builds = newBuilds(cmd.ErrOrStderr())
 	programs.builds.announce = true
 	made, err := newAssembly(ctx, programs, log)

@@ -118,9 +118,10 @@ func (o *serveOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	log := logger(cmd.ErrOrStderr(), o.verbose)
+	p.hasten(log)
 	p.builds = newBuilds(cmd.ErrOrStderr())
 	p.builds.announce = true
-	log := logger(cmd.ErrOrStderr(), o.verbose)
 	list, err := o.load(p, section, log)
 	if err != nil {
 		return err

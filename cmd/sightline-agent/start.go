@@ -5,9 +5,8 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sightline-edge/sightline/internal/lean"
+	"github.com/sightline-edge/sightline/internal/prompt"
 )
 
 // How the agent stays out of its own way while it starts.
@@ -35,7 +34,7 @@ func humbly(nice int, do func() error) error {
 	go func() {
 		// Never unlocked: the thread ends with this goroutine.
 		runtime.LockOSThread()
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice) // only a hint
+		prompt.Humble(nice)
 		done <- do()
 	}()
 	return <-done

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/sightline-edge/sightline/internal/prompt"
 	"github.com/sightline-edge/sightline/vision/capture"
 )
 
@@ -37,6 +38,9 @@ func handover() Figure {
 		Goal: "told",
 		Run: func(ctx context.Context, env *Env) (rows []Row, err error) {
 			if err := needs(filepath.Join(env.Bin, "sightline-agent")); err != nil {
+				return nil, err
+			}
+			if err := prompt.All(); err != nil { // as the agent does
 				return nil, err
 			}
 			self, err := os.Executable()

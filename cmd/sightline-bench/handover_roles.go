@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sightline-edge/sightline/internal/prompt"
 )
 
 // What the bench is as a process that the hand-over is measured with.
@@ -48,7 +50,8 @@ func loop(ctx context.Context, args []string, _ io.Writer) error {
 	runtime.LockOSThread()
 	var one unix.CPUSet
 	one.Set(n[0])
-	err = errors.Join(unix.SchedSetaffinity(0, &one), unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), n[1]))
+	err = unix.SchedSetaffinity(0, &one)
+	prompt.Humble(n[1])
 	parent := os.Getppid()
 	for i := 0; err == nil && ctx.Err() == nil; i++ {
 		if i%(1<<28) == 0 && os.Getppid() != parent {

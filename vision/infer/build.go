@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sightline-edge/sightline/internal/prompt"
 )
 
 // buildLimit is how long an engine may take to build, with the wait for another
@@ -175,7 +175,7 @@ func (s *server) tellEngine(r engineReply) {
 		return // the agent has left: receiveAll ends the process
 	}
 	if r.Phase == phaseBuild {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), buildNice) // only a hint
+		prompt.Humble(buildNice)
 		s.guard.Do(func() { go guardBuild(func(why string) { s.tellEngine(engineReply{Err: why}) }) })
 	}
 }

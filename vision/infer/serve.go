@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sightline-edge/sightline/internal/lean"
+	"github.com/sightline-edge/sightline/internal/prompt"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/shm"
 )
@@ -87,6 +88,7 @@ func WorkerMain(ctx context.Context, fd int) error {
 		free: make(chan *job, inFlight), filled: make(chan *job, inFlight), ran: make(chan *job, inFlight)}
 	defer s.conn.Close()
 	defer context.AfterFunc(ctx, func() { s.conn.Close() })()
+	preload()
 	model, err := s.receiveLoad()
 	if err != nil {
 		return fmt.Errorf("inference worker: %w", err)
@@ -261,7 +263,7 @@ func (i Info) fits(s Spec) error {
 func (s *server) runAll(model []byte) error {
 	defer close(s.ran)
 	runtime.LockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), runNice) // only a hint
+	prompt.Humble(runNice)
 	var err error
 	s.giveWay(s.load.Aside && !s.load.Provider.Accelerated(s.load.Library), func() { err = s.open(model) }) // an accelerator's own threads would give way for good
 	_ = unix.Munmap(model)                                                                                  // ONNX Runtime has its own copy
@@ -318,8 +320,8 @@ func (s *server) giveWay(aside bool, do func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread()                                            // for good: the thread ends with this goroutine
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), asideNice) // only a hint
+		runtime.LockOSThread() // for good: the thread ends with this goroutine
+		prompt.Humble(asideNice)
 		do()
 	}()
 	<-done

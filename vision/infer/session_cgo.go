@@ -45,16 +45,8 @@ type slot struct {
 // openSession loads library and model on the first of the provider's candidates
 // that takes it. outputs are those that a run is to give.
 func openSession(model []byte, info Info, outputs []Tensor, on target) (*session, error) {
-	// TensorRT has no other switch against TF32; it is read when the first library loads.
-	if err := os.Setenv("NVIDIA_TF32_OVERRIDE", "0"); err != nil {
+	if err := loadLibrary(on.library); err != nil {
 		return nil, err
-	}
-	ort.SetSharedLibraryPath(on.library)
-	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
-		if strings.Contains(err.Error(), "API base") {
-			err = errors.New("it is too old: ONNX Runtime 1.22 or newer is needed")
-		}
-		return nil, fmt.Errorf("load ONNX Runtime %s: %w", on.library, err)
 	}
 	s := &session{inputs: info.Inputs, outputs: outputs, on: on, fired: make(chan struct{}, 1)}
 	if err := s.choose(model, info.Digest); err != nil {
@@ -70,6 +62,25 @@ func openSession(model []byte, info Info, outputs []Tensor, on target) (*session
 	})
 	s.timer.Stop()
 	return s, nil
+}
+
+// loadLibrary loads ONNX Runtime, unless that was done before.
+func loadLibrary(path string) error {
+	if ort.IsInitialized() {
+		return nil
+	}
+	// TensorRT has no other switch against TF32; it is read when the first library loads.
+	if err := os.Setenv("NVIDIA_TF32_OVERRIDE", "0"); err != nil {
+		return err
+	}
+	ort.SetSharedLibraryPath(path)
+	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
+		if strings.Contains(err.Error(), "API base") {
+			err = errors.New("it is too old: ONNX Runtime 1.22 or newer is needed")
+		}
+		return fmt.Errorf("load ONNX Runtime %s: %w", path, err)
+	}
+	return nil
 }
 
 // choose makes the session on the first provider that can be had.

@@ -55,6 +55,7 @@ type Config struct {
 	Executable string   // started with Args; it must call WorkerMain(ctx, 3)
 	Args       []string // such as "worker", "infer"
 	Env        []string // added to the process's own
+	Reserve    *Reserve // a process that has been started already, for the first who takes it; nil: none
 	Library    string   // ONNX Runtime, of FindLibrary
 	Model      Model
 	Spec       Spec
@@ -191,9 +192,10 @@ type fatalError struct{ error }
 // life is one worker process from start to end; up hears when it serves. ready
 // tells whether it could serve frames in between.
 func (w *Worker) life(ctx context.Context, s *spell, model *os.File, up chan<- *spell) (ready bool, err error) {
-	// One line tells a crash while loading; WorkerMain raises the level later.
-	env := append([]string{"GOTRACEBACK=none"}, w.cfg.Env...)
-	proc, err := shm.Command{Path: w.cfg.Executable, Args: w.cfg.Args, Env: env, Log: w.cfg.Log}.Start()
+	proc := w.cfg.Reserve.take(&w.cfg)
+	if proc == nil {
+		proc, err = w.cfg.process()
+	}
 	if err != nil {
 		return false, err
 	}

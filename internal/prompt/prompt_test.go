@@ -1,0 +1,74 @@
+package prompt
+
+import (
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sliceOf is a thread's slice and nice value, 0 for the calling one.
+func sliceOf(t *testing.T, tid int) (time.Duration, int32) {
+	t.Helper()
+	a, err := unix.SchedGetAttr(tid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(a.Runtime), a.Nice
+}
+
+// TestAll: this process's threads, new ones and the programs that it starts have short
+// slices; a thread that is Humble has the usual one and gives way.
+func TestAll(t *testing.T) {
+	runtime.LockOSThread() // for good: the thread ends with the test
+	usual, _ := sliceOf(t, 0)
+	if err := All(); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := sliceOf(t, 0); now != Slice {
+		t.Skipf("this kernel has no slices of a thread's own: %v", now)
+	}
+	type seen struct {
+		slice time.Duration
+		nice  int32
+	}
+	found := make(chan seen)
+	for _, c := range []struct {
+		what string
+		do   func()
+		want seen
+	}{
+		{"a new thread", func() {}, seen{Slice, 0}},
+		{"a humble one", func() { Humble(7) }, seen{usual, 7}},
+	} {
+		go func() {
+			runtime.LockOSThread()
+			c.do()
+			var s seen
+			s.slice, s.nice = sliceOf(t, 0)
+			found <- s
+		}()
+		if s := <-found; s != c.want {
+			t.Errorf("%s has %+v, want %+v", c.what, s, c.want)
+		}
+	}
+	program := exec.Command("cat")
+	in, err := program.StdinPipe()
+	if err == nil {
+		err = program.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := sliceOf(t, program.Process.Pid); s != Slice {
+		t.Errorf("a program has slices of %v, want %v", s, Slice)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := program.Wait(); err != nil {
+		t.Error(err)
+	}
+}

@@ -24,7 +24,7 @@ func collectLater() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(startGrowth)
 	}
-	lean.Soon()
+	lean.Keep()
 }
 
 // humbly runs do on a thread of lower priority, which ends with it: workers that

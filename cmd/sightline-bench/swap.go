@@ -20,8 +20,9 @@ import (
 
 const (
 	hotSwaps   = 100
-	ageFrames  = 1024            // over so many of the newest pictures a station tells the quantiles of their age
-	steadyTime = 3 * time.Minute // more than it takes to see ageFrames, and until what the agent keeps of parts has its full number
+	ageFrames  = 1024             // over so many of the newest pictures a station tells the quantiles of their age
+	settleTime = 15 * time.Second // a model's process gives back 10 s after its start what that took
+	steadyTime = 3 * time.Minute  // more than it takes to see ageFrames, and until what the agent keeps of parts has its full number
 )
 
 // hotSwap measures what a station loses while other models are swapped into it again
@@ -206,6 +207,11 @@ func (s *swapping) over(ctx context.Context, f func() error) (out stretch, err e
 		return out, err
 	}
 	out.told, out.age = after.since(before), after.age
+	select {
+	case <-time.After(settleTime):
+	case <-ctx.Done():
+		return out, ctx.Err()
+	}
 	out.memory = math.Inf(1)
 	for range 20 { // the least of two seconds: between two collections of garbage
 		out.memory = min(out.memory, treeMemory(s.pid).private)

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// When Settle is called by Soon: most have started after the first, the slowest
-// after the second.
+// When Keep calls Settle: after the first time, when most has started, after ten times
+// as long again and again, and in the end as often as rarely.
 const (
 	first  = time.Second
-	second = 10 * time.Second
+	rarely = 1000 * time.Second
 )
 
 // growth is how much garbage there may be before it is collected, in percent of what
@@ -20,11 +20,19 @@ const (
 // garbage is some kilobytes a picture.
 const growth = 25
 
-// Soon calls Settle after a second and again after ten.
-func Soon() {
-	time.AfterFunc(first, Settle)
-	time.AfterFunc(second, Settle)
+// Keep calls Settle after 1 s, 10 s, 100 s, 1000 s, and every 1000 s from then on: what
+// something rare touched, a person's look or an update, is then given back too.
+func Keep() { settleAt(first, 0) }
+
+// settleAt calls Settle at a time since Keep, which is now at the other, and on.
+func settleAt(at, now time.Duration) {
+	time.AfterFunc(at-now, func() {
+		Settle()
+		settleAt(next(at), at)
+	})
 }
+
+func next(at time.Duration) time.Duration { return min(10*at, at+rarely) }
 
 // Settle gives back what is free in Go's heap and in C's, and lets go of the pages of
 // program and libraries: those that are still used come back from the kernel's cache

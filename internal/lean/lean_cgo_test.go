@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -87,6 +89,16 @@ func TestWhatWasWrittenStays(t *testing.T) {
 	trim()
 	if page[unused] != 'S' {
 		t.Errorf("it is %q again, as it was: %q", page[unused], before)
+	}
+}
+
+func TestWhenItSettles(t *testing.T) {
+	var all []time.Duration
+	for at := first; len(all) < 6; at = next(at) {
+		all = append(all, at/time.Second)
+	}
+	if want := []time.Duration{1, 10, 100, 1000, 2000, 3000}; !slices.Equal(all, want) {
+		t.Errorf("it settles after %d s, want %d", all, want)
 	}
 }
 

@@ -379,7 +379,7 @@ func (w *worker) hand(s shot) error {
 	if w.held < 0 {
 		panic("BUG: a reader gave a picture without asking for room")
 	}
-	w.settle.Do(lean.Soon)
+	w.settle.Do(lean.Keep)
 	m := message{Kind: tellFrame, ID: w.from.ID, Slot: w.held, Frame: &s.taken, Counts: w.counts}
 	w.held = -1
 	if w.conn.Send(m) != nil {

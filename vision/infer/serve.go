@@ -277,7 +277,7 @@ func (s *server) runAll(model []byte) error {
 	}
 	close(s.opened)
 	debug.SetTraceback("single") // until here a crash is the model's, told in one line
-	lean.Soon()
+	lean.Keep()
 	info := s.info
 	info.Labels = nil // the agent has them; they may be too long for a message
 	if err := s.conn.Send(reply{Ready: &info}); err != nil {

@@ -262,6 +262,36 @@ func TestCascadeBesideItsOwnModel(t *testing.T) {
 	r.looks("one", digest, "")
 }
 
+// TestRemoteBesideABundle: what is known of a server outlasts a switch of the bundle.
+func TestRemoteBesideABundle(t *testing.T) {
+	set := besideBundle()
+	set.Large, set.Remote = "", config.Remote{URL: "http://127.0.0.1:1", Model: "parts"}
+	r := newLooksRig(t, 1, "", nil, set)
+	has := func(version string) *agent.Remote {
+		t.Helper()
+		dir, digest := r.bundle(version)
+		if err := r.plant.Suits("one", dir); err != nil {
+			t.Error(err)
+		}
+		r.activated("one", dir, digest)
+		for _, h := range r.plant.made.remotes.known {
+			if h.users != 1 {
+				t.Errorf("%d have the remote model", h.users)
+			}
+			return h.Remote
+		}
+		return nil
+	}
+	if has("1") != nil {
+		t.Error("pictures leave a device that doesn't allow it")
+	}
+	r.cfg.Stations[0].PixelsOut = true
+	two := has("2")
+	if three := has("3"); two == nil || three != two || len(r.plant.made.remotes.known) != 1 {
+		t.Errorf("with another version the server is another one: %p, %p", two, three)
+	}
+}
+
 // TestCascadeIsForeseen: what is wrong with it is said before a bundle is there, as of a
 // station without one.
 func TestCascadeIsForeseen(t *testing.T) {

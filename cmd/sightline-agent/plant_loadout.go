@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,7 +10,71 @@ import (
 	"github.com/sightline-edge/sightline/agent/config"
 	"github.com/sightline-edge/sightline/updater"
 	"github.com/sightline-edge/sightline/vision/infer"
+	"github.com/sightline-edge/sightline/vision/rules"
 )
+
+// withRecipe is what a station that follows a bundle inspects with under a recipe.
+func (p *plant) withRecipe(ctx context.Context, station string, r *config.Recipe) (agent.Loadout, error) {
+	s := p.of(station, r)
+	if s == nil {
+		return agent.Loadout{}, fmt.Errorf("recipe %s follows no bundle", r.Name)
+	}
+	p.mu.Lock()
+	c := s.running
+	p.mu.Unlock()
+	if c == nil {
+		return agent.Loadout{}, fmt.Errorf("its bundle %s hasn't come to this device yet", s.config.Bundle)
+	}
+	return c.under(ctx, r)
+}
+
+// under is the candidate's loadout under a recipe; nil: without one.
+func (c *candidate) under(ctx context.Context, r *config.Recipe) (agent.Loadout, error) {
+	l := c.loadout
+	l.Follows = c.station.config.Bundle
+	if r == nil {
+		l.Cascade = c.cascadeUnder("", c.station.config)
+		return l, nil
+	}
+	as := c.station.config.As(r)
+	if as.Confidence > 0 {
+		l.Track.Start = float32(as.Confidence)
+	}
+	if err := follows(&l.Track, as.Decide, as.Combine); err != nil {
+		return l, err
+	}
+	season(&l, r)
+	if r.Rule != "" {
+		var err error
+		if l.Rule, err = c.ruleUnder(ctx, r); err != nil {
+			return l, err
+		}
+	}
+	l.Cascade = c.cascadeUnder(r.Name, &as)
+	return l, nil
+}
+
+// ruleUnder is a recipe's own rule.
+func (c *candidate) ruleUnder(ctx context.Context, r *config.Recipe) (*rules.Rule, error) {
+	c.plant.mu.Lock()
+	defer c.plant.mu.Unlock()
+	if rule := c.rules[r.Name]; rule != nil {
+		return rule, nil
+	}
+	spec, err := rules.Parse(r.Rule)
+	if err != nil {
+		return nil, about("rule", err)
+	}
+	rule, err := c.plant.made.engine.Load(ctx, spec)
+	if err != nil {
+		return nil, about("rule", err)
+	}
+	if c.rules == nil {
+		c.rules = map[string]*rules.Rule{}
+	}
+	c.rules[r.Name] = rule
+	return rule, nil
+}
 
 // users are the station's configuration with each recipe that inspects with the bundle;
 // without recipes there is one.

@@ -222,6 +222,16 @@ func (l *Loadout) lookers() (out []looker) {
 	return out
 }
 
+// unsigned names the first of the loadout's models that nobody signed, "" for none.
+func (l *Loadout) unsigned() string {
+	for _, k := range l.lookers() {
+		if k.about.Unsigned {
+			return k.about.Name
+		}
+	}
+	return ""
+}
+
 // Workers are those that the loadout has on this machine.
 func (l *Loadout) Workers() (out []*infer.Worker) {
 	for _, k := range l.lookers() {

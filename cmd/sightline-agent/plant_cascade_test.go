@@ -76,6 +76,9 @@ func (r *looksRig) looks(station, digest, missed string) *agent.Inspection {
 		}
 		return false
 	})
+	if found.Model.Bundle != digest {
+		r.t.Errorf("the verdict names the bundle %q, want %q", found.Model.Bundle, digest)
+	}
 	if missed == "" && (found.Looks[0].Model.Digest == "" || len(found.Looks[1].Model.Digest) != 64 || found.Model.Digest != found.Looks[1].Model.Digest) {
 		r.t.Errorf("the verdict says %+v of %+v", found.Model, found.Looks)
 	}
@@ -260,6 +263,32 @@ func TestCascadeBesideItsOwnModel(t *testing.T) {
 	r.looks("one", "", "")
 	r.activated("one", dir, digest)
 	r.looks("one", digest, "")
+}
+
+// TestUnsignedLargeModel beside a signed bundle: the station isn't told as signed.
+func TestUnsignedLargeModel(t *testing.T) {
+	set := besideBundle()
+	set.Large = filepath.Join(t.TempDir(), "large")
+	fsys, err := models.Open("drawn-parts-large")
+	if err == nil {
+		err = os.CopyFS(set.Large, fsys)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newLooksRig(t, 1, "", nil, set)
+	dir, digest := r.bundle("1")
+	r.activated("one", dir, digest)
+	i := r.looks("one", digest, agent.MissedDown) // nobody allows it
+	if now := r.plant.agent.Now().Stations[0]; !now.Signed || i.Looks[1].Model.Name != "large" {
+		t.Errorf("%+v, %+v", now.Signed, i.Looks)
+	}
+	r.cfg.Stations[0].Unsigned = true
+	r.activated("one", dir, digest)
+	r.looks("one", digest, "")
+	if now := r.plant.agent.Now().Stations[0]; now.Signed {
+		t.Error("a station with a large model that nobody signed is told as signed")
+	}
 }
 
 // TestRemoteBesideABundle: what is known of a server outlasts a switch of the bundle.

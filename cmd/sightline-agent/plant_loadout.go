@@ -76,16 +76,21 @@ func (c *candidate) ruleUnder(ctx context.Context, r *config.Recipe) (*rules.Rul
 	return rule, nil
 }
 
-// users are the station's configuration with each recipe that inspects with the bundle;
-// without recipes there is one.
-func (s *planted) users() []config.Station {
-	if s.recipe != nil || len(s.config.Recipes) == 0 {
-		return []config.Station{*s.config}
+// user is the station's configuration with a recipe that inspects with the bundle.
+type user struct {
+	config.Station
+	where string // for people, as a prefix; "" without recipes
+}
+
+func (s *planted) users() []user {
+	if len(s.config.Recipes) == 0 {
+		return []user{{Station: *s.config}}
 	}
-	var all []config.Station
+	var all []user
 	for n := range s.config.Recipes {
-		if r := &s.config.Recipes[n]; !r.Own() {
-			all = append(all, s.config.As(r))
+		r := &s.config.Recipes[n]
+		if s.recipe == nil && !r.Own() || s.recipe != nil && s.recipe.Name == r.Name {
+			all = append(all, user{s.config.As(r), "recipe " + r.Name + ": "})
 		}
 	}
 	return all
@@ -94,8 +99,8 @@ func (s *planted) users() []config.Station {
 // least is the lowest score that a band of doubt looks at, 0 for none: what the worker
 // leaves out scores 0, as a part without defects does.
 func (s *planted) least() (least float32) {
-	for _, as := range s.users() {
-		if b := band(&as.Cascade); b != nil && b.Low > 0 && (least == 0 || b.Low < least) {
+	for _, u := range s.users() {
+		if b := band(&u.Cascade); b != nil && b.Low > 0 && (least == 0 || b.Low < least) {
 			least = b.Low
 		}
 	}
@@ -108,7 +113,7 @@ func (p *plant) Suits(station, dir string) error {
 	if s == nil {
 		return nil // Load says so
 	}
-	users := slices.DeleteFunc(s.users(), func(as config.Station) bool { return as.Cascade.Large == "" })
+	users := slices.DeleteFunc(s.users(), func(u user) bool { return u.Cascade.Large == "" })
 	if len(users) == 0 {
 		return nil
 	}
@@ -117,12 +122,13 @@ func (p *plant) Suits(station, dir string) error {
 		return unusable(err)
 	}
 	for n := range users {
-		l, err := readLarge(&users[n])
+		u := &users[n]
+		l, err := readLarge(&u.Station)
 		if err != nil {
-			return fmt.Errorf("read the large model of the station's configuration: %w", err)
+			return fmt.Errorf("%sread the large model of the station's configuration: %w", u.where, err)
 		}
 		if err := l.mustMatch(c); err != nil {
-			return &updater.Refused{Text: err.Error()}
+			return &updater.Refused{Text: u.where + err.Error()}
 		}
 	}
 	return nil

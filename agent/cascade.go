@@ -16,6 +16,7 @@ type Cascade struct {
 	Large  *infer.Worker // may serve other stations too; it has the labels of the lane's model; nil: Remote looks
 	About  Model         // what verdicts say of it
 	Remote *Remote       // on another machine; nil: Large looks
+	Unfit  string        // why neither looks beside the lane's model, for people; "": one does
 
 	Band         *Band         // of scores that are in doubt; nil: none is
 	Disagreement bool          // pictures or cameras that would decide differently are doubt
@@ -55,7 +56,7 @@ const (
 	MissedBudget     = "budget"     // its runs would cost more than the station allows
 	MissedLate       = "late"       // its result wouldn't be there by the deadline, or wasn't
 	MissedUnmeasured = "unmeasured" // nobody knows yet how long it takes
-	MissedDown       = "down"       // it isn't loaded, or was given up
+	MissedDown       = "down"       // it isn't loaded, was given up, or doesn't fit the model that serves
 	MissedFailed     = "failed"     // it gave no result
 	MissedPicture    = "no_picture" // no picture of the part was kept
 	MissedPart       = "no_part"    // it doesn't see the part that the other model saw
@@ -219,6 +220,16 @@ func (l *Loadout) lookers() (out []looker) {
 		}
 	}
 	return out
+}
+
+// unsigned names the first of the loadout's models that nobody signed, "" for none.
+func (l *Loadout) unsigned() string {
+	for _, k := range l.lookers() {
+		if k.about.Unsigned {
+			return k.about.Name
+		}
+	}
+	return ""
 }
 
 // Workers are those that the loadout has on this machine.

@@ -16,12 +16,16 @@ func (a *Agent) watchCascade(s *Station, c *Cascade, now time.Time, gaveWay *cou
 	if c != nil {
 		var err error
 		open, fault := false, ""
-		if c.Remote != nil {
+		switch {
+		case c.Unfit != "":
+		case c.Remote != nil:
 			open, fault, _ = c.Remote.breaker.state()
-		} else {
+		default:
 			err = ready(c.Large)
 		}
 		switch {
+		case c.Unfit != "":
+			away = c.Unfit
 		case open:
 			away = "its server isn't asked for a while: " + fault
 		case errors.Is(err, context.Canceled) && now.Sub(a.began) > loadPatience:

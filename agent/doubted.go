@@ -63,8 +63,15 @@ func (i *Inspection) take(o outcome) {
 	i.Part, i.Decision, i.Told = o.part, o.decision, o.decision
 	i.Looks = append(i.Looks, o.look)
 	if o.look.Missed == "" {
-		i.Model, i.large = o.look.Model, true
+		i.byLarge(o.look.Model)
 	}
+}
+
+// byLarge notes that the evidence is the large model's. The bundle stays the one whose
+// rule decided.
+func (i *Inspection) byLarge(m Model) {
+	m.Bundle = i.Model.Bundle
+	i.Model, i.large = m, true
 }
 
 // reconsider lets the large model look at the part of a trigger if the decision about
@@ -153,7 +160,7 @@ func (q *inquiry) adorn(i *Inspection) {
 	if o := q.instead; o != nil {
 		i.Looks = append(i.Looks[:len(i.Looks):len(i.Looks)], o.look)
 		if o.look.Missed == "" {
-			i.Model, i.large = o.look.Model, true
+			i.byLarge(o.look.Model)
 		}
 	}
 }

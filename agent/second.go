@@ -86,6 +86,8 @@ func (s *Station) hindrance(c *Cascade, pictures int, by time.Time) string {
 		return MissedStopped
 	case s.step() >= sched.Slower || s.strained != nil && s.strained():
 		return MissedOverload
+	case c.Unfit != "":
+		return MissedDown
 	case c.Remote != nil:
 		return c.Remote.hindrance(pictures, by)
 	}
@@ -198,7 +200,7 @@ const (
 // can say that it fits a deadline before.
 func (s *Station) practise(ctx context.Context, l *lane) {
 	c := l.Cascade
-	if c == nil {
+	if c == nil || c.Unfit != "" {
 		return
 	}
 	if c.Remote != nil {

@@ -57,7 +57,7 @@ func (a *Agent) station(s *Station, now time.Time) api.Station {
 	out := api.Station{
 		ID: s.cfg.ID, Line: s.cfg.Line, Views: s.stationViews(),
 		Model:  modelNow(&l, &f),
-		Signed: !l.About.Unsigned, Bundle: l.Follows,
+		Signed: l.unsigned() == "", Bundle: l.Follows,
 		AgeP50: api.MS(f.AgeP50), AgeP99: api.MS(f.AgeP99), DeadlineMS: api.MS(s.cfg.Deadline), Unrecorded: "reject",
 		Counts: api.Counts{Pass: f.Parts[vision.Pass], Fail: f.Parts[vision.Fail], None: f.Parts[vision.None]},
 	}

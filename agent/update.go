@@ -72,7 +72,7 @@ func (a *Agent) watchUpdates() {
 	all := a.allUpdates()
 	for _, s := range a.stations {
 		id, l := s.cfg.ID, s.loadout()
-		a.set(health.UnsignedModel, id, l.About.Unsigned, l.About.Name)
+		a.set(health.UnsignedModel, id, l.unsigned() != "", l.unsigned())
 		runs := "it inspects nothing meanwhile"
 		if l.Model != nil {
 			runs = l.About.Name + " runs meanwhile"

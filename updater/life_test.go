@@ -304,6 +304,28 @@ func TestBadModel(t *testing.T) {
 	})
 }
 
+// TestUnlikeModel: a version that doesn't go with the station's configuration isn't
+// loaded; what served before is gone back to all the same.
+func TestUnlikeModel(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.start()
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.until(d.install("r1", "1", one), Committed)
+		two := d.repo.publish(t, "caps", "2", "crash")
+		d.until(d.install("r2", "2", two), Probation)
+		d.plant.set(func() { d.plant.unlike = true })
+		d.wait("going back", func() bool { return d.runs() == one })
+		three := d.repo.publish(t, "caps", "3", "good")
+		d.refusedFor(order(wire.Command_ACT_INSTALL, "r3", "3", three), BadModel)
+		if n := d.plant.loads[three]; n > 0 {
+			t.Errorf("it was loaded %d times", n)
+		}
+		if text := d.u.Status()[0].Failure.Text; text != "its labels are others" {
+			t.Errorf("the station says %q", text)
+		}
+	})
+}
+
 func TestRefusedPicturesAreBounded(t *testing.T) {
 	in(t, func(t *testing.T, d *device) {
 		d.start()

@@ -28,7 +28,8 @@ type plant struct {
 	workers     int // loaded and not given back, beside those that serve
 	loads       map[string]int
 	gates       map[string]int
-	busy        int // loads that fail before one succeeds
+	busy        int  // loads that fail before one succeeds
+	unlike      bool // no bundle goes with the configuration
 	seq         uint64
 	die         func(at string) // what the bundle "deadly" does to the program
 	trace       string          // if not "", a file where each station's bundles are noted
@@ -122,6 +123,16 @@ func (p *plant) Load(ctx context.Context, station, dir, digest string) (Candidat
 	}
 	p.workers++
 	return &candidate{p: p, station: station, digest: digest, behaviour: b}, nil
+}
+
+func (p *plant) Suits(_, dir string) error {
+	p.behaviour(dir)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unlike {
+		return &Refused{"its labels are others"}
+	}
+	return nil
 }
 
 func (p *plant) Vitals(station string) Vitals {

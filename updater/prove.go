@@ -120,7 +120,11 @@ func (u *Updater) loaded(ctx context.Context, s *station) (Candidate, error) {
 	}
 	loading, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
-	c, err := u.cfg.Plant.Load(loading, s.ID, u.contentPath(r.Job.Digest), r.Job.Digest)
+	dir := u.contentPath(r.Job.Digest)
+	if err := u.cfg.Plant.Suits(s.ID, dir); err != nil {
+		return nil, u.fault(ctx, s, err)
+	}
+	c, err := u.cfg.Plant.Load(loading, s.ID, dir, r.Job.Digest)
 	if err != nil {
 		return nil, u.fault(ctx, s, err)
 	}

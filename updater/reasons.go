@@ -54,7 +54,7 @@ var reasons = []struct {
 	{Idle, "On probation for 30 minutes, and too few verdicts to judge it by."},
 	{Untrusted, "Not signed as the repository's root demands, or not what was commanded."},
 	{Damaged, "What came isn't the signed archive, or it can't be unpacked to what it says of itself."},
-	{BadModel, "The model or rule can't be loaded on this device."},
+	{BadModel, "The model or rule can't be loaded on this device, or has other labels than the large model of the station's configuration."},
 	{GoldenGate, "Its golden pictures come out differently on this hardware."},
 	{TooManyTries, "It was begun or failed too often on this device."},
 	{Crashes, "On probation its worker crashed."},

@@ -85,6 +85,11 @@ type Plant interface {
 	// that it has no model. A bundle that can't be used is an error of type
 	// *Refused; any other is tried again, a few times.
 	Load(ctx context.Context, station, dir, digest string) (Candidate, error)
+	// Suits looks, before a new version is loaded, whether it goes with what the
+	// station's configuration sets beside it. Where it doesn't that is a *Refused; any
+	// other error is tried again, as with Load. What served before isn't asked: a
+	// station can always go back.
+	Suits(station, dir string) error
 	// Vitals are those of what the station runs now.
 	Vitals(station string) Vitals
 }

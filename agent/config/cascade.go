@@ -10,7 +10,7 @@ import (
 
 // Cascade is a station's large model, which looks at the parts that are in doubt.
 type Cascade struct {
-	Large        string    `yaml:"large" example:"drawn-parts-large" doc:"The large model: an ONNX file, a bundle's folder, or the name of one that is shipped, with the same labels as the station's. It runs in a process of its own, which stations share."`
+	Large        string    `yaml:"large" example:"drawn-parts-large" doc:"The large model: an ONNX file, a bundle's folder, or the name of one that is shipped, with the same labels as the station's, which may come with a signed bundle. It runs in a process of its own, which stations share."`
 	Remote       Remote    `yaml:"remote" doc:"Instead of large: a model on a server that speaks the Open Inference Protocol (KServe, Triton, sightline-agent serve). The station must allow_pixels_out."`
 	Family       string    `yaml:"family" doc:"How the large model's output is read, for plain files that don't tell it. Of a remote one, empty: as the station's model, which it is then fed like too."`
 	Doubt        []float64 `yaml:"doubt" example:"[0.2, 0.7]" doc:"Scores that are in doubt, from the lower to the higher, 0 to 1: a part whose worst defect lies between, both included; of a model that scores the picture, that score. sightline-agent eval --cascade proposes them. Empty: none is."`
@@ -100,15 +100,8 @@ func (v *validator) cascade(key string, c *Cascade, s *Station) {
 // cascades checks those of a station and its recipes.
 func (v *validator) cascades(key func(string) string, s *Station) {
 	v.cascade(key("cascade"), &s.Cascade, s)
-	if s.Bundle != "" {
-		v.ineffective(key, s, fmt.Sprintf("the station follows the bundle %s, which brings one model", shown(s.Bundle)), "cascade")
-	}
 	for i := range s.Recipes {
-		r, at := &s.Recipes[i], fmt.Sprintf("%s[%d].cascade", key("recipes"), i)
-		v.cascade(at, &r.Cascade, s)
-		if as := s.As(r); v.set(at) && as.Bundle != "" {
-			v.warn(at, "has no effect: recipe %s follows the bundle %s, which brings one model", shown(r.Name), shown(as.Bundle))
-		}
+		v.cascade(fmt.Sprintf("%s[%d].cascade", key("recipes"), i), &s.Recipes[i].Cascade, s)
 	}
 }
 

@@ -332,6 +332,14 @@ func (c *choice) stationSpec() infer.Spec {
 	return spec
 }
 
+// asPublished is stationSpec as who published the model ran it: nobody else looks at its
+// scores.
+func (c *choice) asPublished() infer.Spec {
+	alone := *c
+	alone.least = 0
+	return alone.stationSpec()
+}
+
 // scratch makes a data directory that is removed by the function it gives.
 func scratch() (string, func() error, error) {
 	dir, err := os.MkdirTemp("", "sightline-")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sightline-edge/sightline/agent"
@@ -18,9 +19,7 @@ func (a *assembly) cascade(s *config.Station, c *choice, threads int, limit time
 	if !set.On() {
 		return nil, nil
 	}
-	out := &agent.Cascade{
-		Band: band(set), Disagreement: set.Disagreement, Crop: set.Look == config.Crop, Budget: set.Budget(), Small: set.Otherwise == config.AsSmall,
-	}
+	out := newCascade(set)
 	if set.Remote.URL != "" {
 		cfg, err := remote(s, c)
 		if err == nil {
@@ -28,17 +27,74 @@ func (a *assembly) cascade(s *config.Station, c *choice, threads int, limit time
 		}
 		return out, about("cascade.remote", err)
 	}
-	as := *s
-	as.Model, as.Family, as.Cascade = set.Large, set.Family, config.Cascade{}
-	n, err := chooseConfigured(&as)
+	n, err := large(s, c)
 	if err != nil {
-		return nil, about("cascade.large", err)
-	}
-	if got, want := n.labelNames(), c.labelNames(); got != want {
-		return nil, about("cascade.large", fmt.Errorf("model %s has the labels %s, the station's model has %s: they must be the same", n.about.Name, got, want))
+		return nil, err
 	}
 	out.Large, out.About = a.hire(n, threads, limit), n.about
 	return out, nil
+}
+
+// newCascade is when the large model is asked, without that.
+func newCascade(set *config.Cascade) *agent.Cascade {
+	return &agent.Cascade{
+		Band: band(set), Disagreement: set.Disagreement, Crop: set.Look == config.Crop, Budget: set.Budget(), Small: set.Otherwise == config.AsSmall,
+	}
+}
+
+// large reads the large model of the configuration, which must have the labels of the
+// station's own. It gives the scores that the rule of that one looks at.
+func large(s *config.Station, c *choice) (*choice, error) {
+	n, err := readLarge(s)
+	if err == nil {
+		err = n.mustMatch(c)
+	}
+	if err != nil {
+		return nil, about("cascade.large", err)
+	}
+	n.least = c.rule.Lowest()
+	return n, nil
+}
+
+func readLarge(s *config.Station) (*choice, error) {
+	as := *s
+	as.Model, as.Family, as.Cascade = s.Cascade.Large, s.Cascade.Family, config.Cascade{}
+	return chooseConfigured(&as)
+}
+
+// mustMatch checks that a large model has the labels of the station's own.
+func (c *choice) mustMatch(own *choice) error {
+	if c.labelledAs(own) {
+		return nil
+	}
+	return fmt.Errorf("model %s has the labels %s, the station's model %s has %s: they must be the same; set cascade.large to a model with the labels of %s, or remove cascade",
+		c.about.Name, c.labelNames(), own.fullName(), own.labelNames(), own.about.Name)
+}
+
+// fullName is the model's name with its version.
+func (c *choice) fullName() string {
+	return strings.TrimSpace(c.about.Name + " " + c.about.Version)
+}
+
+// foresee checks what can be known of the large model before the bundle is there that
+// the station follows; own is the model that it begins with, nil without one.
+func foresee(s *config.Station, own *choice) error {
+	set := &s.Cascade
+	switch {
+	case !set.On():
+		return nil
+	case set.Remote.URL != "":
+		client, err := oip.NewClient(server(set))
+		if err == nil {
+			client.Close()
+		}
+		return about("cascade.remote", err)
+	}
+	n, err := readLarge(s)
+	if err == nil && own != nil {
+		err = n.mustMatch(own)
+	}
+	return about("cascade.large", err)
 }
 
 // remote are the settings of the large model that another machine has. It has the station's labels;
@@ -61,8 +117,13 @@ func remote(s *config.Station, c *choice) (agent.RemoteConfig, error) {
 		o.Width, o.Height = set.Size[0], set.Size[1]
 	}
 	return agent.RemoteConfig{
-		Server: oip.ClientConfig{URL: set.URL, TokenFile: set.Token, CAFile: set.CA}, Model: set.Model, Version: set.Version, Timeout: set.Timeout, Options: o,
+		Server: server(&s.Cascade), Model: set.Model, Version: set.Version, Timeout: set.Timeout, Options: o,
 	}, nil
+}
+
+// server is where a remote large model is.
+func server(c *config.Cascade) oip.ClientConfig {
+	return oip.ClientConfig{URL: c.Remote.URL, TokenFile: c.Remote.Token, CAFile: c.Remote.CA}
 }
 
 // band is what the configuration says is in doubt, nil for nothing.

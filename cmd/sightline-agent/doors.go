@@ -134,8 +134,12 @@ func (a *assembly) checkRest(ctx context.Context, out io.Writer, cfg *config.Con
 		return fault(cfg, i, "recipes", err)
 	}
 	for n := range s.Recipes {
-		if book.follows(&s.Recipes[n]) {
-			continue // what comes is checked when it comes
+		if book.follows(&s.Recipes[n]) { // what comes is checked when it comes
+			as := s.As(&s.Recipes[n])
+			if err := foresee(&as, nil); err != nil {
+				return fault(cfg, i, fmt.Sprintf("recipes[%d].cascade", n), inRecipe(n, err))
+			}
+			continue
 		}
 		l, err := a.recipe(ctx, s, &s.Recipes[n], st.Track.Mode, cfg.Infer.Threads)
 		a.drop(l) // none of its workers was started

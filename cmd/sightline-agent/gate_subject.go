@@ -52,7 +52,7 @@ func (a *assembly) unmanned(ctx context.Context, mode track.Mode, c *choice) (ga
 		return gate.Subject{}, err
 	}
 	return gate.Subject{
-		Rule: rule, Lowest: c.stationSpec().Confidence, Agent: version, Settings: c.settings,
+		Rule: rule, Lowest: c.asPublished().Confidence, Agent: version, Settings: c.settings,
 		Track: track.Config{Start: startScore, Keep: keepScore, Roles: c.roles()},
 	}, nil
 }

@@ -319,6 +319,11 @@ func (c *choice) labelNames() string {
 	return strings.Join(names, ", ")
 }
 
+// labelledAs tells whether two models have the same labels in the same order.
+func (c *choice) labelledAs(o *choice) bool {
+	return slices.EqualFunc(c.spec.Labels, o.spec.Labels, func(x, y infer.Label) bool { return x.Name == y.Name })
+}
+
 func (c *choice) roles() map[string]vision.Role {
 	roles := map[string]vision.Role{}
 	for _, l := range c.spec.Labels {

@@ -46,9 +46,11 @@ type planted struct {
 	running *candidate // nil before its first
 }
 
-// shared is a worker that stations with the same bundle have in common.
+// shared is a worker that stations with the same bundle have in common, where they ask it
+// for the same scores.
 type shared struct {
 	key    string
+	digest string // of the bundle; "" for what the configuration names
 	worker *infer.Worker
 	users  int
 }
@@ -107,6 +109,7 @@ func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bo
 	p.mu.Unlock()
 	err := aside(!first, func() (err error) {
 		if c, golden, err = s.choose(dir); err == nil {
+			c.least = s.least()
 			subject, err = p.made.subjectFor(ctx, s.mode, c, p.threads, atOnce)
 		}
 		return err
@@ -124,8 +127,9 @@ func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bo
 	if first {
 		subject.Worker.Serve()
 	}
-	w := p.hire(key, subject.Worker)
-	n := &candidate{plant: p, station: s, shared: w, subject: subject, golden: golden, dir: dir, digest: digest}
+	w := p.hire(fmt.Sprint(key, " from ", c.stationSpec().Confidence), digest, subject.Worker)
+	c.data = nil // the worker has it
+	n := &candidate{plant: p, station: s, shared: w, subject: subject, own: c, golden: golden, dir: dir, digest: digest}
 	n.subject.Worker = w.worker
 	n.loadout = agent.Loadout{Model: w.worker, About: c.about, Rule: subject.Rule, Track: subject.Track}
 	if conf := float32(s.config.Confidence); conf > 0 {
@@ -179,12 +183,12 @@ func unusable(err error) error {
 
 // hire gives the worker of that key, which is started if there is none that can
 // work. Who has one that was given up keeps it until they leave.
-func (p *plant) hire(key string, fresh *infer.Worker) *shared {
+func (p *plant) hire(key, digest string, fresh *infer.Worker) *shared {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.workers[key]
 	if w == nil || ended(w.worker) {
-		w = &shared{key: key, worker: fresh}
+		w = &shared{key: key, digest: digest, worker: fresh}
 		p.workers[key] = w
 		p.agent.StartWorker(fresh)
 	}
@@ -203,8 +207,8 @@ func (p *plant) leave(w *shared) {
 		}
 	}
 	p.mu.Unlock()
-	if last && !p.agent.StopWorker(w.worker) {
-		p.made.log.Error("BUG: a worker that nobody uses any more is in use", "bundle", w.key)
+	if last {
+		p.stop(w.worker, w.key)
 	}
 }
 
@@ -212,8 +216,13 @@ func (p *plant) leave(w *shared) {
 func (p *plant) building(digest string) (infer.Building, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w := p.workers[digest]; w != nil {
-		return w.worker.Building()
+	for _, w := range p.workers {
+		if w.digest != digest {
+			continue
+		}
+		if b, ok := w.worker.Building(); ok {
+			return b, true
+		}
 	}
 	return infer.Building{}, false
 }
@@ -279,66 +288,15 @@ type candidate struct {
 	station     *planted
 	shared      *shared
 	subject     gate.Subject
+	own         *choice // without its data
 	golden      *bundle.Golden
 	dir, digest string
 	fingerprint string
 	loadout     agent.Loadout
-	rules       map[string]*rules.Rule // of recipes that have their own, by the recipe's name; protected by plant.mu
+	cascades    map[string]*agent.Cascade // by the recipe's name; for who has the turn of the station's book, or of the station without one
+	rules       map[string]*rules.Rule    // of recipes that have their own, by the recipe's name; protected by plant.mu
 	active      bool
 	cut         agent.Cut // where the journal was when it became active
-}
-
-// withRecipe is what a station that follows a bundle inspects with under a recipe.
-func (p *plant) withRecipe(ctx context.Context, station string, r *config.Recipe) (agent.Loadout, error) {
-	s := p.of(station, r)
-	if s == nil {
-		return agent.Loadout{}, fmt.Errorf("recipe %s follows no bundle", r.Name)
-	}
-	p.mu.Lock()
-	c := s.running
-	p.mu.Unlock()
-	if c == nil {
-		return agent.Loadout{}, fmt.Errorf("its bundle %s hasn't come to this device yet", s.config.Bundle)
-	}
-	return c.under(ctx, r)
-}
-
-// under is the candidate's loadout under a recipe; nil: without one.
-func (c *candidate) under(ctx context.Context, r *config.Recipe) (agent.Loadout, error) {
-	l := c.loadout
-	l.Follows = c.station.config.Bundle
-	if r == nil {
-		return l, nil
-	}
-	as := c.station.config.As(r)
-	if as.Confidence > 0 {
-		l.Track.Start = float32(as.Confidence)
-	}
-	if err := follows(&l.Track, as.Decide, as.Combine); err != nil {
-		return l, err
-	}
-	season(&l, r)
-	if r.Rule == "" {
-		return l, nil
-	}
-	c.plant.mu.Lock()
-	defer c.plant.mu.Unlock()
-	rule := c.rules[r.Name]
-	if rule == nil {
-		spec, err := rules.Parse(r.Rule)
-		if err == nil {
-			rule, err = c.plant.made.engine.Load(ctx, spec)
-		}
-		if err != nil {
-			return l, about("rule", err)
-		}
-		if c.rules == nil {
-			c.rules = map[string]*rules.Rule{}
-		}
-		c.rules[r.Name] = rule
-	}
-	l.Rule = rule
-	return l, nil
 }
 
 // Fingerprint implements updater.Candidate.
@@ -421,6 +379,9 @@ func (c *candidate) Close() error {
 // free gives back what only a candidate that doesn't run any more holds.
 func (c *candidate) free() error {
 	c.plant.leave(c.shared)
+	for recipe := range c.cascades {
+		c.dropCascade(recipe)
+	}
 	var errs []error
 	for _, r := range c.rules {
 		errs = append(errs, r.Close(context.Background()))

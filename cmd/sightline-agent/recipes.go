@@ -241,6 +241,9 @@ func (b *cookbook) release() {
 			b.drop(l)
 		}
 	}
+	if b.plant != nil {
+		b.plant.release(b.station.ID, keep)
+	}
 }
 
 // drop gives back what a loadout holds that the station doesn't inspect with.
@@ -356,8 +359,8 @@ func (a *assembly) small(s *config.Station, c *choice, threads int, limit time.D
 	if err != nil {
 		return nil, agent.Model{}, about("small_model", err)
 	}
-	if got, want := n.labelNames(), c.labelNames(); got != want {
-		return nil, agent.Model{}, about("small_model", fmt.Errorf("model %s has the labels %s, the one that it stands in for has %s: they must be the same", n.about.Name, got, want))
+	if !n.labelledAs(c) {
+		return nil, agent.Model{}, about("small_model", fmt.Errorf("model %s has the labels %s, the one that it stands in for has %s: they must be the same", n.about.Name, n.labelNames(), c.labelNames()))
 	}
 	return a.hire(n, threads, limit), n.about, nil
 }

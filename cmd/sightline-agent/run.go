@@ -171,7 +171,11 @@ func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Sta
 		}
 	}
 	if s.Bundle != "" {
-		return a.following(ctx, o, s.Bundle, c)
+		st, err := a.following(ctx, o, s.Bundle, c)
+		if err == nil {
+			err = foresee(s, c)
+		}
+		return st, err
 	}
 	st, err := a.station(ctx, o, c)
 	if err == nil {

@@ -227,7 +227,7 @@ var (
 	LargeModelAway = Warning{
 		Code: "large_model_away", Severity: Warn,
 		Title: "the large model of a station can't look: its parts in doubt get the configured answer",
-		Do:    "Read the reason. Its process is started again by itself, and a remote one is asked again after a while; a model that was given up needs another one in the configuration.",
+		Do:    "Read the reason. Its process is started again by itself, and a remote one is asked again after a while; a model that was given up, or has other labels than the bundle that serves, needs another one in the configuration.",
 	}
 	LargeModelGivesWay = Warning{
 		Code: "large_model_gives_way", Severity: Warn,

@@ -28,7 +28,7 @@ type Subject struct {
 	Worker *infer.Worker // somebody's goroutine runs its Run
 	Rule   *rules.Rule   // nil: none, each part gets NONE
 	Track  track.Config  // the station's scores and roles; the mode is the gate's
-	Lowest float32       // score from which the worker gives detections
+	Lowest float32       // score from which detections count; the worker may give more
 	Agent  string        // this program's version, for Record
 
 	Settings []string // of the bundle, of bundle.Settings; nil: not known

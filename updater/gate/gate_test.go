@@ -180,6 +180,34 @@ func TestGoodBundlePasses(t *testing.T) {
 	}
 }
 
+// TestScoresBelowTheLowest: a worker that gives more than the publisher asked for is
+// judged by what it would have given then.
+func TestScoresBelowTheLowest(t *testing.T) {
+	f := newFixture(t)
+	s := f.subject(t, f.config(t))
+	below := func(g *bundle.Golden) (n int) {
+		for _, v := range g.Vectors {
+			for _, d := range v.Detections {
+				if d.Score < 0.95 {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	if below(f.recorded(t, s)) == 0 {
+		t.Fatal("no picture shows a low score")
+	}
+	s.Lowest = 0.95
+	g := f.recorded(t, s)
+	if n := below(g); n > 0 {
+		t.Errorf("%d detections below the lowest score were recorded", n)
+	}
+	if r, err := Run(t.Context(), s, f.dir, g, func(string, []byte) {}); err != nil || !r.OK() {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	f := newFixture(t)
 	s := f.subject(t, f.config(t))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/vision"
@@ -86,6 +87,7 @@ func (l *looker) look(ctx context.Context, name string, samples int) (*seen, err
 	if err != nil {
 		return nil, err
 	}
+	result.Detections = slices.DeleteFunc(result.Detections, func(d vision.Detection) bool { return d.Score < l.subject.Lowest })
 	s := &seen{frame: frame, detections: result.Detections, raw: raw, broken: result.Dropped}
 	for _, r := range raw {
 		s.broken += r.Broken

@@ -62,7 +62,7 @@ type Result struct {
 	Model         Version        `json:"model" doc:"what its evidence is of"`
 	Looks         []Look         `json:"looks,omitempty" doc:"which models looked at it, in order; absent at a station with one"`
 	Rule          Version        `json:"rule" doc:"what decided"`
-	Bundle        string         `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that model and rule came in, hex; absent for what wasn't signed"`
+	Bundle        string         `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that model and rule came in, hex; absent for what wasn't signed; of a part that a large model looked at, of the rule and the small one"`
 	Picture       string         `json:"picture,omitempty" doc:"where its picture is, while the device has it"`
 	PictureBox    *Box           `json:"picture_box,omitempty" doc:"what that shows of the picture that the evidence is of: x, y, width, height in its pixels; absent where it is of another one"`
 	PictureCamera string         `json:"picture_camera,omitempty" doc:"whose picture it is, of several cameras"`

@@ -65,7 +65,7 @@ func (a *Agent) State() *wire.State {
 			Pass: st.Counts.Pass, Fail: st.Counts.Fail, None: st.Counts.None,
 			Frames: frames, Inferred: st.Inferred(), Rate: float32(rate),
 			Bundle: st.Bundle, BundleDigest: bundle, Unsigned: !st.Signed,
-			Recipe: st.Recipe, Step: st.Degraded.Step,
+			Recipe: st.Recipe, Step: st.Degraded.Step, Unmeasured: unmeasured(st.Update, bundle),
 		})
 	}
 	for _, w := range n.Health {
@@ -74,6 +74,15 @@ func (a *Agent) State() *wire.State {
 		})
 	}
 	return s
+}
+
+// unmeasured says why the bundle that runs isn't proved by the golden pictures that it
+// passed; "" where it is, or where u tells of another one.
+func unmeasured(u *api.Update, running string) string {
+	if u == nil || u.Active == nil || u.Active.Digest != running {
+		return ""
+	}
+	return u.Active.Unmeasured
 }
 
 // Changed gets one token when a station's state, or a warning, is another than

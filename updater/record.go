@@ -61,7 +61,7 @@ func (g *result) wire() *wire.Gate {
 		return nil
 	}
 	return &wire.Gate{Pictures: g.Pictures, Passed: g.Passed, Provider: g.Provider,
-		Runtime: g.Runtime, Driver: g.Driver, At: g.At.UnixNano()}
+		Runtime: g.Runtime, Driver: g.Driver, At: g.At.UnixNano(), Unmeasured: g.Unmeasured}
 }
 
 // place is something that a station can run: a bundle, or what the
@@ -169,6 +169,17 @@ func (r *record) active() place {
 	default:
 		return place{}
 	}
+}
+
+// unmeasured says why what the gate said here of a bundle, though it passed, is no
+// proof; "" where it is, or where it hasn't run.
+func (r *record) unmeasured(digest string) string {
+	for _, p := range []place{r.A, r.B} {
+		if p.Digest == digest && p.Gate != nil {
+			return p.Gate.Unmeasured
+		}
+	}
+	return ""
 }
 
 // run makes p the active one instead of what is: in the slot where it is, or

@@ -41,7 +41,7 @@ func (u *Updater) reportOn(c *command) *wire.Report {
 func (u *Updater) update(s *station, c *command) *wire.StationUpdate {
 	r := s.rec.Load()
 	p := r.active()
-	up := &wire.StationUpdate{Station: s.ID, Active: unhex(p.Digest), ActiveVersion: p.Version}
+	up := &wire.StationUpdate{Station: s.ID, Active: unhex(p.Digest), ActiveVersion: p.Version, Unmeasured: r.unmeasured(c.Digest)}
 	phase, reason, text := r.Phase, r.Reason, r.Text
 	if r.Job.id() != c.id() {
 		phase, reason, text = foreign(r, c)
@@ -141,7 +141,9 @@ func (u *Updater) ran(c *command) (list []*wire.Ran, gate *result) {
 			return nil, nil
 		}
 		list = append(list, &wire.Ran{Station: s.ID, Epoch: v.Epoch, After: v.After, Seq: told})
-		gate = p.Gate
+		if gate == nil || gate.Unmeasured == "" { // what is no proof on one station is none of the device
+			gate = p.Gate
+		}
 	}
 	return list, gate
 }

@@ -3,6 +3,10 @@ package updater
 import (
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sightline-edge/sightline/sync/wire"
 )
 
 // TestDoubtThatIsRight: what fails its gate while it serves is left for the last good
@@ -77,9 +81,21 @@ func TestDoubtWithNothingToGoBackTo(t *testing.T) {
 	})
 }
 
-// TestUnmeasuredServes, and is told as that from its gate on.
+// TestUnmeasuredServes, and is told as that from its gate on: here, in reports and in
+// what is signed for the fleet.
 func TestUnmeasuredServes(t *testing.T) {
 	in(t, func(t *testing.T, d *device) {
+		proves := func(version, why string) {
+			t.Helper()
+			d.wait("the proof of "+version, func() bool { return d.u.Reports()[0].GetProof() != nil })
+			r, s := d.u.Reports()[0], new(wire.Statement)
+			if err := proto.Unmarshal(r.GetProof().GetStatement(), s); err != nil {
+				t.Fatal(err)
+			}
+			if up := r.GetStations()[0]; up.GetUnmeasured() != why || s.GetGate().GetUnmeasured() != why || s.GetGate().GetPictures() != 3 {
+				t.Errorf("%s: the fleet is told %v, and signed %v", version, up, s.GetGate())
+			}
+		}
 		one := d.repo.publish(t, "caps", "1", "strange")
 		d.start()
 		d.until(d.install("r1", "1", one), Committed)
@@ -87,10 +103,39 @@ func TestUnmeasuredServes(t *testing.T) {
 		if d.runs() != one || st.Active.Unmeasured != "nobody measured cpu" || st.Next.Unmeasured != st.Active.Unmeasured {
 			t.Errorf("runs %q, %+v, %+v", d.runs(), st.Active, st.Next)
 		}
+		proves("1", "nobody measured cpu")
 		two := d.repo.publish(t, "caps", "2", "good")
 		d.until(d.install("r2", "2", two), Committed)
 		if st := d.u.Status()[0]; st.Active.Unmeasured != "" || st.Next.Unmeasured != "" {
 			t.Errorf("a measured one: %+v, %+v", st.Active, st.Next)
+		}
+		proves("2", "")
+	})
+}
+
+// TestOneStationUnmeasured: where the bundle is unmeasured on one station, what is
+// signed for the device isn't a measured one's, whichever station that is.
+func TestOneStationUnmeasured(t *testing.T) {
+	in(t, func(t *testing.T, d *device) {
+		d.stations = append(d.stations, Station{ID: "two", Bundle: "caps"}, Station{ID: "lids", Bundle: "lids"})
+		one := d.repo.publish(t, "caps", "1", "good")
+		d.start()
+		c := d.install("r1", "1", one)
+		d.until3(c)
+		d.wait("the proof", func() bool { return d.u.Reports()[0].GetProof() != nil })
+		for i := range 2 {
+			r := d.u.stations[i].rec.Load().clone()
+			p := r.slot(r.Active)
+			was := p.Gate
+			g := *was
+			g.Unmeasured, p.Gate = "nobody measured cuda", &g
+			d.u.stations[i].rec.Store(r)
+			if _, gate := d.u.ran(d.u.assignment("caps")); gate == nil || gate.Unmeasured != g.Unmeasured {
+				t.Errorf("station %d is unmeasured, the device's gate is %+v", i, gate)
+			}
+			r = r.clone()
+			r.slot(r.Active).Gate = was
+			d.u.stations[i].rec.Store(r)
 		}
 	})
 }

@@ -83,17 +83,9 @@ func (u *Updater) Status() []StationStatus {
 
 func (u *Updater) nextOf(s *station, r *record) *NextBundle {
 	up := u.update(s, &r.Job)
-	unmeasured := ""
-	for _, p := range []place{r.A, r.B} {
-		if p.Digest == r.Job.Digest && p.Gate != nil {
-			unmeasured = p.Gate.Unmeasured
-		}
-	}
 	return &NextBundle{
-		Unmeasured: unmeasured,
-
 		Version: r.Job.Version, Digest: r.Job.Digest, Phase: r.Phase, Reason: Reason(up.GetReason()), Text: up.GetText(),
 		Done: up.GetDone(), Total: up.GetTotal(), Tries: r.Tries[r.Job.Digest].Failed,
-		Approvable: (r.Phase == Waiting || r.Phase == Gated) && !r.Approved,
+		Approvable: (r.Phase == Waiting || r.Phase == Gated) && !r.Approved, Unmeasured: r.unmeasured(r.Job.Digest),
 	}
 }

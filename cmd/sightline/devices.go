@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,15 +25,19 @@ type device struct {
 	Certificate      struct {
 		NotAfter *time.Time `json:"not_after"`
 	}
-	Stations []struct {
-		Model   string
-		Version string `json:"model_version"`
-	}
-	Journal *struct{ Backlog uint64 }
-	Last    *struct {
+	Stations []stationAnswer
+	Journal  *struct{ Backlog uint64 }
+	Last     *struct {
 		Verdict  string
 		Received time.Time
 	}
+}
+
+// stationAnswer is what the list needs of one of a device's stations.
+type stationAnswer struct {
+	Model      string
+	Version    string `json:"model_version"`
+	Unmeasured string
 }
 
 func newDevices() *cobra.Command {
@@ -41,7 +46,8 @@ func newDevices() *cobra.Command {
 		Use:   "devices",
 		Short: "the fleet's devices, and how they are",
 		Long: `devices lists the devices of the fleet that you are logged in at. STATE is their
-presence and since when, BACKLOG what they have and the fleet hasn't yet.`,
+presence and since when, BACKLOG what they have and the fleet hasn't yet. Where MODEL
+says unmeasured, a bundle passed its golden pictures, which is no proof on that device.`,
 		Example: "  sightline devices\n  sightline devices --json | jq '.devices[] | select(.presence != \"online\").id'",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -101,6 +107,9 @@ func deviceRow(d *device, now time.Time) []string {
 			break
 		}
 		model = is
+	}
+	if slices.ContainsFunc(d.Stations, func(st stationAnswer) bool { return st.Unmeasured != "" }) {
+		model += ", unmeasured"
 	}
 	if end := d.Certificate.NotAfter; end != nil {
 		until = end.Local().Format(time.DateOnly)

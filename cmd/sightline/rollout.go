@@ -216,7 +216,7 @@ func listRollouts(ctx context.Context, out io.Writer, raw bool) error {
 	t := table{head: []string{"ID", "BUNDLE", "GROUP", "STATE", "PROVEN", "BEGUN", "WHY"}}
 	for i := range list.Rollouts {
 		r := &list.Rollouts[i]
-		t.add(r.ID, r.Bundle+" "+r.Version, r.Group, r.State, fmt.Sprintf("%d of %d", r.Proven, r.counted()),
+		t.add(r.ID, r.Bundle+" "+r.Version, r.Group, r.State, r.proven(""),
 			web.Age(time.Since(r.Created))+" ago by "+r.By, r.Reason)
 	}
 	return t.write(out)
@@ -277,15 +277,17 @@ type rolloutAnswer struct {
 	Wave                       int
 	Waves                      []waveAnswer
 	Proven                     int `json:"devices_running"`
+	Unmeasured                 int `json:"devices_unmeasured"` // of those
 	Devices                    []crewAnswer
 }
 
 type waveAnswer struct {
-	Size, Proven, Running, Failed, Silent, Waiting, Away, Planned, Finished, Out int
+	Size, Proven, Unmeasured, Running, Failed, Silent, Waiting, Away, Planned, Finished, Out int
 }
 
 type crewAnswer struct {
 	Device, Label, State, Reason, Text, Waits string
+	Unmeasured                                string
 	Wave                                      int
 	Forgiven                                  bool
 	Done, Total                               uint64
@@ -317,6 +319,16 @@ func (r *rolloutAnswer) counted() (n int) {
 		n += w.Size - w.Out
 	}
 	return n
+}
+
+// proven says how many devices have proved that they run the bundle, with a word for
+// that or none; those where it is unmeasured are told apart.
+func (r *rolloutAnswer) proven(word string) string {
+	text := strings.TrimSpace(fmt.Sprintf("%d of %d %s", r.Proven-r.Unmeasured, r.counted(), word))
+	if r.Unmeasured > 0 {
+		text += fmt.Sprintf(", %d unmeasured", r.Unmeasured)
+	}
+	return text
 }
 
 // ended reports whether nothing more happens by itself.

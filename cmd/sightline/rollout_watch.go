@@ -108,7 +108,7 @@ func changes(was, is *rolloutAnswer, now time.Time) string {
 		}
 	}
 	if was.State != is.State || was.Reason != is.Reason {
-		line("%s: %s; %d of %d proven", is.State, is.Reason, is.Proven, is.counted())
+		line("%s: %s; %s", is.State, is.Reason, is.proven("proven"))
 	}
 	return b.String()
 }
@@ -124,6 +124,9 @@ func (d *crewAnswer) word() string {
 	}
 	if d.Text != "" {
 		text += ": " + d.Text
+	}
+	if d.Unmeasured != "" && d.Reason != "unmeasured" {
+		text += "; its golden pictures passed, unmeasured on it: " + d.Unmeasured
 	}
 	return text
 }
@@ -203,12 +206,12 @@ func (w *waveAnswer) counts() []struct {
 	n          int
 	mark, word string
 } {
-	work := w.Size - w.Proven - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
+	work := w.Size - w.Proven - w.Unmeasured - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
 	return []struct {
 		n          int
 		mark, word string
 	}{
-		{w.Proven, "█", "proven"}, {w.Running, "▓", "running, not proven"}, {work, "▒", "at work"}, {w.Waiting, "?", "waiting"},
+		{w.Proven, "█", "proven"}, {w.Unmeasured, "~", "proven, unmeasured"}, {w.Running, "▓", "running, not proven"}, {work, "▒", "at work"}, {w.Waiting, "?", "waiting"},
 		{w.Failed, "x", "failed"}, {w.Silent, "!", "silent"}, {w.Away, "-", "not connected"}, {w.Finished, "<", "went back or cancelled"},
 		{w.Planned, "·", "planned"}, {w.Out, " ", "not counted"},
 	}

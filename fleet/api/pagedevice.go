@@ -36,6 +36,7 @@ type stationRow struct {
 	chip
 	Station
 	Yield, Told, Pictures string
+	Passed                string // what its bundle passed without being proved by that
 }
 
 func viewStationRow(st *Station) stationRow {
@@ -46,6 +47,9 @@ func viewStationRow(st *Station) stationRow {
 	}
 	row.Told = n(st.Pass) + " pass, " + n(st.Fail) + " fail, " + n(st.None) + " no decision"
 	row.Pictures = fmt.Sprintf("%.0f /s, %s of %s inspected", st.Rate, n(st.Inferred), n(st.Frames))
+	if st.Unmeasured != "" {
+		row.Passed = passedUnmeasured + ": " + st.Unmeasured
+	}
 	return row
 }
 

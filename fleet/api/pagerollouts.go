@@ -30,6 +30,7 @@ type rolloutView struct {
 	Bar               []piece
 	Counts            []headcount
 	Counted           int
+	Measured          int // of Proven, those that aren't unmeasured
 }
 
 // piece is a part of the bar, in its units.
@@ -51,6 +52,7 @@ var stages = []struct {
 	n           func(*Wave) int
 }{
 	{"s-proven", "proven", func(w *Wave) int { return w.Proven }},
+	{"s-unmeasured", "proven, unmeasured", func(w *Wave) int { return w.Unmeasured }},
 	{"s-runs", "running, not proven", func(w *Wave) int { return w.Running }},
 	{"s-works", "at work", func(w *Wave) int { return w.working() }},
 	{"s-waits", "waiting", func(w *Wave) int { return w.Waiting }},
@@ -63,11 +65,11 @@ var stages = []struct {
 }
 
 func (w *Wave) working() int {
-	return w.Size - w.Proven - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
+	return w.Size - w.Proven - w.Unmeasured - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
 }
 
 func viewRollout(r *Rollout) rolloutView {
-	v := rolloutView{Rollout: r}
+	v := rolloutView{Rollout: r, Measured: r.Proven - r.Unmeasured}
 	v.Class, v.Mark, v.Word = rolloutWord(r)
 	size := 0
 	for i := range r.Waves {
@@ -112,6 +114,9 @@ func rolloutWord(r *Rollout) (class, mark, word string) {
 	case rollout.Paused:
 		return "warn", "wait", "Paused"
 	case rollout.Succeeded:
+		if r.Unmeasured > 0 {
+			return "good", "pass", "Proven, unmeasured on " + plural(r.Unmeasured, "device", "devices")
+		}
 		return "good", "pass", "Proven"
 	case rollout.Halted:
 		return "bad", "bad", "Halted"
@@ -131,6 +136,18 @@ type crewRow struct {
 	Class, Mark, Word, Name string
 	Part                    string // how much of the bundle it has, percent; "" where that isn't told
 	For                     string
+	Note                    string // of what passed its golden pictures and is unmeasured
+}
+
+// doubt tells what is unmeasured, and never as plainly proven.
+func (r *crewRow) doubt() {
+	if r.Doubt == "" {
+		return
+	}
+	r.Note = passedUnmeasured + ": " + r.Doubt
+	if r.State == rollout.Proven {
+		r.Class, r.Mark, r.Word, r.Reason, r.Text = "", "info", "Proven, unmeasured", "", ""
+	}
 }
 
 // deviceWords are the states of devices as pages tell them, the worst first.
@@ -169,6 +186,7 @@ func viewCrew(all []RolloutDevice, now time.Time) (rows []crewRow, left int) {
 		if d.State == rollout.WaitsOperator && d.Reason == "operator" || d.State == rollout.WaitsWindow {
 			r.Reason = "" // the word says it
 		}
+		r.doubt()
 		if d.State == rollout.Transferring && d.Total > 0 {
 			r.Part = web.Percent(min(1, float64(d.Done)/float64(d.Total)))
 		}
@@ -230,10 +248,10 @@ func (s *Server) rolloutPage(w http.ResponseWriter, r *http.Request) {
 	for i := range v.Waves {
 		bad += v.Waves[i].Failed + v.Waves[i].Silent
 		waiting += v.Waves[i].Waiting
-		data.Running += v.Waves[i].Proven + v.Waves[i].Running
+		data.Running += v.Waves[i].Proven + v.Waves[i].Unmeasured + v.Waves[i].Running
 	}
 	data.Figures = []figure{
-		{"Proven", web.Count(v.Proven), "of " + web.Count(v.Counted), "devices"},
+		{"Proven", web.Count(v.Measured), "of " + web.Count(v.Counted), provenSub(v.Rollout)},
 		{"Wave", web.Count(v.Wave), "of " + web.Count(len(v.Waves)), waveSub(v.Rollout)},
 		{"Failed or silent", web.Count(bad), "", fmt.Sprintf("at most %s and %s", v.Conditions.MaxFailures, v.Conditions.MaxSilent)},
 		{"Waiting", web.Count(waiting), "", "for people on the device"},
@@ -246,6 +264,13 @@ func (s *Server) rolloutPage(w http.ResponseWriter, r *http.Request) {
 		data.Back = v.State != rollout.RollingBack && v.State != rollout.RolledBack
 	}
 	s.render(w, http.StatusOK, "rollout", data)
+}
+
+func provenSub(r *Rollout) string {
+	if r.Unmeasured == 0 {
+		return "devices"
+	}
+	return "devices; " + web.Count(r.Unmeasured) + " more unmeasured"
 }
 
 func waveSub(r *Rollout) string {

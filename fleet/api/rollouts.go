@@ -40,23 +40,25 @@ type Rollout struct {
 	Wave       int               `json:"wave" doc:"the open one, from 1"`
 	Waves      []Wave            `json:"waves"`
 	Conditions RolloutConditions `json:"conditions"`
-	Proven     int               `json:"devices_running" doc:"devices that have proved that they run it"`
+	Proven     int               `json:"devices_running" doc:"devices that have proved that they run it, unmeasured ones included"`
+	Unmeasured int               `json:"devices_unmeasured" doc:"of those, devices on whose provider its golden pictures, though they came out right, are no proof"`
 	Devices    []RolloutDevice   `json:"devices,omitempty" doc:"by wave and id; absent in lists"`
 	Events     []RolloutEvent    `json:"events,omitempty" doc:"newest first, the last 200; absent in lists"`
 }
 
 // Wave counts the devices of one wave. Those in none of the counts are at work.
 type Wave struct {
-	Size     int `json:"size"`
-	Proven   int `json:"proven"`
-	Running  int `json:"running" doc:"run it, and haven't proved it"`
-	Failed   int `json:"failed" doc:"refused it, rolled it back, took too long, or whose proof doesn't hold"`
-	Silent   int `json:"silent"`
-	Waiting  int `json:"waiting" doc:"for an operator on the device, or its window"`
-	Away     int `json:"away" doc:"not connected, and not yet silent"`
-	Planned  int `json:"planned" doc:"the wave isn't open"`
-	Finished int `json:"finished" doc:"went back, or were cancelled"`
-	Out      int `json:"out" doc:"not counted: revoked, or without a station that follows the bundle"`
+	Size       int `json:"size"`
+	Proven     int `json:"proven" doc:"have proved that they run it, and aren't unmeasured"`
+	Unmeasured int `json:"unmeasured" doc:"have proved that they run it, but on their provider its golden pictures, though they came out right, are no proof"`
+	Running    int `json:"running" doc:"run it, and haven't proved it"`
+	Failed     int `json:"failed" doc:"refused it, rolled it back, took too long, or whose proof doesn't hold"`
+	Silent     int `json:"silent"`
+	Waiting    int `json:"waiting" doc:"for an operator on the device, or its window"`
+	Away       int `json:"away" doc:"not connected, and not yet silent"`
+	Planned    int `json:"planned" doc:"the wave isn't open"`
+	Finished   int `json:"finished" doc:"went back, or were cancelled"`
+	Out        int `json:"out" doc:"not counted: revoked, or without a station that follows the bundle"`
 }
 
 // RolloutConditions say when a wave is done, and when that can't be.
@@ -80,6 +82,7 @@ type RolloutDevice struct {
 	Reason   string     `json:"reason,omitempty" doc:"a code, as golden_gate, slow, timeout"`
 	Text     string     `json:"text,omitempty" doc:"why, for people"`
 	Waits    string     `json:"waits,omitempty" doc:"what it is waited for, and until when, for people"`
+	Doubt    string     `json:"unmeasured,omitempty" doc:"why the bundle's golden pictures, though they came out right on it, are no proof on its provider; absent where they are, haven't run, or where its agent is too old to tell"`
 	Forgiven bool       `json:"forgiven,omitempty" doc:"its failure counts no more: the rollout was resumed after it"`
 	Done     uint64     `json:"done" doc:"bytes of the bundle that it has"`
 	Total    uint64     `json:"total" doc:"of so many; 0 while that isn't known"`
@@ -112,12 +115,13 @@ func newRollout(v *rollout.View) Rollout {
 	}
 	for _, w := range v.Waves {
 		out.Waves = append(out.Waves, Wave(w))
-		out.Proven += w.Proven
+		out.Proven += w.Proven + w.Unmeasured
+		out.Unmeasured += w.Unmeasured
 	}
 	for i := range v.Devices {
 		d := &v.Devices[i]
 		out.Devices = append(out.Devices, RolloutDevice{
-			Device: d.Device, Label: d.Label, Wave: d.Wave + 1, State: d.State, Reason: d.Reason, Text: d.Text, Waits: d.Waits, Forgiven: d.Forgiven,
+			Device: d.Device, Label: d.Label, Wave: d.Wave + 1, State: d.State, Reason: d.Reason, Text: d.Text, Waits: d.Waits, Doubt: d.Unmeasured, Forgiven: d.Forgiven,
 			Done: d.Done, Total: d.Total, Sent: d.Sent, Heard: some(d.Heard), Proven: some(d.Proven), Changed: d.Changed,
 		})
 	}

@@ -77,6 +77,7 @@ type Station struct {
 	Bundle       string  `json:"bundle,omitempty" doc:"name of the signed bundle that it follows"`
 	BundleDigest string  `json:"bundle_digest,omitempty" doc:"SHA-256 of the signed bundle that runs, hex; absent for what wasn't one"`
 	Unsigned     bool    `json:"unsigned,omitempty" doc:"it runs a file that nobody signed"`
+	Unmeasured   string  `json:"unmeasured,omitempty" doc:"why the golden pictures of the bundle that runs, though they came out right, are no proof on this device's provider; absent where they are, or where its agent is too old to tell"`
 	Recipe       string  `json:"recipe,omitempty" doc:"which is active; absent without recipes"`
 	Step         string  `json:"step,omitempty" doc:"how far it is turned down for want of computing time: full, slower, smaller, or none, which rejects all; absent is full"`
 	Pass         uint64  `json:"pass" doc:"told since the agent's start, as the next two"`
@@ -169,6 +170,7 @@ func newDevice(d *store.Device, now time.Time) Device {
 			ModelVersion: st.GetModelVersion(), ModelDigest: st.GetModelDigest(), Rule: st.GetRule(), Pass: st.GetPass(),
 			Fail: st.GetFail(), None: st.GetNone(), Frames: st.GetFrames(), Inferred: st.GetInferred(), Rate: rest.Finite(st.GetRate()),
 			Bundle: st.GetBundle(), BundleDigest: st.GetBundleDigest(), Unsigned: st.GetUnsigned(), Recipe: st.GetRecipe(), Step: st.GetStep(),
+			Unmeasured: st.GetUnmeasured(),
 		})
 	}
 	if r := d.Last; r != nil {

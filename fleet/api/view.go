@@ -38,9 +38,14 @@ type deviceView struct {
 type chip struct {
 	ID, Class, Mark, Word, Title string
 	Unsigned                     bool // it runs a file that nobody signed
+	Unmeasured                   bool // its bundle passed its golden pictures, which is no proof there
 }
 
 const maxChips = 3
+
+// passedUnmeasured is what is said of a bundle on a device where its golden pictures,
+// though they came out right, are no proof.
+const passedUnmeasured = "passed its golden pictures, unmeasured on this device"
 
 func viewDevice(d *store.Device, now time.Time) deviceView {
 	full := newDevice(d, now)
@@ -148,7 +153,7 @@ func (v *deviceView) rank() int {
 }
 
 func viewStation(s *Station) chip {
-	c := chip{ID: s.ID, Title: strings.TrimSpace(s.State + " " + s.Text), Unsigned: s.Unsigned}
+	c := chip{ID: s.ID, Title: strings.TrimSpace(s.State + " " + s.Text), Unsigned: s.Unsigned, Unmeasured: s.Unmeasured != ""}
 	switch less := s.degraded(); {
 	case s.State != "inspecting" || less == "":
 	case s.Step == "none":

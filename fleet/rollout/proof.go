@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -51,6 +52,10 @@ func (e *Engine) prove(ctx context.Context, l *live, d *device, now time.Time) {
 	default:
 		if d.Proven.IsZero() {
 			d.Proven = now
+		}
+		if why := cmp.Or(tidy(s.GetGate().GetUnmeasured()), sum(d.Report, l.Digest[:]).unmeasured); why != "" {
+			l.put(d, now, Proven, ReasonUnmeasured, why)
+			return
 		}
 		l.put(d, now, Proven, "", "")
 	}

@@ -68,6 +68,7 @@ type findings struct {
 	phase        wire.Phase // of the station that is worst, or else least far
 	reason, text string     // of that one
 	done, total  uint64     // bytes, of the station that is least far
+	unmeasured   string     // of the first station whose golden pictures are no proof
 }
 
 func sum(r *wire.Report, digest []byte) findings {
@@ -77,6 +78,7 @@ func sum(r *wire.Report, digest []byte) findings {
 		if bytes.Equal(st.GetActive(), digest) {
 			f.active++
 		}
+		f.unmeasured = cmp.Or(f.unmeasured, tidy(st.GetUnmeasured()))
 		if rank := rankOf(st.GetPhase()); i == 0 || rank < least {
 			least = rank
 			f.phase, f.reason, f.text = st.GetPhase(), tidy(st.GetReason()), tidy(st.GetText())

@@ -1,5 +1,9 @@
 package rollout
 
+// ReasonUnmeasured is of a device that has proved that it runs the bundle, but whose
+// golden pictures are no proof on its provider.
+const ReasonUnmeasured = "unmeasured"
+
 // The states of a rollout.
 const (
 	Running     = "running"
@@ -34,6 +38,11 @@ const (
 	GoingBack     = "rolling_back"
 	WentBack      = "rolled_back"
 )
+
+// passed reports whether the golden pictures came out right on a device in that state.
+func passed(state string) bool {
+	return runs(state) || waits(state) || state == Gated
+}
 
 // works reports whether a device in that state has something to do for which
 // it is given a limited time.

@@ -196,7 +196,7 @@ func (l *live) next(now time.Time) bool {
 	case v == advance && l.Wave == last && sofar.proven == 0:
 		l.set(now, Halted, "no device has proved that it runs "+l.Bundle+l.example(), byFleet)
 	case v == advance && l.Wave == last:
-		l.set(now, Succeeded, fmt.Sprintf("%s proved that they run it", ofDevices(sofar.proven, sofar.counted)), byFleet)
+		l.set(now, Succeeded, sofar.success(), byFleet)
 		l.Ended = now
 	case v == advance:
 		l.Wave, l.Opened = l.Wave+1, now
@@ -249,6 +249,16 @@ func (l *live) example() string {
 		}
 	}
 	return ""
+}
+
+// success is what a rollout has come to: that a device runs the bundle may be proved
+// where its golden pictures are no proof.
+func (t *tally) success() string {
+	text := ofDevices(t.proven, t.counted) + " proved that they run it"
+	if t.unmeasured > 0 {
+		text += fmt.Sprintf("; on %d of them its golden pictures passed, but are unmeasured", t.unmeasured)
+	}
+	return text
 }
 
 func ofDevices(n, of int) string {

@@ -20,16 +20,17 @@ type View struct {
 // WaveView counts a wave's devices. Those that are none of the others are at
 // work.
 type WaveView struct {
-	Size     int // all
-	Proven   int
-	Running  int // run it, and haven't proved it
-	Failed   int
-	Silent   int
-	Waiting  int // for an operator, or the window
-	Away     int // not connected, and not yet silent
-	Planned  int
-	Finished int // went back, or were cancelled
-	Out      int // revoked, or without a station that follows the bundle
+	Size       int // all
+	Proven     int // and measured
+	Unmeasured int // have proved that they run it, and their golden pictures are no proof
+	Running    int // run it, and haven't proved it
+	Failed     int
+	Silent     int
+	Waiting    int // for an operator, or the window
+	Away       int // not connected, and not yet silent
+	Planned    int
+	Finished   int // went back, or were cancelled
+	Out        int // revoked, or without a station that follows the bundle
 }
 
 // DeviceView is one device.
@@ -38,6 +39,7 @@ type DeviceView struct {
 	Label       string
 	Done, Total uint64 // bytes fetched
 	Waits       string // what is waited for, and until when
+	Unmeasured  string // why its golden pictures, which came out right, are no proof on it; "" where they are, or haven't run
 }
 
 // List are the newest rollouts first, at most so many, without their devices.
@@ -100,13 +102,23 @@ func (e *Engine) view(ctx context.Context, r store.Rollout, present []store.Devi
 		}
 		v.Waves[d.Wave].add(d)
 		f := sum(d.Report, l.Digest[:])
-		v.Devices = append(v.Devices, DeviceView{RolloutDevice: d.RolloutDevice, Label: labels[d.Device], Done: f.done, Total: f.total, Waits: l.waitsFor(d)})
+		one := DeviceView{RolloutDevice: d.RolloutDevice, Label: labels[d.Device], Done: f.done, Total: f.total, Waits: l.waitsFor(d)}
+		if d.unmeasured() {
+			one.Unmeasured = d.Text
+		} else if d.State != Proven && passed(d.State) {
+			one.Unmeasured = f.unmeasured
+		}
+		v.Devices = append(v.Devices, one)
 	}
 	if v.Reason == "" {
 		v.Reason = l.why()
 	}
 	return v, nil
 }
+
+// unmeasured reports whether the device has proved that it runs the bundle, on a
+// provider where its golden pictures are no proof.
+func (d *device) unmeasured() bool { return d.State == Proven && d.Reason == ReasonUnmeasured }
 
 func (w *WaveView) add(d *device) {
 	w.Size++
@@ -115,6 +127,8 @@ func (w *WaveView) add(d *device) {
 		w.Out++
 	case d.State == Planned:
 		w.Planned++
+	case d.unmeasured():
+		w.Unmeasured++
 	case d.State == Proven:
 		w.Proven++
 	case failed(d.State):

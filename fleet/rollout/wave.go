@@ -9,16 +9,17 @@ import (
 
 // tally counts the devices of one wave, or of several.
 type tally struct {
-	counted  int // all that the wave is about
-	proven   int
-	failed   int // not forgiven
-	forgiven int
-	silent   int
-	operator int // wait for an operator
-	window   int
-	away     int // not connected, and not yet silent
-	idle     int // on probation, with too few parts to judge by
-	working  int // the others
+	counted    int // all that the wave is about
+	proven     int
+	unmeasured int // of those, unmeasured
+	failed     int // not forgiven
+	forgiven   int
+	silent     int
+	operator   int // wait for an operator
+	window     int
+	away       int // not connected, and not yet silent
+	idle       int // on probation, with too few parts to judge by
+	working    int // the others
 }
 
 func (t *tally) add(d *device) {
@@ -29,6 +30,9 @@ func (t *tally) add(d *device) {
 	switch {
 	case d.State == Proven:
 		t.proven++
+		if d.unmeasured() {
+			t.unmeasured++
+		}
 	case d.Forgiven:
 		t.forgiven++
 	case failed(d.State):

@@ -607,6 +607,7 @@ type StationState struct {
 	Unsigned      bool                   `protobuf:"varint,17,opt,name=unsigned,proto3" json:"unsigned,omitempty"`                            // it runs a file that nobody signed
 	Recipe        string                 `protobuf:"bytes,18,opt,name=recipe,proto3" json:"recipe,omitempty"`                                 // that is active; empty without recipes
 	Step          string                 `protobuf:"bytes,19,opt,name=step,proto3" json:"step,omitempty"`                                     // of degradation: full, slower, smaller, none; empty is full
+	Unmeasured    string                 `protobuf:"bytes,20,opt,name=unmeasured,proto3" json:"unmeasured,omitempty"`                         // why the golden pictures of the bundle that runs are no proof on this provider; empty where they are, or it has none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -770,6 +771,13 @@ func (x *StationState) GetRecipe() string {
 func (x *StationState) GetStep() string {
 	if x != nil {
 		return x.Step
+	}
+	return ""
+}
+
+func (x *StationState) GetUnmeasured() string {
+	if x != nil {
+		return x.Unmeasured
 	}
 	return ""
 }
@@ -1244,7 +1252,7 @@ const file_link_proto_rawDesc = "" +
 	"\bstations\x18\x06 \x03(\v2\x1a.sightline.v1.StationStateR\bstations\x121\n" +
 	"\bwarnings\x18\a \x03(\v2\x15.sightline.v1.WarningR\bwarnings\x124\n" +
 	"\ajournal\x18\b \x01(\v2\x1a.sightline.v1.JournalStateR\ajournal\x12)\n" +
-	"\x05board\x18\t \x01(\v2\x13.sightline.v1.BoardR\x05board\"\xd7\x03\n" +
+	"\x05board\x18\t \x01(\v2\x13.sightline.v1.BoardR\x05board\"\xf7\x03\n" +
 	"\fStationState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\tR\x04line\x12\x14\n" +
@@ -1265,7 +1273,10 @@ const file_link_proto_rawDesc = "" +
 	"\rbundle_digest\x18\x10 \x01(\tR\fbundleDigest\x12\x1a\n" +
 	"\bunsigned\x18\x11 \x01(\bR\bunsigned\x12\x16\n" +
 	"\x06recipe\x18\x12 \x01(\tR\x06recipe\x12\x12\n" +
-	"\x04step\x18\x13 \x01(\tR\x04step\"\x8f\x01\n" +
+	"\x04step\x18\x13 \x01(\tR\x04step\x12\x1e\n" +
+	"\n" +
+	"unmeasured\x18\x14 \x01(\tR\n" +
+	"unmeasured\"\x8f\x01\n" +
 	"\aWarning\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1a\n" +
 	"\bseverity\x18\x02 \x01(\rR\bseverity\x12\x18\n" +

@@ -544,6 +544,7 @@ type StationUpdate struct {
 	Total         uint64                 `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"`
 	Active        []byte                 `protobuf:"bytes,7,opt,name=active,proto3" json:"active,omitempty"` // SHA-256 of the bundle that runs now; empty without one
 	ActiveVersion string                 `protobuf:"bytes,8,opt,name=active_version,json=activeVersion,proto3" json:"active_version,omitempty"`
+	Unmeasured    string                 `protobuf:"bytes,9,opt,name=unmeasured,proto3" json:"unmeasured,omitempty"` // why the golden pictures of the command's bundle, though they came out right, are no proof on this provider; empty where they are, or haven't run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -630,6 +631,13 @@ func (x *StationUpdate) GetActive() []byte {
 func (x *StationUpdate) GetActiveVersion() string {
 	if x != nil {
 		return x.ActiveVersion
+	}
+	return ""
+}
+
+func (x *StationUpdate) GetUnmeasured() string {
+	if x != nil {
+		return x.Unmeasured
 	}
 	return ""
 }
@@ -972,10 +980,11 @@ type Gate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pictures      uint32                 `protobuf:"varint,1,opt,name=pictures,proto3" json:"pictures,omitempty"` // that were run
 	Passed        uint32                 `protobuf:"varint,2,opt,name=passed,proto3" json:"passed,omitempty"`
-	Provider      string                 `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"` // cpu, cuda, tensorrt
-	Runtime       string                 `protobuf:"bytes,4,opt,name=runtime,proto3" json:"runtime,omitempty"`   // version of ONNX Runtime
-	Driver        string                 `protobuf:"bytes,5,opt,name=driver,proto3" json:"driver,omitempty"`     // of the accelerator; empty without one
-	At            int64                  `protobuf:"varint,6,opt,name=at,proto3" json:"at,omitempty"`            // wall clock of the device, nanoseconds since 1970 UTC
+	Provider      string                 `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`     // cpu, cuda, tensorrt
+	Runtime       string                 `protobuf:"bytes,4,opt,name=runtime,proto3" json:"runtime,omitempty"`       // version of ONNX Runtime
+	Driver        string                 `protobuf:"bytes,5,opt,name=driver,proto3" json:"driver,omitempty"`         // of the accelerator; empty without one
+	At            int64                  `protobuf:"varint,6,opt,name=at,proto3" json:"at,omitempty"`                // wall clock of the device, nanoseconds since 1970 UTC
+	Unmeasured    string                 `protobuf:"bytes,7,opt,name=unmeasured,proto3" json:"unmeasured,omitempty"` // why what passed is no proof on this provider; empty where it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1052,6 +1061,13 @@ func (x *Gate) GetAt() int64 {
 	return 0
 }
 
+func (x *Gate) GetUnmeasured() string {
+	if x != nil {
+		return x.Unmeasured
+	}
+	return ""
+}
+
 var File_update_proto protoreflect.FileDescriptor
 
 const file_update_proto_rawDesc = "" +
@@ -1096,7 +1112,7 @@ const file_update_proto_rawDesc = "" +
 	"\n" +
 	"ACT_CANCEL\x10\x03\x12\x0e\n" +
 	"\n" +
-	"ACT_REPORT\x10\x04\"\xe9\x01\n" +
+	"ACT_REPORT\x10\x04\"\x89\x02\n" +
 	"\rStationUpdate\x12\x18\n" +
 	"\astation\x18\x01 \x01(\tR\astation\x12)\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x13.sightline.v1.PhaseR\x05phase\x12\x16\n" +
@@ -1105,7 +1121,10 @@ const file_update_proto_rawDesc = "" +
 	"\x04done\x18\x05 \x01(\x04R\x04done\x12\x14\n" +
 	"\x05total\x18\x06 \x01(\x04R\x05total\x12\x16\n" +
 	"\x06active\x18\a \x01(\fR\x06active\x12%\n" +
-	"\x0eactive_version\x18\b \x01(\tR\ractiveVersion\"\xe0\x01\n" +
+	"\x0eactive_version\x18\b \x01(\tR\ractiveVersion\x12\x1e\n" +
+	"\n" +
+	"unmeasured\x18\t \x01(\tR\n" +
+	"unmeasured\"\xe0\x01\n" +
 	"\x06Report\x12\x18\n" +
 	"\arollout\x18\x01 \x01(\tR\arollout\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x16\n" +
@@ -1132,14 +1151,17 @@ const file_update_proto_rawDesc = "" +
 	"\astation\x18\x01 \x01(\tR\astation\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x06R\x05epoch\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\x04R\x05after\x12\x10\n" +
-	"\x03seq\x18\x04 \x03(\x04R\x03seq\"\x98\x01\n" +
+	"\x03seq\x18\x04 \x03(\x04R\x03seq\"\xb8\x01\n" +
 	"\x04Gate\x12\x1a\n" +
 	"\bpictures\x18\x01 \x01(\rR\bpictures\x12\x16\n" +
 	"\x06passed\x18\x02 \x01(\rR\x06passed\x12\x1a\n" +
 	"\bprovider\x18\x03 \x01(\tR\bprovider\x12\x18\n" +
 	"\aruntime\x18\x04 \x01(\tR\aruntime\x12\x16\n" +
 	"\x06driver\x18\x05 \x01(\tR\x06driver\x12\x0e\n" +
-	"\x02at\x18\x06 \x01(\x03R\x02at*\xe5\x01\n" +
+	"\x02at\x18\x06 \x01(\x03R\x02at\x12\x1e\n" +
+	"\n" +
+	"unmeasured\x18\a \x01(\tR\n" +
+	"unmeasured*\xe5\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0ePHASE_ASSIGNED\x10\x01\x12\x12\n" +

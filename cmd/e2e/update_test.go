@@ -46,10 +46,11 @@ func TestUpdates(t *testing.T) {
 		return err
 	})
 	u.pack(good, slowVersion, func(to string) error { return mutant.WriteSlow(os.DirFS(good), to, slowFactor) })
+	u.pack(good, unmeasuredVersion, func(to string) error { return forgetMeasured(good, to) })
 	sticks := [2]string{filepath.Join(dir, "stick1"), filepath.Join(dir, "stick2")}
 	u.desk.publish(u.archive(goodVersion), "--out", sticks[0])
 	u.desk.publish(u.archive(otherVersion), "--out", sticks[1])
-	for _, version := range []string{tamperedVersion, wrongVersion, slowVersion} {
+	for _, version := range []string{tamperedVersion, wrongVersion, slowVersion, unmeasuredVersion} {
 		u.desk.publish(u.archive(version))
 	}
 	t.Logf("fleet, keys and bundles: %v", time.Since(began).Round(10*time.Millisecond))
@@ -61,6 +62,7 @@ func TestUpdates(t *testing.T) {
 		{"killed on the way", u.killedOnTheWay},
 		{"attacked", u.attacked},
 		{"policies over HTTP", u.policies},
+		{"unmeasured", u.unmeasured},
 		{"stick", func(t *testing.T) { u.stick(t, sticks) }},
 		{"keys stolen", u.keysStolen},
 		{"killed at random", u.killedAtRandom},

@@ -74,9 +74,32 @@ func TestWarningsOfNamesakes(t *testing.T) {
 		want          bool
 	}{
 		{"camera_dark", "belt", true}, {"no_rule", "spare", true}, {"no_rule", "belt", false}, {"camera_dark", "spare", false},
+		{"golden_differs", "spare@red", true}, {"golden_differs", "belt@red", false},
 	} {
 		if got := both.concerns(health.Raised{Code: c.code, Subject: c.subject}); got != c.want {
 			t.Errorf("%s of %s concerns station spare at camera belt: %v", c.code, c.subject, got)
+		}
+	}
+}
+
+// TestWarningOfAnIdleRecipe is shown with its station, which inspects well all the same;
+// one of the active recipe isn't.
+func TestWarningOfAnIdleRecipe(t *testing.T) {
+	st := good("station1")
+	st.Recipe, st.Recipes = "blue", []string{"blue", "red"}
+	for recipe, class := range map[string]string{"red": "good", "blue": "bad"} {
+		n := Now{Stations: []Station{st}, Health: []health.Raised{{Code: "golden_differs", Severity: health.Error, Subject: "station1@" + recipe, Text: "golden/1.jpg differs"}}}
+		v := stationView{Station: &n.Stations[0]}
+		if v.say(&n); v.Class != class {
+			t.Errorf("golden pictures of recipe %s differ: the station is %s", recipe, v.Class)
+		}
+		list := needs(&n, "station1")
+		if len(list) != 1 || list[0].Subject != "station1@"+recipe || list[0].Text != "golden/1.jpg differs" {
+			t.Errorf("its page says %+v", list)
+		}
+		n.Stations[0].State = Failed
+		if list = needs(&n, "station1"); (len(list) == 2) != (recipe == "red") {
+			t.Errorf("golden pictures of recipe %s differ, and the station doesn't inspect: %+v", recipe, list)
 		}
 	}
 }

@@ -294,7 +294,7 @@ func needs(n *Now, station string) []needView {
 		if (station != "" && s.ID != station) || (s.State != Stalled && s.State != Failed) {
 			continue
 		}
-		told := slices.ContainsFunc(n.Health, func(w health.Raised) bool { return w.Severity == health.Error && s.concerns(w) })
+		told := slices.ContainsFunc(n.Health, func(w health.Raised) bool { return w.Severity == health.Error && s.now(w) })
 		if !told {
 			w := health.Raised{Code: "state", Severity: health.Error, Subject: s.ID, Text: "the station doesn't inspect",
 				Do: "The agent's log says more. Parts that pass meanwhile aren't inspected."}

@@ -144,13 +144,21 @@ type View struct {
 	Late        uint64 `json:"frames_late" doc:"pictures that were too old at their result, or would have been, and don't count"`
 }
 
-// concerns tells whether a warning is about the station or one of its cameras. A
-// camera may have the name of another station.
+// concerns tells whether a warning is about the station, one of its recipes or one of
+// its cameras. A camera may have the name of another station.
 func (s *Station) concerns(w health.Raised) bool {
 	if !strings.HasPrefix(w.Code, "camera_") {
-		return w.Subject == s.ID
+		id, _, _ := strings.Cut(w.Subject, "@") // neither has one in its name
+		return id == s.ID
 	}
 	return slices.ContainsFunc(s.Views, func(v View) bool { return v.Camera == w.Subject })
+}
+
+// now tells whether a warning that concerns the station is about what it inspects with,
+// and not about a recipe that isn't active.
+func (s *Station) now(w health.Raised) bool {
+	_, recipe, ok := strings.Cut(w.Subject, "@")
+	return s.concerns(w) && (!ok || strings.HasPrefix(w.Code, "camera_") || recipe == s.Recipe)
 }
 
 // missed counts pictures that came to the station and weren't inspected.

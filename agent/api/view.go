@@ -76,7 +76,7 @@ func (v *stationView) say(n *Now) {
 		return
 	}
 	for _, w := range n.Health { // the worst come first
-		if w.Subject != "" && !v.concerns(w) {
+		if w.Subject != "" && !v.now(w) {
 			continue
 		}
 		switch {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,8 +30,9 @@ const (
 	sampleLook     = 200 * time.Millisecond
 )
 
-// sampler runs a sample of the golden pictures of each station's bundle once after the
-// start, on the worker that serves, in turns that stations leave over.
+// sampler runs a sample of the golden pictures of each bundle that is loaded for a
+// station or its recipes once after the start, on the worker that serves, in turns
+// that stations leave over.
 type sampler struct {
 	made    *assembly
 	cfg     *config.Config
@@ -41,28 +43,30 @@ type sampler struct {
 
 	boot    int // number of this start, once it is counted
 	counted bool
-	doubted map[string]string // stations whose signed bundle differed, and its digest
+	waited  map[string]bool   // stations whose first pictures were waited for
+	doubted map[string]string // what a signed bundle differed of, by wire.Unit, and its digest
 }
 
 func newSampler(made *assembly, cfg *config.Config, stations []agent.StationConfig, a *agent.Agent, u *updates) *sampler {
-	s := &sampler{made: made, cfg: cfg, agent: a, updates: u, log: made.log, doubted: map[string]string{}}
+	s := &sampler{made: made, cfg: cfg, agent: a, updates: u, log: made.log, waited: map[string]bool{}, doubted: map[string]string{}}
 	for _, st := range stations {
 		s.models = append(s.models, st.Model)
 	}
 	return s
 }
 
-// sampled is a station's bundle with the worker that runs it.
+// sampled is a bundle with the worker that runs it.
 type sampled struct {
 	dir    string // the bundle's folder, or a shipped model's name
 	digest string // of a signed bundle, else ""
 	worker *infer.Worker
 	choice *choice
 	golden *bundle.Golden
+	still  func() bool // the worker is there for it
 }
 
-// run does it for all stations, one after the other. What fails is told as a warning of
-// the station, and a signed bundle's whole gate runs again.
+// run does it for all bundles, one after the other. What fails is told as a warning of
+// the station, or of its recipe, and a signed bundle's whole gate runs again.
 func (s *sampler) run(ctx context.Context) error {
 	s.all(ctx)
 	tick := time.NewTicker(time.Second)
@@ -73,11 +77,16 @@ func (s *sampler) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		for station, digest := range s.doubted {
-			if _, now, _ := s.updates.plant.serving(station); now != digest { // the gate has thrown it out
-				s.agent.Sampled(station, "")
-				delete(s.doubted, station)
-			}
+		s.settle()
+	}
+}
+
+// settle takes warnings back of what the gate has thrown out since.
+func (s *sampler) settle() {
+	for id, digest := range s.doubted {
+		if _, now, _ := s.updates.plant.serving(id); now != digest {
+			s.agent.Sampled(id, "")
+			delete(s.doubted, id)
 		}
 	}
 }
@@ -86,48 +95,16 @@ func (s *sampler) all(ctx context.Context) {
 	within, cancel := context.WithTimeout(ctx, sampleTime)
 	defer cancel()
 	seen := map[*infer.Worker]bool{}
-	for i := range s.cfg.Stations {
-		st := &s.cfg.Stations[i]
-		b, err := s.find(within, st, s.models[i])
+	for _, p := range s.plates() {
+		b, err := s.find(within, &p)
 		if err == nil && b != nil && !seen[b.worker] {
 			seen[b.worker] = true
-			err = s.sample(within, st.ID, b)
+			err = s.sample(within, p.id, b)
 		}
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("golden pictures weren't run after the start", "station", st.ID, "err", err)
+			s.log.Warn("golden pictures weren't run after the start", "station", p.id, "err", err)
 		}
 	}
-}
-
-// find waits until a station has seen its first frames, and gives its bundle; nil if it
-// has none with golden vectors, or reads the model otherwise than the bundle says.
-func (s *sampler) find(ctx context.Context, st *config.Station, model *infer.Worker) (*sampled, error) {
-	b := &sampled{dir: st.Model, worker: model}
-	if st.Bundle != "" {
-		if err := s.wait(ctx, func() bool { return !s.updates.plant.lacks(st.ID) }); err != nil {
-			return nil, err
-		}
-		if dir, digest, w := s.updates.plant.serving(st.ID); digest != "" {
-			b.dir, b.digest, b.worker = dir, digest, w
-		}
-	}
-	if b.worker == nil || b.dir == "" {
-		return nil, nil // it serves nothing yet, or a recipe's model
-	}
-	if err := s.wait(ctx, func() bool { return b.worker.Stats().Inferred >= sampleAfter }); err != nil {
-		return nil, err
-	}
-	if fsys, err := openBundle(b.dir); err != nil || fsys == nil {
-		return nil, err
-	}
-	var err error
-	if b.choice, b.golden, err = loadBundle(b.dir); err != nil || b.golden == nil {
-		return nil, err
-	}
-	if b.digest == "" && s.made.running(b.choice, s.cfg.Infer.Threads, runLimit(st)) != b.worker {
-		return nil, nil // the configuration reads the model in its own way
-	}
-	return b, nil
 }
 
 // wait looks again and again until something is so, and no longer than samplePatience.
@@ -157,7 +134,7 @@ func (s *sampler) number() int {
 }
 
 // sample runs the pictures that are due, each in a turn of its own.
-func (s *sampler) sample(ctx context.Context, station string, b *sampled) (err error) {
+func (s *sampler) sample(ctx context.Context, id string, b *sampled) (err error) {
 	fsys, err := openBundle(b.dir)
 	if err != nil {
 		return err
@@ -179,26 +156,32 @@ func (s *sampler) sample(ctx context.Context, station string, b *sampled) (err e
 		switch {
 		case err != nil:
 			return err
-		case ended(b.worker):
+		case ended(b.worker) || !b.still():
 			return errors.New("the model's worker ended meanwhile")
 		case !report.OK():
-			return s.differs(station, b, report)
+			return s.differs(id, b, report)
 		}
 		passed++
 	}
-	s.log.Info("golden pictures came out as recorded after the start", "station", station, "pictures", passed, "of", len(b.golden.Vectors))
+	s.log.Info("golden pictures came out as recorded after the start", "station", id, "pictures", passed, "of", len(b.golden.Vectors))
 	return nil
 }
 
-// differs tells people, and the updater of a signed bundle.
-func (s *sampler) differs(station string, b *sampled, r *gate.Report) error {
-	s.agent.Sampled(station, fmt.Sprintf("%s %s: %s", b.choice.about.Name, b.choice.about.Version, r.Reason()))
-	s.log.Error("a golden picture comes out otherwise after the start", "station", station, "model", b.choice.about.Name, "text", r.Reason())
+// differs tells people, and the updater of all that run a signed bundle.
+func (s *sampler) differs(id string, b *sampled, r *gate.Report) error {
+	text := fmt.Sprintf("%s %s: %s", b.choice.about.Name, b.choice.about.Version, r.Reason())
+	s.log.Error("a golden picture comes out otherwise after the start", "station", id, "model", b.choice.about.Name, "text", r.Reason())
 	if b.digest == "" {
+		s.agent.Sampled(id, text)
 		return nil
 	}
-	s.doubted[station] = b.digest
-	return s.updates.now().Doubt(station, b.digest, r.Reason(), func() { s.agent.Sampled(station, "") })
+	var errs []error
+	for _, id := range s.updates.plant.sharing(b.worker) {
+		s.agent.Sampled(id, text)
+		s.doubted[id] = b.digest
+		errs = append(errs, s.updates.now().Doubt(id, b.digest, r.Reason(), func() { s.agent.Sampled(id, "") }))
+	}
+	return errors.Join(errs...)
 }
 
 // due are the pictures of n that run after the start number boot, so that all come
@@ -243,12 +226,25 @@ func (a *assembly) running(c *choice, threads int, limit time.Duration) *infer.W
 	return nil
 }
 
-// serving is what the station that follows a bundle runs now.
-func (p *plant) serving(station string) (dir, digest string, w *infer.Worker) {
+// serving is what the station, or its recipe, that follows a bundle runs now.
+func (p *plant) serving(id string) (dir, digest string, w *infer.Worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c := p.stations[station].running; c != nil {
+	if c := p.stations[id].running; c != nil {
 		return c.dir, c.digest, c.shared.worker
 	}
 	return "", "", nil
+}
+
+// sharing are the stations and recipes that run a bundle on that worker.
+func (p *plant) sharing(w *infer.Worker) (ids []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, s := range p.stations {
+		if c := s.running; c != nil && c.shared.worker == w {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }

@@ -30,6 +30,7 @@ func (s *sampler) plates() []plate {
 			continue
 		}
 		e, _ := s.agent.Recipe(st.ID) // the station is there
+		own := st.Bundle == ""        // nothing is left to be kept of the station's own bundle
 		for n := range st.Recipes {
 			r := &st.Recipes[n]
 			p := plate{id: st.ID, station: st, as: st.As(r), recipe: true, active: r.Name == e.Recipe}
@@ -38,13 +39,13 @@ func (s *sampler) plates() []plate {
 			}
 			switch {
 			case p.active:
-				active = append(active, p)
-			case p.as.Bundle != "" || slices.Contains(st.Preload, r.Name): // bundles are kept loaded for all recipes
+				active, own = append(active, p), own || p.id == st.ID
+			case r.Own(), p.as.Bundle == "" && slices.Contains(st.Preload, r.Name): // bundles are kept loaded for all recipes
 				kept = append(kept, p)
 			}
 		}
-		if st.Bundle != "" {
-			kept = append(kept, plate{id: st.ID, station: st, as: *st, recipe: true}) // whatever recipes there are
+		if !own {
+			kept = append(kept, plate{id: st.ID, station: st, as: *st, recipe: true})
 		}
 	}
 	return append(active, kept...)

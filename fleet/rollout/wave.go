@@ -11,7 +11,7 @@ import (
 type tally struct {
 	counted    int // all that the wave is about
 	proven     int
-	unmeasured int // of those, unmeasured
+	unmeasured int // of those, devices where the golden pictures are no proof
 	failed     int // not forgiven
 	forgiven   int
 	silent     int

@@ -61,7 +61,7 @@ type Warning struct {
 type Raised struct {
 	Code     string    `json:"code" doc:"stable name of the kind of warning"`
 	Severity Severity  `json:"severity" enum:"info,warn,error" doc:"how bad it is"`
-	Subject  string    `json:"subject" doc:"what it is about: a station, a file; empty for the device"`
+	Subject  string    `json:"subject" doc:"what it is about: a station, a recipe as station@recipe, a file; empty for the device"`
 	Text     string    `json:"text" doc:"what is wrong, for people"`
 	Do       string    `json:"do" doc:"what to do about it"`
 	Since    time.Time `json:"since" doc:"when it was first raised"`

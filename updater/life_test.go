@@ -312,9 +312,13 @@ func TestUnlikeModel(t *testing.T) {
 		one := d.repo.publish(t, "caps", "1", "good")
 		d.until(d.install("r1", "1", one), Committed)
 		two := d.repo.publish(t, "caps", "2", "crash")
-		d.until(d.install("r2", "2", two), Probation)
+		c := d.install("r2", "2", two)
+		d.until(c, Probation)
 		d.plant.set(func() { d.plant.unlike = true })
-		d.wait("going back", func() bool { return d.runs() == one })
+		d.until(c, RolledBack)
+		if d.runs() != one {
+			t.Error("it didn't go back to the first")
+		}
 		three := d.repo.publish(t, "caps", "3", "good")
 		d.refusedFor(order(wire.Command_ACT_INSTALL, "r3", "3", three), BadModel)
 		if n := d.plant.loads[three]; n > 0 {

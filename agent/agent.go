@@ -76,11 +76,12 @@ type Agent struct {
 	board    sampler
 	changed  chan struct{} // see Changed
 	began    time.Time
+	begun    chan struct{} // closed when cameras, models and stations run
 }
 
 // New makes an agent; Run starts it.
 func New(cfg Config) *Agent {
-	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now(), crew: newCrew(cfg.Models), sched: sched.New(sched.Config{Slots: cfg.Turns}), governor: sched.NewGovernor(sched.GovernorConfig{})}
+	a := &Agent{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), began: time.Now(), begun: make(chan struct{}), crew: newCrew(cfg.Models), sched: sched.New(sched.Config{Slots: cfg.Turns}), governor: sched.NewGovernor(sched.GovernorConfig{})}
 	a.guests = a.newGuests()
 	a.recorder = newRecorder(cfg.Journal, cfg.Log, a.tell, done)
 	return a
@@ -120,6 +121,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.cfg.Journal.Run(keep)
 	})
 	err := a.inspect(ctx, func() {
+		close(a.begun)
 		base.Go(func() error { return a.watch(keep) })
 		base.Go(func() error { return a.readBoard(keep) })
 	})
@@ -129,6 +131,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	end()
 	return errors.Join(err, base.Wait())
 }
+
+// Begun is closed when cameras and models have been told to start: what else a program
+// does at its start can wait until then.
+func (a *Agent) Begun() <-chan struct{} { return a.begun }
 
 // inspect runs models, stations and recorder until the stations have ended; begun is
 // called once they run. What they wait for is taken from them when they are still there

@@ -168,7 +168,11 @@ func (a *assembly) loading(ctx context.Context, o stationOptions, c *choice, mod
 		ready, cancel := context.WithTimeout(ctx, ruleWaits)
 		_, _ = model.Ready(ready) // what is wrong with it is told by others
 		cancel()
-		rule, err := a.engine.Load(ctx, c.rule)
+		var rule *rules.Rule
+		err := humbly(startNice, func() (err error) { // the first pictures come before the first part's end
+			rule, err = a.engine.Load(ctx, c.rule)
+			return err
+		})
 		if err != nil {
 			if ctx.Err() == nil { // else the program ends, and it is no fault of the rule
 				a.broken <- brokenRule{o.id, about("rule", err)}

@@ -31,6 +31,10 @@ func serving(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger,
 		defer stop()
 		return a.Run(ctx)
 	})
+	select {
+	case <-a.Begun():
+	case <-ctx.Done():
+	}
 	g.Go(func() error {
 		var server *api.Server
 		err := humbly(startNice, func() (err error) {

@@ -11,8 +11,8 @@ import (
 
 // How the agent stays out of its own way while it starts.
 const (
-	startGrowth = 400 // GOGC until it settles: nothing is collected below 16 MB
-	startNice   = 5   // of what needn't be there before the first result
+	startGrowth = 400       // GOGC until it settles: nothing is collected below 16 MB
+	startNice   = asideNice // of what needn't be there before the first result
 )
 
 // asideNice is of what no station waits for while others inspect.

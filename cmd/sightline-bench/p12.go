@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +19,9 @@ import (
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/models"
 )
+
+// crashRate is the camera's, frames a second.
+const crashRate = 25
 
 // p12 measures how soon a station inspects again after its agent was killed,
 // against the parts of its start, each alone.
@@ -34,7 +39,7 @@ func p12() Figure {
 				return nil, fmt.Errorf("make a folder: %w", err)
 			}
 			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-			source, dark, err := camera(ctx, 12, 25)
+			source, dark, err := camera(ctx, 12, crashRate)
 			if err != nil {
 				return nil, err
 			}
@@ -79,6 +84,7 @@ func (c *crash) measure(ctx context.Context) ([]Row, error) {
 // again kills the agent, starts it as a service manager would, and waits for
 // the first frame's result.
 func (c *crash) again(ctx context.Context) (s Sample, err error) {
+	outOfStep()
 	s.Value, err = took(func() error {
 		if err := errors.Join(c.agent.kill(), c.agent.start()); err != nil {
 			return err
@@ -92,6 +98,7 @@ func (c *crash) again(ctx context.Context) (s Sample, err error) {
 func (c *crash) bare(ctx context.Context) (s Sample, err error) {
 	var ms [3]float64
 	for n, part := range []func(context.Context) (float64, error){c.process, c.model, c.connect} {
+		outOfStep()
 		if ms[n], err = part(ctx); err != nil {
 			return s, err
 		}
@@ -100,6 +107,11 @@ func (c *crash) bare(ctx context.Context) (s Sample, err error) {
 	s.Value = ms[0] + max(ms[1], ms[2])
 	return s, nil
 }
+
+// outOfStep waits for a random part of the time between two of the camera's frames, since
+// what was measured last ended with one: else each turn would wait for its first frame as
+// long as the one before.
+func outOfStep() { time.Sleep(rand.N(time.Second / crashRate)) }
 
 // process is from exec to the agent's main and its end, in ms.
 func (c *crash) process(ctx context.Context) (float64, error) {

@@ -23,9 +23,21 @@ const Slice = 100 * time.Microsecond
 // programs that they start from now on. Where the kernel won't, nothing changes, and
 // the error is only worth a note.
 func All() error {
+	for range passes { // one that wasn't asked yet may have started another behind our back
+		if err := each(); err != nil {
+			return fmt.Errorf("ask for short slices: %w", err)
+		}
+	}
+	return nil
+}
+
+const passes = 2
+
+// each asks for all threads that there are.
+func each() error {
 	all, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return fmt.Errorf("ask for short slices: %w", err)
+		return err
 	}
 	for _, t := range all {
 		tid, err := strconv.Atoi(t.Name())
@@ -33,7 +45,7 @@ func All() error {
 			err = ask(tid, Slice)
 		}
 		if err != nil && err != unix.ESRCH { // a thread that has just ended needs none
-			return fmt.Errorf("ask for short slices: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/internal/lean"
 	"github.com/sightline-edge/sightline/vision/infer"
 )
 
@@ -14,6 +16,7 @@ import (
 // that are to be tried or switched to.
 type crew struct {
 	changed chan struct{} // holds a token when a worker waits for its start
+	settle  *time.Timer   // gives back what a change of workers needed
 
 	mu      sync.Mutex // protects members
 	members map[*infer.Worker]*member
@@ -25,7 +28,8 @@ type member struct {
 }
 
 func newCrew(list []*infer.Worker) *crew {
-	c := &crew{changed: make(chan struct{}, 1), members: map[*infer.Worker]*member{}}
+	c := &crew{changed: make(chan struct{}, 1), settle: time.AfterFunc(time.Hour, lean.Settle), members: map[*infer.Worker]*member{}}
+	c.settle.Stop()
 	for _, w := range list {
 		c.add(w)
 	}
@@ -56,7 +60,12 @@ func (c *crew) remove(w *infer.Worker) {
 	m.stop()
 	c.mu.Unlock()
 	<-m.ended
+	c.settle.Reset(settleAfter)
 }
+
+// settleAfter is how long after the last change of workers the agent gives back what that
+// needed: models, golden pictures, answers.
+const settleAfter = 5 * time.Second
 
 // run runs the workers until the context ends. It gives the first error of one
 // that couldn't run.

@@ -169,7 +169,7 @@ func (a *assembly) loading(ctx context.Context, o stationOptions, c *choice, mod
 		_, _ = model.Ready(ready) // what is wrong with it is told by others
 		cancel()
 		var rule *rules.Rule
-		err := humbly(startNice, func() (err error) { // the first pictures come before the first part's end
+		err := humbly(ruleNice, func() (err error) {
 			rule, err = a.engine.Load(ctx, c.rule)
 			return err
 		})

@@ -12,6 +12,7 @@ import (
 // How the agent stays out of its own way while it starts.
 const (
 	startGrowth = 400       // GOGC until it settles: nothing is collected below 16 MB
+	ruleNice    = 5         // of a rule's load: the first verdict waits for it, the first picture doesn't
 	startNice   = asideNice // of what needn't be there before the first result
 )
 

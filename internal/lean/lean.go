@@ -3,6 +3,7 @@
 package lean
 
 import (
+	"math/rand/v2"
 	"os"
 	"runtime/debug"
 	"time"
@@ -21,12 +22,14 @@ const (
 const growth = 25
 
 // Keep calls Settle after 1 s, 10 s, 100 s, 1000 s, and every 1000 s from then on: what
-// something rare touched, a person's look or an update, is then given back too.
+// something rare touched, a person's look or an update, is then given back too. Each is
+// up to a tenth later, so that processes that started together don't settle together.
 func Keep() { settleAt(first, 0) }
 
 // settleAt calls Settle at a time since Keep, which is now at the other, and on.
 func settleAt(at, now time.Duration) {
-	time.AfterFunc(at-now, func() {
+	wait := at - now
+	time.AfterFunc(wait+rand.N(wait/10), func() {
 		Settle()
 		settleAt(next(at), at)
 	})

@@ -56,6 +56,7 @@ func (r *Reserve) take(c *Config) *shm.Process {
 	if proc != nil {
 		select {
 		case <-proc.Done(): // nobody's fault yet: the next one tells, if it ends too
+			proc.Stop(0)
 			return nil
 		default:
 		}

@@ -26,10 +26,6 @@ func TestReserve(t *testing.T) {
 	}
 	<-cfg.Reserve.begun
 	reserved := cfg.Reserve.proc.Pid()
-	environment, err := os.ReadFile("/proc/" + strconv.Itoa(reserved) + "/environ")
-	if err != nil || !strings.Contains(string(environment), preloadEnv+"="+cfg.Library) {
-		t.Errorf("the process isn't told what to load: %v, %q", err, environment)
-	}
 	other := cfg
 	other.Env = append(other.Env, "A=B")
 	if got := pid(start(t, other)); got == reserved {
@@ -37,6 +33,10 @@ func TestReserve(t *testing.T) {
 	}
 	if got := pid(start(t, cfg)); got != reserved {
 		t.Errorf("process %d serves, %d was started before", got, reserved)
+	}
+	environment, err := os.ReadFile("/proc/" + strconv.Itoa(reserved) + "/environ")
+	if err != nil || !strings.Contains(string(environment), preloadEnv+"="+cfg.Library) {
+		t.Errorf("the process isn't told what to load: %v, %q", err, environment)
 	}
 	if got := pid(start(t, cfg)); got == reserved {
 		t.Error("two workers have one process")

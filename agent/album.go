@@ -168,9 +168,25 @@ func (s *Station) keepExhibits(r *run, v *view, f *vision.Frame, open []track.Vi
 }
 
 // exhibit keeps the part's view in place of the one before. Where there is no room the
-// part has none: the large model then can't be asked.
+// part has none: the large model then can't be asked. Where it can't look at all, what
+// the first model said is kept without the picture.
 func (s *Station) exhibit(r *run, v *view, f *vision.Frame, id string, box vision.Box) {
 	l := r.lane
+	e := &exhibit{seq: f.Seq, captured: f.Captured}
+	if l.Cascade.Unfit == "" {
+		if e = s.place(l, v, f, id); e == nil {
+			delete(l.exhibits, id)
+			return
+		}
+		cut, x, y := l.shows(f, box)
+		e.fill(f, cut, x, y)
+	}
+	e.box, e.run, e.score, e.whole = box, spent(&r.result), r.result.Score, l.Track.Mode == track.Pictures
+	l.exhibits[id] = e
+}
+
+// place is where the part's view goes, nil where there is no room.
+func (s *Station) place(l *lane, v *view, f *vision.Frame, id string) *exhibit {
 	eye, slots := &l.eyes[v.index], keptExhibits
 	waits := l.Track.Mode == track.Pictures && !v.drops()
 	if waits {
@@ -182,32 +198,27 @@ func (s *Station) exhibit(r *run, v *view, f *vision.Frame, id string, box visio
 			if s.mayWarn() {
 				s.log.Error("the large model can't be asked", "err", err)
 			}
-			return
+			l.takeExhibit(id).release()
+			return nil
 		}
 		eye.album.close()
 		eye.album = fresh
 	}
-	e := l.exhibits[id]
-	if e != nil && e.album != eye.album {
+	if e := l.exhibits[id]; e != nil {
+		if e.album == eye.album {
+			return e
+		}
 		e.release()
-		e = nil
 	}
-	if e == nil {
-		take := eye.album.take
-		if waits { // all slots are with the large model
-			take = func() (int, bool) { return eye.album.await(s.looking) }
-		}
-		slot, ok := take()
-		if !ok {
-			delete(l.exhibits, id)
-			return
-		}
-		e = &exhibit{pool: eye.album.pool, slot: slot, album: eye.album}
-		l.exhibits[id] = e
+	take := eye.album.take
+	if waits { // all slots are with the large model
+		take = func() (int, bool) { return eye.album.await(s.looking) }
 	}
-	cut, x, y := l.shows(f, box)
-	e.fill(f, cut, x, y)
-	e.box, e.run, e.score, e.whole = box, spent(&r.result), r.result.Score, l.Track.Mode == track.Pictures
+	slot, ok := take()
+	if !ok {
+		return nil
+	}
+	return &exhibit{pool: eye.album.pool, slot: slot, album: eye.album}
 }
 
 // spent is what a result has cost.

@@ -192,6 +192,31 @@ func TestPicturesForTheLargeModel(t *testing.T) {
 	}
 }
 
+// TestNoPicturesForWhatCannotLook: where no large model can look no pictures are kept for
+// it, and parts in doubt get the configured answer for that reason.
+func TestNoPicturesForWhatCannotLook(t *testing.T) {
+	l := seeing(t, "first")
+	b := newBelt(t, l, track.Stream)
+	s := b.station
+	s.lane.Cascade = &Cascade{Unfit: "its labels are others", About: Model{Name: "large"}, Band: &Band{High: 1}}
+	s.looking = t.Context()
+	kept := 0
+	for b.n < 150 {
+		b.step()
+		kept = max(kept, len(s.lane.exhibits))
+		if s.lane.eyes[0].album != nil {
+			t.Fatalf("picture %d: there is memory for pictures", b.n)
+		}
+	}
+	s.decideAll(t.Context())
+	s.lane.asked.Wait()
+	b.finish()
+	s.asking.Wait()
+	if missed := s.budget.stats().Missed; kept == 0 || missed[MissedDown] == 0 || len(missed) != 1 {
+		t.Errorf("of %d parts at once what the first model said is kept; looks missed: %v", kept, missed)
+	}
+}
+
 // TestPicturesInDoubt: of pictures that are a part each the large model's evidence counts
 // wherever it lies, and none is left waiting at the end.
 func TestPicturesInDoubt(t *testing.T) {

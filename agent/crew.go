@@ -99,9 +99,11 @@ func (c *crew) run(ctx context.Context, work func(context.Context, *infer.Worker
 func (a *Agent) StartWorker(w *infer.Worker) { a.crew.add(w) }
 
 // StopWorker ends a worker and waits until its process has gone. One that a
-// station uses, or is being switched to, goes on: then it returns false.
+// station uses, or is being switched to, goes on: then it returns false. One that
+// was given up is let go of all the same, since it won't run for anybody.
 func (a *Agent) StopWorker(w *infer.Worker) bool {
-	if slices.ContainsFunc(a.stations, func(s *Station) bool { return s.uses(w) }) {
+	_, err := w.Up()
+	if gone := err != nil && err != infer.ErrLoading; !gone && slices.ContainsFunc(a.stations, func(s *Station) bool { return s.uses(w) }) {
 		return false
 	}
 	a.crew.remove(w)

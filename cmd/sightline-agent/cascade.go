@@ -67,8 +67,12 @@ func (c *choice) mustMatch(own *choice) error {
 	if c.labelledAs(own) {
 		return nil
 	}
-	return fmt.Errorf("model %s has the labels %s, the station's model %s has %s: they must be the same; set cascade.large to a model with the labels of %s, or remove cascade",
-		c.about.Name, c.labelNames(), own.fullName(), own.labelNames(), own.about.Name)
+	return fmt.Errorf("%s: they must be the same; set cascade.large to a model with the labels of %s, or remove cascade", c.unlike(own), own.about.Name)
+}
+
+// unlike tells the labels of a large model and of the station's own.
+func (c *choice) unlike(own *choice) string {
+	return fmt.Sprintf("model %s has the labels %s, the station's model %s has %s", c.about.Name, c.labelNames(), own.fullName(), own.labelNames())
 }
 
 // fullName is the model's name with its version.
@@ -77,8 +81,10 @@ func (c *choice) fullName() string {
 }
 
 // foresee checks what can be known of the large model before the bundle is there that
-// the station follows; own is the model that it begins with, nil without one.
-func foresee(s *config.Station, own *choice) error {
+// the station follows; own is the model that it begins with, nil without one. Where that
+// has other labels, a version with those of the large model may be about to be installed:
+// it is logged and no mistake.
+func (a *assembly) foresee(s *config.Station, own *choice) error {
 	set := &s.Cascade
 	switch {
 	case !set.On():
@@ -91,8 +97,9 @@ func foresee(s *config.Station, own *choice) error {
 		return about("cascade.remote", err)
 	}
 	n, err := readLarge(s)
-	if err == nil && own != nil {
-		err = n.mustMatch(own)
+	if err == nil && own != nil && !n.labelledAs(own) {
+		a.log.Warn("the large model can't look beside the model that the station begins with: parts in doubt get the configured answer until a version with its labels serves; if none will come, give cascade.large and model the same labels, or remove cascade",
+			"station", s.ID, "why", n.unlike(own))
 	}
 	return about("cascade.large", err)
 }

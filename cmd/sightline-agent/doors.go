@@ -136,7 +136,7 @@ func (a *assembly) checkRest(ctx context.Context, out io.Writer, cfg *config.Con
 	for n := range s.Recipes {
 		if book.follows(&s.Recipes[n]) { // what comes is checked when it comes
 			as := s.As(&s.Recipes[n])
-			if err := foresee(&as, nil); err != nil {
+			if err := a.foresee(&as, nil); err != nil {
 				return fault(cfg, i, fmt.Sprintf("recipes[%d].cascade", n), inRecipe(n, err))
 			}
 			continue

@@ -107,7 +107,8 @@ func (s *planted) least() (least float32) {
 	return least
 }
 
-// Suits implements updater.Plant.
+// Suits implements updater.Plant. A large model that can't be read is no fault of the
+// version: it serves without, which cascadeUnder tells.
 func (p *plant) Suits(station, dir string) error {
 	s := p.stations[station]
 	if s == nil {
@@ -117,21 +118,23 @@ func (p *plant) Suits(station, dir string) error {
 	if len(users) == 0 {
 		return nil
 	}
-	c, _, err := s.choose(dir)
-	if err != nil {
-		return unusable(err)
-	}
-	for n := range users {
-		u := &users[n]
-		l, err := readLarge(&u.Station)
+	return aside(p.had(station), func() error {
+		c, _, err := s.choose(dir)
 		if err != nil {
-			return fmt.Errorf("%sread the large model of the station's configuration: %w", u.where, err)
+			return unusable(err)
 		}
-		if err := l.mustMatch(c); err != nil {
-			return &updater.Refused{Text: u.where + err.Error()}
+		for n := range users {
+			u := &users[n]
+			l, err := readLarge(&u.Station)
+			if err != nil {
+				continue
+			}
+			if err := l.mustMatch(c); err != nil {
+				return &updater.Refused{Text: u.where + err.Error()}
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // cascadeUnder is the large model beside the bundle's own under a recipe ("" without

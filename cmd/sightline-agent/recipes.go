@@ -269,11 +269,13 @@ func (b *cookbook) load(ctx context.Context, name string) (agent.Loadout, error)
 }
 
 // warm loads the recipes that are to be kept so, and says of the others whether they
-// could be loaded. Those that follow bundles are kept by the plant.
+// could be loaded. Those that follow bundles are kept by the plant: here it says whether
+// what the configuration sets beside them could be read.
 func (b *cookbook) warm(ctx context.Context) error {
 	for n := range b.station.Recipes {
 		r := &b.station.Recipes[n]
 		if b.follows(r) {
+			b.foresee(r)
 			continue
 		}
 		var err error
@@ -288,6 +290,18 @@ func (b *cookbook) warm(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// foresee says whether the large model beside a recipe's bundle can't be read. Of the
+// active one the start has said it.
+func (b *cookbook) foresee(r *config.Recipe) {
+	if r.Name == b.active() {
+		return
+	}
+	as := b.station.As(r)
+	if err := b.made.foresee(&as, nil); err != nil {
+		b.made.log.Error("the large model of a recipe can't look beside its bundle", "station", b.station.ID, "recipe", r.Name, "err", err)
+	}
 }
 
 // preload loads a recipe. Others may be changed over to while its worker gets ready.

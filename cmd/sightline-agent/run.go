@@ -173,7 +173,7 @@ func (a *assembly) equipped(ctx context.Context, o stationOptions, s *config.Sta
 	if s.Bundle != "" {
 		st, err := a.following(ctx, o, s.Bundle, c)
 		if err == nil {
-			err = foresee(s, c)
+			err = a.foresee(s, c)
 		}
 		return st, err
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sightline-edge/sightline/agent/api"
@@ -75,7 +76,7 @@ func (s *Station) line(out *api.Station) {
 		out.Ready, out.NotReady = s.Ready()
 	}
 	e := s.echo()
-	out.Recipe, out.Recipes = e.Recipe, e.Recipes
+	out.Recipe, out.Recipes, out.Apart = e.Recipe, e.Recipes, slices.Contains(s.cfg.Apart, e.Recipe)
 	sum := sched.Stats{}
 	for _, v := range s.views {
 		st := v.stream.Stats()

@@ -47,6 +47,7 @@ type StationConfig struct {
 
 	Recipe  string   // that it begins with
 	Recipes []string // names of all, as the configuration has them; nil: it has none
+	Apart   []string // names of those with a model or bundle of their own
 	// Prepare calls use with the loadout of a recipe, its worker started, while nothing
 	// can take that away, and keeps the choice for the next start.
 	Prepare    func(ctx context.Context, recipe string, use func(Loadout) error) error

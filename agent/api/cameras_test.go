@@ -104,6 +104,30 @@ func TestWarningOfAnIdleRecipe(t *testing.T) {
 	}
 }
 
+// TestWarningOfTheStationsOwnModel leaves the station as it is while a recipe with a model
+// or bundle of its own is active; any other warning of the station doesn't.
+func TestWarningOfTheStationsOwnModel(t *testing.T) {
+	for _, c := range []struct {
+		code  string
+		apart bool
+		class string
+	}{
+		{health.GoldenDiffers.Code, true, "good"}, {health.GoldenDiffers.Code, false, "bad"},
+		{health.UnsignedModel.Code, true, "bad"}, {health.UnsignedModel.Code, false, "bad"},
+	} {
+		st := good("station1")
+		st.Recipe, st.Recipes, st.Apart = "blue", []string{"plain", "blue"}, c.apart
+		n := Now{Stations: []Station{st}, Health: []health.Raised{{Code: c.code, Severity: health.Error, Subject: "station1", Text: "golden/1.jpg differs"}}}
+		v := stationView{Station: &n.Stations[0]}
+		if v.say(&n); v.Class != c.class {
+			t.Errorf("%s of the station, its recipe apart %v: it is %s, want %s", c.code, c.apart, v.Class, c.class)
+		}
+		if list := needs(&n, "station1"); len(list) != 1 || list[0].Text != "golden/1.jpg differs" {
+			t.Errorf("its page says %+v", list)
+		}
+	}
+}
+
 // The technician's way: which camera is it, what does it see, what is to do.
 func TestCamerasInABrowser(t *testing.T) {
 	m, s := lineOfCameras(t)

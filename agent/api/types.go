@@ -129,6 +129,10 @@ type Station struct {
 	Hour       Hour        `json:"hour" doc:"the last hour, or since the start if that is shorter"`
 	Last       *Result     `json:"last,omitempty" doc:"the newest result; absent before the first"` // from Recent, if there are any
 
+	// Apart is set while the active recipe has a model or bundle of its own, so that
+	// the station's own is kept for other recipes at most.
+	Apart bool `json:"-"`
+
 	// Recent are the newest results as they were told, newest first, those that
 	// aren't recorded too; a dozen is enough. What it lacks is read from the journal.
 	Recent []Result `json:"-"`
@@ -155,10 +159,16 @@ func (s *Station) concerns(w health.Raised) bool {
 }
 
 // now tells whether a warning that concerns the station is about what it inspects with,
-// and not about a recipe that isn't active.
+// and not about what is kept for recipes that aren't active.
 func (s *Station) now(w health.Raised) bool {
 	_, recipe, ok := strings.Cut(w.Subject, "@")
-	return s.concerns(w) && (!ok || strings.HasPrefix(w.Code, "camera_") || recipe == s.Recipe)
+	switch {
+	case !s.concerns(w):
+		return false
+	case !ok:
+		return !s.Apart || w.Code != health.GoldenDiffers.Code
+	}
+	return strings.HasPrefix(w.Code, "camera_") || recipe == s.Recipe
 }
 
 // missed counts pictures that came to the station and weren't inspected.

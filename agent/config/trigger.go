@@ -198,6 +198,9 @@ func (v *validator) recipe(at func(string) string, s *Station, r *Recipe) {
 // Own tells whether a recipe follows a bundle of its own.
 func (r *Recipe) Own() bool { return r.Bundle != "" }
 
+// Apart tells whether a recipe has a model or bundle of its own.
+func (r *Recipe) Apart() bool { return r.Own() || r.Model != "" }
+
 // Follows tells whether the station follows a bundle, with whatever recipe.
 func (s *Station) Follows() bool {
 	return s.Bundle != "" || slices.ContainsFunc(s.Recipes, func(r Recipe) bool { return r.Own() })
@@ -206,7 +209,7 @@ func (s *Station) Follows() bool {
 // As is the station as it is with a recipe.
 func (s *Station) As(r *Recipe) Station {
 	out := *s
-	if r.Model != "" || r.Bundle != "" { // another model is another family, with other labels
+	if r.Apart() { // another model is another family, with other labels
 		out.Model, out.Bundle, out.Family, out.Labels, out.Rule, out.Small = r.Model, r.Bundle, "", nil, "", ""
 		out.Cascade = defaultCascade()
 	}

@@ -83,7 +83,7 @@ func (u *updates) unmeasured(t *testing.T) {
 		text string
 		says []string
 	}{
-		"REST":             {ask("/v1/rollouts/" + id), []string{`"devices_running":1,"devices_unmeasured":1`, `"proven":0,"unmeasured":1`, `"unmeasured":"` + why}},
+		"REST":             {ask("/v1/rollouts/" + id), []string{`"devices_running":1,"devices_unmeasured":1`, `"proven":1,"unmeasured":1`, `"unmeasured":"` + why}},
 		"the list":         {ask("/rollouts"), []string{"Proven, unmeasured on 1 device", "0 of 1 proven, 1 proven but unmeasured"}},
 		"its page":         {ask("/rollouts/" + id), []string{"Proven, unmeasured", "passed its golden pictures, unmeasured on this device: " + why}},
 		"the device's":     {ask("/devices/" + f.id), []string{"passed its golden pictures, unmeasured on this device: " + why}},

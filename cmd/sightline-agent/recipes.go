@@ -73,6 +73,11 @@ func (a *assembly) newCookbook(cfg *config.Config, i int, mode track.Mode) *cook
 // offer gives the station its recipes, of which one is active.
 func (b *cookbook) offer(st *agent.StationConfig, active *config.Recipe) {
 	st.Recipe, st.Recipes, st.Prepare, st.Exposure = active.Name, b.names(), b.prepare, active.Exposure
+	for n := range b.station.Recipes {
+		if r := &b.station.Recipes[n]; r.Apart() {
+			st.Apart = append(st.Apart, r.Name)
+		}
+	}
 	if len(active.ROI) == 4 {
 		st.ROI = [4]int(active.ROI)
 	}

@@ -53,6 +53,24 @@ func TestRecipesOnBundles(t *testing.T) {
 	}
 }
 
+// TestStationApart: a station tells whether its recipe has a model or bundle of its own,
+// also after it was changed over to.
+func TestStationApart(t *testing.T) {
+	r := newRecipeRig(t, 1, "", []config.Recipe{{Name: "plain"}, {Name: "blue", Bundle: "blue"}})
+	dir1, digest1 := r.bundle("1")
+	dir2, digest2 := r.bundle("2")
+	r.activated("one", dir1, digest1)
+	r.activated(wire.Unit("one", "blue"), dir2, digest2)
+	for recipe, apart := range map[string]bool{"plain": false, "blue": true} {
+		if _, err := r.plant.agent.SetRecipe(t.Context(), "one", recipe); err != nil {
+			t.Fatal(err)
+		}
+		if st := r.plant.agent.Now().Stations[0]; st.Recipe != recipe || st.Apart != apart {
+			t.Errorf("with recipe %s the station inspects with %s, apart from its own: %v", recipe, st.Recipe, st.Apart)
+		}
+	}
+}
+
 // newCookbookOf is what a new start of the program would have.
 func newCookbookOf(r *plantRig) *cookbook { return r.plant.made.newCookbook(r.cfg, 0, 0) }
 

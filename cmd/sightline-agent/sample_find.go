@@ -34,7 +34,7 @@ func (s *sampler) plates() []plate {
 		for n := range st.Recipes {
 			r := &st.Recipes[n]
 			p := plate{id: st.ID, station: st, as: st.As(r), recipe: true, active: r.Name == e.Recipe}
-			if r.Own() || r.Model != "" {
+			if r.Apart() {
 				p.id = wire.Unit(st.ID, r.Name)
 			}
 			switch {

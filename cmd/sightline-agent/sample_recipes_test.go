@@ -164,6 +164,25 @@ func TestSampleOfRecipesOnBundles(t *testing.T) {
 	if v := r.plant.Vitals("one"); v.Digest != caps || v.Restarts != 0 {
 		t.Errorf("the station meanwhile: %+v", v)
 	}
+	r.differsBeside("blue")
+}
+
+// differsBeside lets the golden pictures of station one's own bundle differ while it
+// inspects with another recipe: it is told as the station's, which is apart from it.
+func (r *plantRig) differsBeside(recipe string) {
+	r.t.Helper()
+	if _, err := r.plant.agent.SetRecipe(r.t.Context(), "one", recipe); err != nil {
+		r.t.Fatal(err)
+	}
+	dir, _, _ := r.plant.serving("one")
+	move(r.t, filepath.Join(dir, bundle.GoldenFile))
+	newSampler(r.plant.made, r.cfg, make([]agent.StationConfig, 1), r.plant.agent, r.updates).all(r.t.Context())
+	if all := r.differs(); !slices.Equal(all, []string{"one"}) {
+		r.t.Errorf("the warnings are about %v, want station one", all)
+	}
+	if st := r.plant.agent.Now().Stations[0]; st.Recipe != recipe || !st.Apart {
+		r.t.Errorf("it inspects with recipe %s, apart from its own: %v", st.Recipe, st.Apart)
+	}
 }
 
 // move makes all recorded scores others.

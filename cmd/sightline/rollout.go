@@ -281,6 +281,7 @@ type rolloutAnswer struct {
 	Devices                    []crewAnswer
 }
 
+// waveAnswer is the fleet's Wave: Unmeasured are some of Proven.
 type waveAnswer struct {
 	Size, Proven, Unmeasured, Running, Failed, Silent, Waiting, Away, Planned, Finished, Out int
 }

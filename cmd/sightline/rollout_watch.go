@@ -206,12 +206,12 @@ func (w *waveAnswer) counts() []struct {
 	n          int
 	mark, word string
 } {
-	work := w.Size - w.Proven - w.Unmeasured - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
+	work := w.Size - w.Proven - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
 	return []struct {
 		n          int
 		mark, word string
 	}{
-		{w.Proven, "█", "proven"}, {w.Unmeasured, "~", "proven, unmeasured"}, {w.Running, "▓", "running, not proven"}, {work, "▒", "at work"}, {w.Waiting, "?", "waiting"},
+		{w.Proven - w.Unmeasured, "█", "proven"}, {w.Unmeasured, "~", "proven, unmeasured"}, {w.Running, "▓", "running, not proven"}, {work, "▒", "at work"}, {w.Waiting, "?", "waiting"},
 		{w.Failed, "x", "failed"}, {w.Silent, "!", "silent"}, {w.Away, "-", "not connected"}, {w.Finished, "<", "went back or cancelled"},
 		{w.Planned, "·", "planned"}, {w.Out, " ", "not counted"},
 	}

@@ -13,7 +13,7 @@ func TestUnmeasuredIsTold(t *testing.T) {
 	const why = "how far cuda float32 moves was never measured for this bundle"
 	var r rolloutAnswer
 	if err := json.Unmarshal([]byte(`{"id":"r1","bundle":"caps","version":"1.2.0","group":"*","state":"running","reason":"wave 1 waits","wave":1,
-		"devices_running":3,"devices_unmeasured":2,"waves":[{"size":4,"proven":1,"unmeasured":2,"running":1}],"devices":[
+		"devices_running":3,"devices_unmeasured":2,"waves":[{"size":4,"proven":3,"unmeasured":2,"running":1}],"devices":[
 		{"device":"one","wave":1,"state":"proven"},
 		{"device":"two","wave":1,"state":"proven","reason":"unmeasured","text":"`+why+`","unmeasured":"`+why+`"},
 		{"device":"three","wave":1,"state":"probation","reason":"idle","unmeasured":"`+why+`"}]}`), &r); err != nil {

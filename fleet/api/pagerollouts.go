@@ -51,7 +51,7 @@ var stages = []struct {
 	class, word string
 	n           func(*Wave) int
 }{
-	{"s-proven", "proven", func(w *Wave) int { return w.Proven }},
+	{"s-proven", "proven", func(w *Wave) int { return w.Proven - w.Unmeasured }},
 	{"s-unmeasured", "proven, unmeasured", func(w *Wave) int { return w.Unmeasured }},
 	{"s-runs", "running, not proven", func(w *Wave) int { return w.Running }},
 	{"s-works", "at work", func(w *Wave) int { return w.working() }},
@@ -65,7 +65,7 @@ var stages = []struct {
 }
 
 func (w *Wave) working() int {
-	return w.Size - w.Proven - w.Unmeasured - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
+	return w.Size - w.Proven - w.Running - w.Failed - w.Silent - w.Waiting - w.Away - w.Planned - w.Finished - w.Out
 }
 
 func viewRollout(r *Rollout) rolloutView {
@@ -248,7 +248,7 @@ func (s *Server) rolloutPage(w http.ResponseWriter, r *http.Request) {
 	for i := range v.Waves {
 		bad += v.Waves[i].Failed + v.Waves[i].Silent
 		waiting += v.Waves[i].Waiting
-		data.Running += v.Waves[i].Proven + v.Waves[i].Unmeasured + v.Waves[i].Running
+		data.Running += v.Waves[i].Proven + v.Waves[i].Running
 	}
 	data.Figures = []figure{
 		{"Proven", web.Count(v.Measured), "of " + web.Count(v.Counted), provenSub(v.Rollout)},

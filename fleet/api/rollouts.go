@@ -49,8 +49,8 @@ type Rollout struct {
 // Wave counts the devices of one wave. Those in none of the counts are at work.
 type Wave struct {
 	Size       int `json:"size"`
-	Proven     int `json:"proven" doc:"have proved that they run it, and aren't unmeasured"`
-	Unmeasured int `json:"unmeasured" doc:"have proved that they run it, but on their provider its golden pictures, though they came out right, are no proof"`
+	Proven     int `json:"proven" doc:"have proved that they run it, unmeasured ones included"`
+	Unmeasured int `json:"unmeasured" doc:"of those, devices on whose provider its golden pictures, though they came out right, are no proof"`
 	Running    int `json:"running" doc:"run it, and haven't proved it"`
 	Failed     int `json:"failed" doc:"refused it, rolled it back, took too long, or whose proof doesn't hold"`
 	Silent     int `json:"silent"`
@@ -115,7 +115,7 @@ func newRollout(v *rollout.View) Rollout {
 	}
 	for _, w := range v.Waves {
 		out.Waves = append(out.Waves, Wave(w))
-		out.Proven += w.Proven + w.Unmeasured
+		out.Proven += w.Proven
 		out.Unmeasured += w.Unmeasured
 	}
 	for i := range v.Devices {

@@ -73,7 +73,7 @@ func TestUnmeasuredRollout(t *testing.T) {
 		}
 	}
 	one := body[Rollout](t, f.ask(auth.Viewer, "GET", "/v1/rollouts/runmeasured"))
-	if w := one.Waves[0]; one.Proven != 3 || one.Unmeasured != 2 || w.Proven != 1 || w.Unmeasured != 2 || w.Running != 1 || w.Size != 4 {
+	if w := one.Waves[0]; one.Proven != 3 || one.Unmeasured != 2 || w.Proven != 3 || w.Unmeasured != 2 || w.Running != 1 || w.Size != 4 {
 		t.Errorf("%+v", one)
 	}
 	for i, d := range one.Devices {
@@ -82,7 +82,7 @@ func TestUnmeasuredRollout(t *testing.T) {
 		}
 	}
 	raw := f.ask(auth.Viewer, "GET", "/v1/rollouts/runmeasured").Body.String()
-	for _, want := range []string{`"devices_running":3,"devices_unmeasured":2`, `"unmeasured":"` + nobodyMeasured + `"`, `"unmeasured":2`} {
+	for _, want := range []string{`"devices_running":3,"devices_unmeasured":2`, `"unmeasured":"` + nobodyMeasured + `"`, `"proven":3,"unmeasured":2,"running":1`} {
 		if !strings.Contains(raw, want) {
 			t.Errorf("REST doesn't say %s: %s", want, raw)
 		}

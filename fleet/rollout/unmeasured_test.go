@@ -39,7 +39,7 @@ func TestUnmeasuredIsNotPlainlyProven(t *testing.T) {
 	p.step()
 	p.restart()
 	v := p.want(id, Succeeded, "4 devices proved that they run it; on 3 of them its golden pictures passed, but are unmeasured")
-	if w := v.Waves; w[0].Proven != 1 || w[0].Unmeasured != 0 || w[1].Proven != 0 || w[1].Unmeasured != 3 || w[1].Size != 3 {
+	if w := v.Waves; w[0].Proven != 1 || w[0].Unmeasured != 0 || w[1].Proven != 3 || w[1].Unmeasured != 3 || w[1].Size != 3 {
 		t.Errorf("waves %+v", w)
 	}
 	if d := v.device(t, "dev-001"); d.State != Proven || d.Reason != "" || d.Unmeasured != "" {

@@ -21,8 +21,8 @@ type View struct {
 // work.
 type WaveView struct {
 	Size       int // all
-	Proven     int // and measured
-	Unmeasured int // have proved that they run it, and their golden pictures are no proof
+	Proven     int // have proved that they run it
+	Unmeasured int // of those, their golden pictures are no proof
 	Running    int // run it, and haven't proved it
 	Failed     int
 	Silent     int
@@ -127,10 +127,11 @@ func (w *WaveView) add(d *device) {
 		w.Out++
 	case d.State == Planned:
 		w.Planned++
-	case d.unmeasured():
-		w.Unmeasured++
 	case d.State == Proven:
 		w.Proven++
+		if d.unmeasured() {
+			w.Unmeasured++
+		}
 	case failed(d.State):
 		w.Failed++
 	case d.State == Silent:

@@ -197,7 +197,7 @@ var (
 	UpdateRefused = Warning{
 		Code: "update_refused", Severity: Warn,
 		Title: "a new bundle was refused, what ran before goes on",
-		Do:    "The station's page says why, with the pictures where it failed. It isn't tried again by itself: mend the bundle and publish it under a new version.",
+		Do:    "The station's page says why. It isn't tried again by itself: mend what it says: the bundle, under a new version, or the station's configuration, and install it again.",
 	}
 	UpdateRolledBack = Warning{
 		Code: "update_rolled_back", Severity: Warn,

@@ -144,6 +144,19 @@ func TestDeclaredWarnings(t *testing.T) {
 	}
 }
 
+// TestRefusalIsNotAlwaysTheBundles: one that doesn't go with the station's configuration
+// is refused as well, has no pictures, and is installed again as it is.
+func TestRefusalIsNotAlwaysTheBundles(t *testing.T) {
+	for _, says := range []string{"the bundle, under a new version, or the station's configuration", "install it again"} {
+		if !strings.Contains(UpdateRefused.Do, says) {
+			t.Errorf("%s doesn't say %q: %s", UpdateRefused.Code, says, UpdateRefused.Do)
+		}
+	}
+	if strings.Contains(UpdateRefused.Do, "picture") {
+		t.Errorf("%s promises pictures: %s", UpdateRefused.Code, UpdateRefused.Do)
+	}
+}
+
 func TestReferenceIsFresh(t *testing.T) {
 	const file = "../../docs/health.md"
 	var b strings.Builder

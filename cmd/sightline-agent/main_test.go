@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/sightline-edge/sightline/internal/prompt"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/scene/ipcam"
 )
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
+	_ = prompt.All() // as main does
 	testscript.Main(m, map[string]func(){"sightline-agent": main})
 }
 

@@ -35,7 +35,7 @@ func humbly(nice int, do func() error) error {
 	go func() {
 		// Never unlocked: the thread ends with this goroutine.
 		runtime.LockOSThread()
-		prompt.Humble(nice)
+		prompt.Aside(nice)
 		done <- do()
 	}()
 	return <-done

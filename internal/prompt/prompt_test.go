@@ -20,10 +20,13 @@ func sliceOf(t *testing.T, tid int) (time.Duration, int32) {
 }
 
 // TestAll: this process's threads, new ones and the programs that it starts have short
-// slices; a thread that is Humble has the usual one and gives way.
+// slices; a thread that is Humble has the usual one and gives way, one Aside a longer one.
 func TestAll(t *testing.T) {
 	runtime.LockOSThread() // for good: the thread ends with the test
 	usual, _ := sliceOf(t, 0)
+	if usual >= longSlice {
+		t.Errorf("%v are not longer than the usual %v", longSlice, usual)
+	}
 	if err := All(); err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +45,7 @@ func TestAll(t *testing.T) {
 	}{
 		{"a new thread", func() {}, seen{Slice, 0}},
 		{"a humble one", func() { Humble(7) }, seen{usual, 7}},
+		{"one aside", func() { Aside(9) }, seen{longSlice, 9}},
 	} {
 		go func() {
 			runtime.LockOSThread()

@@ -175,7 +175,7 @@ func (s *server) tellEngine(r engineReply) {
 		return // the agent has left: receiveAll ends the process
 	}
 	if r.Phase == phaseBuild {
-		prompt.Humble(buildNice)
+		prompt.Aside(buildNice)
 		s.guard.Do(func() { go guardBuild(func(why string) { s.tellEngine(engineReply{Err: why}) }) })
 	}
 }

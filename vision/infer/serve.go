@@ -321,7 +321,7 @@ func (s *server) giveWay(aside bool, do func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // for good: the thread ends with this goroutine
-		prompt.Humble(asideNice)
+		prompt.Aside(asideNice)
 		do()
 	}()
 	<-done

@@ -12,11 +12,8 @@ import (
 )
 
 // openBare loads a model as plainly as the runtime allows: tensors made once,
-// the session options of the worker (vision/infer). It runs on the CPU or on CUDA.
+// the session options of the worker (vision/infer). On TensorRT it builds an engine of its own, and keeps none.
 func openBare(library, path string, threads int, provider infer.Provider) (*bareModel, error) {
-	if provider != infer.CPU && provider != infer.CUDA {
-		return nil, LeftOut(fmt.Sprintf("the bare model isn't run on %s", provider))
-	}
 	model, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the bare model: %w", err)
@@ -26,6 +23,9 @@ func openBare(library, path string, threads int, provider infer.Provider) (*bare
 		return nil, err
 	}
 	if !ort.IsInitialized() {
+		if err := os.Setenv("NVIDIA_TF32_OVERRIDE", "0"); err != nil { // as the worker: TensorRT has no other switch
+			return nil, err
+		}
 		ort.SetSharedLibraryPath(library)
 		if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
 			return nil, fmt.Errorf("load ONNX Runtime %s: %w", library, err)
@@ -48,8 +48,8 @@ func openBare(library, path string, threads int, provider infer.Provider) (*bare
 			return nil, fmt.Errorf("set options: %w", err)
 		}
 	}
-	if err := addCUDA(options, provider); err != nil {
-		return nil, err
+	if err := addProvider(options, provider); err != nil {
+		return nil, fmt.Errorf("set options of %s: %w", provider, err)
 	}
 	s, err := ort.NewAdvancedSessionWithONNXData(model, []string{info.Inputs[0].Name}, []string{info.Outputs[0].Name},
 		[]ort.Value{in}, []ort.Value{out}, options)
@@ -75,18 +75,31 @@ func bareTensors(info infer.Info) (in, out *ort.Tensor[float32], err error) {
 	return in, out, err
 }
 
-// addCUDA asks for CUDA as the worker does.
-func addCUDA(o *ort.SessionOptions, provider infer.Provider) error {
-	if provider != infer.CUDA {
+// addProvider asks for what computes as the worker does.
+func addProvider(o *ort.SessionOptions, provider infer.Provider) error {
+	if provider == infer.CPU {
 		return nil
+	}
+	if provider == infer.TensorRT {
+		t, err := ort.NewTensorRTProviderOptions()
+		if err != nil {
+			return err
+		}
+		defer t.Destroy()
+		if err := t.Update(map[string]string{"device_id": "0", "trt_max_workspace_size": "1073741824", "trt_fp16_enable": "0"}); err != nil {
+			return err
+		}
+		if err := o.AppendExecutionProviderTensorRT(t); err != nil {
+			return err
+		}
 	}
 	c, err := ort.NewCUDAProviderOptions()
 	if err != nil {
-		return fmt.Errorf("set CUDA's options: %w", err)
+		return err
 	}
 	defer c.Destroy()
 	if err := c.Update(map[string]string{"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}); err != nil {
-		return fmt.Errorf("set CUDA's options: %w", err)
+		return err
 	}
 	return o.AppendExecutionProviderCUDA(c)
 }

@@ -16,8 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
-	"github.com/sightline-edge/sightline/vision/infer"
 )
 
 // fixed is a figure whose rows are known beforehand.
@@ -250,14 +248,6 @@ func TestLimitsHaveNoNoise(t *testing.T) {
 	text, err := json.Marshal(row)
 	if err != nil || strings.Contains(string(text), "noise") {
 		t.Errorf("%s %v", text, err)
-	}
-}
-
-// TestBareSideOfAProvider: a provider that the bare side can't have is left out.
-func TestBareSideOfAProvider(t *testing.T) {
-	var left LeftOut
-	if _, err := openBare("no library", "no model", 1, infer.TensorRT); !errors.As(err, &left) {
-		t.Errorf("TensorRT: %v, want it left out", err)
 	}
 }
 

@@ -96,7 +96,7 @@ func serve(ctx context.Context, env *Env, path string, provider infer.Provider) 
 	}
 	s.worker = infer.New(infer.Config{
 		Executable: filepath.Join(env.Bin, "sightline-agent"), Args: []string{"worker", "infer"}, Library: env.ORT, Provider: provider,
-		Model: infer.Model{Path: path}, Spec: spec, Threads: 1, Log: slog.New(slog.DiscardHandler),
+		Engines: infer.Engines{Dir: filepath.Join(env.Root, "build", "cache", "engines")}, Model: infer.Model{Path: path}, Spec: spec, Threads: 1, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, s.end = context.WithCancel(ctx)
 	s.group = new(errgroup.Group)

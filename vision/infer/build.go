@@ -9,8 +9,8 @@ import (
 	"github.com/sightline-edge/sightline/internal/prompt"
 )
 
-// buildLimit is how long an engine may take to build, with the wait for another
-// process that builds the same one.
+// buildLimit is how long an engine may take to build, and how long one may wait for
+// another process that builds the same one, or for its turn.
 const buildLimit = time.Hour
 
 // BuildLimit is how long a Worker may take until it is ready, its engine's build and
@@ -20,6 +20,7 @@ const BuildLimit = buildLimit + loadLimit
 // What a worker does about its engine before it is ready.
 const (
 	phaseWait  = "waiting for another process that builds the same engine"
+	phaseTurn  = "waiting until another engine is built"
 	phaseBuild = "building engine"
 )
 
@@ -27,7 +28,8 @@ const (
 // and the next one loads what was built; with Err it ends too, and TensorRT can't
 // be used.
 type engineReply struct {
-	Phase string        `json:"phase,omitempty"`
+	Phase string        `json:"phase,omitempty"` // while there is none that could be loaded
+	Loads bool          `json:"loads,omitempty"` // it is kept, and loaded
 	Usual time.Duration `json:"usual,omitempty"` // what the last build of this model took, 0 unknown
 	Done  bool          `json:"done,omitempty"`
 	Err   string        `json:"err,omitempty"`
@@ -112,7 +114,9 @@ func (w *Worker) engineEnd(l *link, err error) error {
 	l.mu.Unlock()
 	w.setBuilding(Building{})
 	why := ""
-	switch {
+	switch big := l.overgrown.Load(); {
+	case r.Loads && big > 0:
+		why = fmt.Sprintf("its process takes %d MB with it, since TensorRT keeps in memory what builds engines, and at most %d MB may be (infer.memory_mb)", big/1e6, w.cfg.memory()/1e6)
 	case r.Done && w.built:
 		why = "its engine was built, and isn't there"
 	case r.Done:
@@ -121,6 +125,9 @@ func (w *Worker) engineEnd(l *link, err error) error {
 		return errBuilt
 	case r.Err != "":
 		why = r.Err
+		if said := l.proc.Said(); said != "" { // by TensorRT, which ONNX Runtime doesn't pass on
+			why = clipped(errors.New(why + ": " + said))
+		}
 	case r.Phase != "" && hung:
 		why = fmt.Sprintf("%s took more than %v", r.Phase, buildLimit)
 	case r.Phase == phaseBuild:
@@ -129,7 +136,7 @@ func (w *Worker) engineEnd(l *link, err error) error {
 		return err
 	}
 	if !w.cfg.Provider.chooses() {
-		if r.Err != "" || r.Done || hung {
+		if r.Phase != phaseBuild || hung {
 			return fatalError{fmt.Errorf("load %s: tensorrt: %s", w.cfg.Model.name(), why)}
 		}
 		return errors.New(why)
@@ -142,11 +149,12 @@ func (w *Worker) engineEnd(l *link, err error) error {
 // errWithout ends a process that would go without TensorRT: the next one does.
 var errWithout = errors.New("TensorRT can't be used")
 
-// builds tells whether the worker builds an engine, under a guard of its own.
+// builds tells whether the worker builds an engine, under a guard of its own, or loads
+// what was built under it: a load that is ended would count against the engine.
 func (l *link) builds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.engine.Phase == phaseBuild
+	return l.engine.Phase == phaseBuild || l.engine.Loads
 }
 
 // loadTime is how long the worker may be silent before it is ready; l.mu is held.

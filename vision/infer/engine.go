@@ -27,6 +27,7 @@ type engine struct {
 	began time.Time
 	loads int64    // that didn't end before this one
 	lock  *os.File // of its load or build
+	turn  *os.File // held while it is built: one engine at a time
 	use   *os.File // held for as long as the process lives
 }
 
@@ -104,6 +105,25 @@ func (g *engine) rebuild() error {
 	if err := unix.Statfs(g.cache.Dir, &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < enginesRoom {
 		return fmt.Errorf("build the engine: %s has %d MB left, %d are needed", g.cache.Dir, disk.Bavail*uint64(disk.Bsize)/1e6, int(enginesRoom/1e6))
 	}
+	return nil
+}
+
+// takeTurn waits until no other engine is built in this folder; waits hears if it must.
+// TensorRT chooses kernels by measuring them: builds that compete take several times as
+// long, and choose by each other's noise.
+func (g *engine) takeTurn(waits func()) error {
+	if g.turn != nil {
+		return nil
+	}
+	var err error
+	if g.turn, err = g.cache.lock(turnLock, unix.LOCK_EX|unix.LOCK_NB); g.turn == nil && err == nil {
+		waits()
+		g.turn, err = g.cache.lock(turnLock, unix.LOCK_EX)
+	}
+	if err != nil {
+		return fmt.Errorf("wait to build the engine: %w", err)
+	}
+	g.began = time.Now()
 	g.seed()
 	return nil
 }
@@ -223,12 +243,12 @@ var errBuilt = errors.New("the engine is built")
 
 func (g *engine) close() error {
 	var errs []error
-	for _, f := range []*os.File{g.lock, g.use} {
+	for _, f := range []*os.File{g.lock, g.turn, g.use} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
 	}
-	g.lock, g.use = nil, nil
+	g.lock, g.turn, g.use = nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -44,6 +44,7 @@ const (
 	opened     = ".open"  // link to an engine's folder, by which ONNX Runtime reads it
 	loadLock   = ".lock"  // held while an engine is loaded or built; holds a byte for each load that didn't end
 	useLock    = ".use"   // shared by the processes that use the engine
+	turnLock   = "turn"   // held by the process that builds an engine
 )
 
 // engineKey is all that an engine depends on.

@@ -35,6 +35,16 @@ func openEngine(t *testing.T, e Engines, key engineKey) *engine {
 	return g
 }
 
+// builder is an engine whose turn it is to be built.
+func builder(t *testing.T, e Engines, key engineKey) *engine {
+	t.Helper()
+	g := openEngine(t, e, key)
+	if err := g.takeTurn(func() { t.Error("it waits, and nobody builds") }); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
 // build makes an engine of so many bytes, as ONNX Runtime would leave it.
 func build(t *testing.T, e Engines, key engineKey, size int) {
 	t.Helper()
@@ -345,16 +355,44 @@ func TestSecondBuilderWaitsForTheFirst(t *testing.T) {
 	}
 }
 
+// Engines of several models are built one after the other, each with what the one
+// before has measured of kernels.
+func TestOneEngineIsBuiltAtATime(t *testing.T) {
+	e := Engines{Dir: t.TempDir()}
+	first := openEngine(t, e, testKey("a"))
+	alone := func() { t.Error("it waits, and nobody builds") }
+	if err := errors.Join(first.takeTurn(alone), first.takeTurn(alone)); err != nil {
+		t.Fatal(err)
+	}
+	second := openEngine(t, e, testKey("b"))
+	waits, turn := make(chan struct{}), make(chan error)
+	go func() { turn <- second.takeTurn(func() { close(waits) }) }()
+	<-waits
+	build(t, e, testKey("c"), 1000) // what is known when the turn comes, not when the wait began
+	if err := first.close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-turn; err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(second.dir(), "cache_sm87.timing")); err != nil || string(b) != "timing" {
+		t.Errorf("measurements of what was built meanwhile: %q, %v", b, err)
+	}
+}
+
 func TestBuildBeginsWithWhatIsKnownOfTheMachine(t *testing.T) {
 	e := Engines{Dir: t.TempDir()}
 	build(t, e, testKey("a"), 1000)
-	same := openEngine(t, e, testKey("b"))
+	same := builder(t, e, testKey("b"))
 	if b, err := os.ReadFile(filepath.Join(same.dir(), "cache_sm87.timing")); err != nil || string(b) != "timing" {
 		t.Errorf("measurements of the same machine: %q, %v", b, err)
 	}
 	key := testKey("c")
 	key.Driver = "550.1"
-	other := openEngine(t, e, key)
+	if err := same.close(); err != nil {
+		t.Fatal(err)
+	}
+	other := builder(t, e, key)
 	if _, err := os.Stat(filepath.Join(other.dir(), "cache_sm87.timing")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("measurements of another driver: %v", err)
 	}

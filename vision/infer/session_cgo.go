@@ -179,8 +179,8 @@ func (s *session) openEngine(model []byte, digest string) error {
 		s.on.loads(g)
 	}
 	for {
-		if g.fresh() {
-			s.on.tell(engineReply{Phase: phaseBuild, Usual: g.cache.usual(key)})
+		if err := s.announce(g); err != nil {
+			return errors.Join(err, g.close())
 		}
 		err := s.open(model, TensorRT, g.options(s.on.profile, s.on.largest))
 		if err == nil {
@@ -195,6 +195,19 @@ func (s *session) openEngine(model []byte, digest string) error {
 			return errors.Join(err, g.close())
 		}
 	}
+}
+
+// announce tells what comes next, a load or a build, which has to wait for its turn.
+func (s *session) announce(g *engine) error {
+	if !g.fresh() {
+		s.on.tell(engineReply{Loads: true})
+		return nil
+	}
+	if err := g.takeTurn(func() { s.on.tell(engineReply{Phase: phaseTurn}) }); err != nil {
+		return err
+	}
+	s.on.tell(engineReply{Phase: phaseBuild, Usual: g.cache.usual(g.key)})
+	return nil
 }
 
 // add asks for the provider. What TensorRT doesn't take on falls to CUDA, what that

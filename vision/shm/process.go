@@ -137,13 +137,17 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Exit tells in words how the process ended, with the end of its standard
 // error. Only after Done.
 func (p *Process) Exit() string {
-	how := p.cmd.ProcessState.String()
+	if said := p.Said(); said != "" {
+		return p.cmd.ProcessState.String() + ": " + said
+	}
+	return p.cmd.ProcessState.String()
+}
+
+// Said is the end of the process's standard error, on one line.
+func (p *Process) Said() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.last) == 0 {
-		return how
-	}
-	return how + ": " + strings.Join(p.last, " | ")
+	return strings.Join(p.last, " | ")
 }
 
 // CPU is the processor time that the process used. Only after Done.

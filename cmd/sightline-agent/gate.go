@@ -175,6 +175,9 @@ func (a *gateAnswer) print(w io.Writer, asJSON bool) error {
 		last = r.Picture
 		_, err = fmt.Fprintf(w, "    %-9s  expected %s\n               found    %s\n", r.What, r.Expected, r.Found)
 	}
+	if hint := a.Hint(); hint != "" && err == nil {
+		_, err = fmt.Fprintf(w, "  %s\n", hint)
+	}
 	return err
 }
 

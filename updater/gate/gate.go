@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/sightline-edge/sightline/updater/bundle"
@@ -91,15 +92,30 @@ func (r *Report) OK() bool {
 
 // Reason is why the bundle was refused, in one line; "" if it wasn't.
 func (r *Report) Reason() string {
+	why := ""
 	switch {
 	case r.OK():
 		return ""
 	case len(r.Refusals) == 0:
-		return fmt.Sprintf("%d of %d golden pictures passed", r.Passed, r.Pictures)
+		why = fmt.Sprintf("%d of %d golden pictures passed", r.Passed, r.Pictures)
 	case len(r.Refusals) == 1:
-		return r.Refusals[0].Error()
+		why = r.Refusals[0].Error()
+	default:
+		why = fmt.Sprintf("%v (and %d more; %d of %d golden pictures passed)", r.Refusals[0], len(r.Refusals)-1, r.Passed, r.Pictures)
 	}
-	return fmt.Sprintf("%v (and %d more; %d of %d golden pictures passed)", r.Refusals[0], len(r.Refusals)-1, r.Passed, r.Pictures)
+	if hint := r.Hint(); hint != "" {
+		why += "; " + hint
+	}
+	return why
+}
+
+// Hint says what may lie behind a refusal over what pictures show, "" where nothing is known:
+// what nobody measured may move further than the tolerances that were guessed for it.
+func (r *Report) Hint() string {
+	if r.Unmeasured == "" || !slices.ContainsFunc(r.Refusals, func(f Refusal) bool { return f.Picture != "" }) {
+		return ""
+	}
+	return r.Unmeasured + ": if what is found here is as good, record the pictures on such a device (sightline bundle golden --agent)"
 }
 
 // ErrNoGolden is returned for a bundle that brings nothing to be proved by.

@@ -68,10 +68,17 @@ func TestTolerancesAreMeasured(t *testing.T) {
 	if !r.OK() || r.Unmeasured != "how far cpu float32 moves was never measured for this bundle" {
 		t.Errorf("unmeasured: report %+v", r)
 	}
+	g.Vectors[0].Detections[0].Score -= 0.2
+	r, err = Run(t.Context(), s, f.dir, g, nil)
+	check(t, err)
+	if r.OK() || !strings.Contains(r.Reason(), "; how far cpu float32 moves was never measured for this bundle: if what is found here is as good, record") {
+		t.Errorf("unmeasured and refused: %s", r.Reason())
+	}
+	g.Vectors[0].Detections[0].Score += 0.2
 	s.Settings = []string{"nms 0.7", "rule threshold:defect>0.5"}
 	r, err = Run(t.Context(), s, f.dir, g, nil)
 	check(t, err)
-	if r.OK() || r.Passed != len(f.images) || len(r.Refusals) != 1 || r.Refusals[0].What != WhatSettings || !strings.Contains(r.Reason(), "expected rule threshold:defect>0.3, found rule threshold:defect>0.5: record") {
+	if r.OK() || r.Passed != len(f.images) || len(r.Refusals) != 1 || r.Refusals[0].What != WhatSettings || !strings.Contains(r.Reason(), "expected rule threshold:defect>0.3, found rule threshold:defect>0.5: record") || r.Hint() != "" {
 		t.Errorf("other settings: %s, %+v", r.Reason(), r)
 	}
 }

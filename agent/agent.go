@@ -15,6 +15,7 @@ import (
 	"github.com/sightline-edge/sightline/agent/oip"
 	"github.com/sightline-edge/sightline/board"
 	"github.com/sightline-edge/sightline/internal/health"
+	"github.com/sightline-edge/sightline/internal/prompt"
 	"github.com/sightline-edge/sightline/sync/journal"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/sched"
@@ -38,6 +39,8 @@ type Config struct {
 	Judge   bool              // when the context ends, judge parts in view instead of NONE stopped
 	Board   *board.Reader     // the hardware; nil: it isn't read
 	Fleet   func() *api.Fleet // how the connection to the fleet is doing, nil while there is none; may be nil
+
+	Bystanders *prompt.Bystanders // stand still while a part or a camera's frame is inspected; nil: none
 
 	// How signed bundles come to the stations; all nil where none follows one.
 	// They are asked at any time from any goroutine.
@@ -90,7 +93,7 @@ func New(cfg Config) *Agent {
 // Add adds a station. Call it before Run.
 func (a *Agent) Add(cfg StationConfig) *Station {
 	s := newStation(cfg, a.recorder, a.cut)
-	s.lane.tally.cut = a.cut()
+	s.lane.tally.cut, s.bystanders = a.cut(), a.cfg.Bystanders
 	a.enlist(s)
 	a.models.use(&s.lane.Loadout, false)
 	s.switched = func(l *Loadout, from *lane) {

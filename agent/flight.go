@@ -19,12 +19,13 @@ import (
 // flight is a frame on its way through the models: that of the lane that
 // decides, and during a switch that of the next one.
 type flight struct {
-	view  *view
-	frame *capture.Frame
-	turn  *sched.Turn // nil while it has none
-	same  bool        // the change gate saw nothing new: the last result stands
-	runs  []*run
-	done  chan struct{} // closed when all runs stand
+	view    *view
+	frame   *capture.Frame
+	turn    *sched.Turn // nil while it has none
+	same    bool        // the change gate saw nothing new: the last result stands
+	awaited bool        // somebody waits for its result: bystanders stand still
+	runs    []*run
+	done    chan struct{} // closed when all runs stand
 }
 
 // run is one model's look at a frame.
@@ -95,10 +96,10 @@ func (s *Station) feed(ctx, source context.Context, g *errgroup.Group, v *view, 
 		case err != nil:
 			return err
 		}
-		f := &flight{view: v, frame: frame, turn: turn, same: !s.news(v, &frame.Frame), done: make(chan struct{})}
+		f := &flight{view: v, frame: frame, turn: turn, awaited: v.drops(), same: !s.news(v, &frame.Frame), done: make(chan struct{})}
 		if !s.depart(f, flights) {
 			f.land(false)
-			frame.Release()
+			s.letGo(f)
 			<-v.tokens
 			continue
 		}
@@ -146,21 +147,39 @@ func (s *Station) nextTurn(ctx context.Context, v *view) (*capture.Frame, *sched
 		if err := v.feed.Await(ctx); err != nil {
 			return nil, nil, err
 		}
-		_, cost := s.choose(s.current())
-		turn, err := v.stream.Take(ctx, sched.Ask{Model: cost, Newest: v.feed.Newest, MaxAge: s.maxAge(v)})
-		switch {
-		case errors.Is(err, sched.ErrStale), errors.Is(err, sched.ErrLate):
-			s.passOver(v)
-			continue
-		case err != nil:
+		s.bystanders.Hold()
+		frame, turn, err := s.takeNewest(ctx, v)
+		if err == nil {
+			return frame, turn, nil
+		}
+		s.bystanders.Release()
+		if !errors.Is(err, sched.ErrStale) && !errors.Is(err, sched.ErrLate) {
 			return nil, nil, err
 		}
-		frame, err := v.feed.Next(ctx)
-		if err != nil {
-			turn.Done(false)
-			return nil, nil, err
-		}
-		return frame, turn, nil
+		s.passOver(v)
+	}
+}
+
+// takeNewest waits for a turn for the camera's frame, and takes the newest then.
+func (s *Station) takeNewest(ctx context.Context, v *view) (*capture.Frame, *sched.Turn, error) {
+	_, cost := s.choose(s.current())
+	turn, err := v.stream.Take(ctx, sched.Ask{Model: cost, Newest: v.feed.Newest, MaxAge: s.maxAge(v)})
+	if err != nil {
+		return nil, nil, err
+	}
+	frame, err := v.feed.Next(ctx)
+	if err != nil {
+		turn.Done(false)
+		return nil, nil, err
+	}
+	return frame, turn, nil
+}
+
+// letGo is for a flight whose frame nobody needs any more.
+func (s *Station) letGo(f *flight) {
+	f.frame.Release()
+	if f.awaited {
+		s.bystanders.Release()
 	}
 }
 
@@ -300,7 +319,7 @@ func (s *Station) land(ctx context.Context, flights <-chan *flight) error {
 				f.view.judged = time.Now()
 				f.view.away.Reset(gap)
 			}
-			f.frame.Release()
+			s.letGo(f)
 		case v := <-s.gone:
 			switch {
 			case !v.live() || time.Since(v.judged) < gap:

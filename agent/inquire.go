@@ -27,6 +27,8 @@ type glance struct {
 
 // inquire inspects the part of a trigger to its decision.
 func (s *Station) inquire(q *inquiry, l *lane) {
+	s.bystanders.Hold()
+	defer s.bystanders.Release()
 	glances := make([]glance, len(s.views))
 	var wg sync.WaitGroup
 	for n, v := range s.views {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/internal/prompt"
 	"github.com/sightline-edge/sightline/sync/wire/rest"
 	"github.com/sightline-edge/sightline/vision/capture"
 	"github.com/sightline-edge/sightline/vision/infer"
@@ -101,6 +102,8 @@ type Station struct {
 	asking   sync.WaitGroup  // second looks that go on
 	budget   budget
 	lineup   lineup
+
+	bystanders *prompt.Bystanders // stand still while a frame is inspected; nil: none
 
 	turn  chan struct{} // held by the switch that is on
 	poked chan struct{} // holds a token when the judge must look at next, or at what became of lane

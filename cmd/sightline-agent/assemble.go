@@ -16,6 +16,7 @@ import (
 
 	"github.com/sightline-edge/sightline/agent"
 	"github.com/sightline-edge/sightline/agent/config"
+	"github.com/sightline-edge/sightline/internal/prompt"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/rules"
 	"github.com/sightline-edge/sightline/vision/track"
@@ -43,6 +44,8 @@ type programs struct {
 	engines   infer.Engines
 	builds    *builds        // nil: nobody is told
 	reserve   *infer.Reserve // the first model's process, which starts beside all else; nil: none
+
+	bystanders *prompt.Bystanders // processes of models that nobody waits for
 }
 
 // findPrograms looks for what workers need, by the configuration's section
@@ -72,7 +75,7 @@ func findCapture() (programs, error) {
 	if err != nil {
 		return programs{}, fmt.Errorf("find this program's own file: %w", err)
 	}
-	p := programs{self: self, capture: filepath.Join(filepath.Dir(self), "sightline-capture")}
+	p := programs{self: self, bystanders: new(prompt.Bystanders), capture: filepath.Join(filepath.Dir(self), "sightline-capture")}
 	if _, err := os.Stat(p.capture); err != nil {
 		p.capture, _ = exec.LookPath("sightline-capture") // "" where it isn't installed
 	}

@@ -108,7 +108,7 @@ var inferArgs = []string{"worker", "infer"}
 func (p *programs) worker(c *choice, spec infer.Spec, threads int, log *slog.Logger) infer.Config {
 	cfg := infer.Config{
 		Executable: p.self, Args: inferArgs, Reserve: p.reserve, Library: p.runtime, Provider: p.provider, Precision: p.precision, Engines: p.engines,
-		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: threads, Memory: p.memory, Log: log,
+		Model: infer.Model{Path: c.path, Data: c.data}, Spec: spec, Threads: threads, Memory: p.memory, Bystanders: p.bystanders, Log: log,
 	}
 	if p.builds != nil {
 		cfg.Building, cfg.Loaded = p.builds.of(c.about.Name), p.builds.loaded

@@ -89,7 +89,7 @@ func newRigOver(t *testing.T, stations int, model string, recipes []config.Recip
 	}
 	r.plant = newPlant(made, 1)
 	r.updates = newUpdates(r.cfg, r.plant, made.log)
-	a := agent.New(agent.Config{Journal: j, Opened: opened, Log: made.log, Stay: true, Told: func(i *agent.Inspection) {
+	a := agent.New(agent.Config{Journal: j, Opened: opened, Log: made.log, Stay: true, Bystanders: programs.bystanders, Told: func(i *agent.Inspection) {
 		if told := r.told.Load(); told != nil {
 			(*told)(i)
 		}

@@ -255,7 +255,7 @@ func runStations(cmd *cobra.Command, cfg *config.Config, verbose bool) error {
 	bundles.heavy = models.heavy
 	link := &fleetLink{data: cfg.Data, journal: j, report: cfg.Fleet.Report, updates: bundles, log: log}
 	a := agent.New(agentConfig(cfg, bundles, models.hooks(agent.Config{
-		Journal: j, Opened: opened, Models: made.hired(), Log: log, Version: version, Stay: true, Turns: turns(cfg.Infer, programs.provider.Accelerated(programs.runtime)), Open: !web.Loopback(cfg.Listen),
+		Journal: j, Opened: opened, Models: made.hired(), Log: log, Version: version, Stay: true, Bystanders: programs.bystanders, Turns: turns(cfg.Infer, programs.provider.Accelerated(programs.runtime)), Open: !web.Loopback(cfg.Listen),
 		Board: board.New(board.Config{Root: os.DirFS("/"), Disk: cfg.Data, NVML: true}), Fleet: link.now,
 		Golden: (&recorder{made: made, threads: cfg.Infer.Threads}).record,
 	})))

@@ -179,12 +179,16 @@ func (w *Worker) begun(p *shm.Process) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.procs, w.pid = append(w.procs, p), p.Pid()
+	if !w.serves.Load() && !w.cfg.Provider.Accelerated(w.cfg.Library) { // kernels are chosen by how long they take
+		w.cfg.Bystanders.Add(p)
+	}
 }
 
 // over notes that a process has ended.
 func (w *Worker) over(p *shm.Process) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.cfg.Bystanders.Remove(p)
 	w.cpu += p.CPU()
 	w.procs = slices.DeleteFunc(w.procs, func(o *shm.Process) bool { return o == p })
 	if w.pid = 0; len(w.procs) > 0 {

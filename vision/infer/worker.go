@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sightline-edge/sightline/internal/prompt"
 	"github.com/sightline-edge/sightline/vision"
 	"github.com/sightline-edge/sightline/vision/shm"
 )
@@ -77,6 +78,8 @@ type Config struct {
 	Log        *slog.Logger
 	Loaded     func(Info)     // hears of each process that is ready; may be nil
 	Building   func(Building) // hears of an engine's build, with the zero value when it has ended; may be nil
+
+	Bystanders *prompt.Bystanders // whom its processes belong to while it is Aside, unless an accelerator computes; nil: none
 }
 
 // Model is where a model's bytes come from: a file, or Data if that is set.
@@ -430,7 +433,14 @@ func fitsSlot(f *vision.Frame, pool *shm.Pool, slot int) error {
 
 // Serve tells that a station waits from now on for what a worker gives that was to give
 // way.
-func (w *Worker) Serve() { w.serves.Store(true) }
+func (w *Worker) Serve() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.serves.Store(true)
+	for _, p := range w.procs {
+		w.cfg.Bystanders.Remove(p)
+	}
+}
 
 // Forget lets the worker unmap a pool whose frames won't come any more.
 func (w *Worker) Forget(pool *shm.Pool) {

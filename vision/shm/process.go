@@ -170,6 +170,9 @@ func (p *Process) Stop(grace time.Duration) {
 	<-p.done
 }
 
+// Signal sends the process one, unless it has ended.
+func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) } // only fails for one that has
+
 // Kill ends the process at once; it also ends one that is stopped or hangs in a driver.
 func (p *Process) Kill() { _ = p.cmd.Process.Kill() } // only fails for a process that has ended
 

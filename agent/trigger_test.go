@@ -34,7 +34,11 @@ func standing(t testing.TB) still {
 		for _, p := range parts {
 			x, _ := p.Clipped.Center()
 			if len(parts) == 1 && len(p.Part.Defects) == 0 && x > 236 && x < 276 {
-				return still{sc, n}
+				f := sc.NewFrame()
+				if err := sc.Frame(n, f); err != nil {
+					t.Fatal(err)
+				}
+				return still{sc, f.Pix}
 			}
 		}
 	}
@@ -45,10 +49,13 @@ func standing(t testing.TB) still {
 // still shows one picture of a scene for ever.
 type still struct {
 	*scene.Scene
-	n int
+	drawn []byte // its pixels
 }
 
-func (s still) Frame(_ int, dst *vision.Frame) error { return s.Scene.Frame(s.n, dst) }
+func (s still) Frame(_ int, dst *vision.Frame) error {
+	copy(dst.Pix, s.drawn)
+	return nil
+}
 
 // ready waits until the station takes triggers.
 func (r *running) ready() *Station {

@@ -63,12 +63,12 @@ func inspected(addr string) (n uint64) {
 func TestKilledWorkersLoseNoVerdict(t *testing.T) {
 	t.Parallel()
 	agent, dir := agentProgram(t), t.TempDir()
-	seconds, rounds := 16, []string{"infer", "capture", "infer"}
+	seconds, speed, rounds := 14, "0.6", []string{"infer", "capture", "infer"}
 	if full() {
-		seconds, rounds = 300, slices.Repeat(rounds, 17)
+		seconds, speed, rounds = 300, "1", slices.Repeat(rounds, 17)
 	}
 	p := start(t, "/usr/bin/env", "TMPDIR="+dir, program(t, "sightline"), "demo", "--seconds", strconv.Itoa(seconds), "--json", "--seed", "3",
-		"--listen", "127.0.0.1:0", "--outage", "0", "--agent", agent)
+		"--speed", speed, "--listen", "127.0.0.1:0", "--outage", "0", "--agent", agent)
 	var address string
 	var pid int
 	eventually(t, "the first device", func() bool {

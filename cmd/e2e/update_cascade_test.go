@@ -65,7 +65,7 @@ func TestUpdatesBesideALargeModel(t *testing.T) {
 func (f *follower) looksTwice(digest string) {
 	f.t.Helper()
 	f.serves("s1")
-	eventuallyWithin(f.t, longPatience, "a second look beside "+digest, func() bool {
+	slowly(f.t, "a second look beside "+digest, func() bool {
 		var all struct {
 			Results []struct {
 				Looks []struct{ Model, Bundle, Missed string }

@@ -153,7 +153,7 @@ func (s *seenStation) verdicts() uint64 { return s.Counts.Pass + s.Counts.Fail +
 // until waits for a station to be so; the agent must live.
 func (f *follower) until(station, what string, holds func(s *seenStation) bool) (s seenStation) {
 	f.t.Helper()
-	eventuallyWithin(f.t, longPatience, what, func() bool {
+	slowly(f.t, what, func() bool {
 		if f.process.over() {
 			f.t.Fatalf("%s: the agent ended: %v\n%s", what, f.process.err, tail(f.process.stderr.String()))
 		}

@@ -162,7 +162,7 @@ func film(t testing.TB) string {
 }
 
 const (
-	filmRate  = 10.0 // pictures a second
+	filmRate  = 7.0 // pictures a second
 	filmSpeed = 2.5
 )
 
@@ -258,7 +258,7 @@ func slowly(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(longPatience)
 	defer deadline.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {

@@ -37,7 +37,7 @@ func TestMedianOfSeconds(t *testing.T) {
 
 // TestMemoryStaysFlat: what each frame leaves behind would show.
 func TestMemoryStaysFlat(t *testing.T) {
-	frames, most := 4*bottleFrames, 1.1
+	frames, most := 2*bottleFrames, 1.1
 	if os.Getenv("SIGHTLINE_FAULTS") == "full" {
 		frames, most = flatFrames, 1.01
 	}

@@ -328,7 +328,7 @@ func TestDemoPLCFlags(t *testing.T) {
 // and nothing passes that the agent's records don't know as a PASS.
 func TestDemoPLC(t *testing.T) {
 	agent := needAgent(t)
-	d := startDemo(t, "--plc", "--seconds", "16", "--seed", "5", "--json", "--listen", "127.0.0.1:0", "--agent", agent)
+	d := startDemo(t, "--plc", "--seconds", "12", "--seed", "5", "--json", "--listen", "127.0.0.1:0", "--agent", agent)
 	lines := d.rest(t)
 	last := lines[len(lines)-1]
 	t.Log(last)

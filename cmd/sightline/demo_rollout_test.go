@@ -15,13 +15,13 @@ import (
 // without a part that is missed or told twice.
 func TestDemoRollout(t *testing.T) {
 	agent := needAgent(t)
-	which, limit := "--rollout=tampered,wrong", time.Minute
+	which, speed, limit := "--rollout=tampered,wrong", "0.4", time.Minute
 	full := os.Getenv("SIGHTLINE_FAULTS") == "full"
 	if full {
-		which, limit = "--rollout", 3*time.Minute
+		which, speed, limit = "--rollout", "1", 3*time.Minute
 	}
 	began := time.Now()
-	lines := startDemo(t, which, "--json", "--listen", "127.0.0.1:0", "--agent", agent).rest(t)
+	lines := startDemo(t, which, "--speed", speed, "--json", "--listen", "127.0.0.1:0", "--agent", agent).rest(t)
 	if took := time.Since(began); took > limit {
 		t.Errorf("it took %v, at most %v are promised", took, limit)
 	}

@@ -1,6 +1,7 @@
 package ipcam
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -52,6 +53,7 @@ func (m *MJPEG) Run(ctx context.Context) error {
 		}
 	}
 	f := m.frame()
+	var drawn, sent []byte // the newest picture's pixels and JPEG: a belt that stands is coded once
 	return m.play(ctx, func(n int) error {
 		if !m.hub.watched() {
 			return nil
@@ -59,16 +61,19 @@ func (m *MJPEG) Run(ctx context.Context) error {
 		if size := m.size.Load(); size != nil && (size[0] != f.Width || size[1] != f.Height) {
 			d := m.Drawing
 			d.Width, d.Height = size[0], size[1]
-			f = d.frame()
+			f, drawn = d.frame(), nil
 		}
 		if err := m.Drawer.Frame(n, f); err != nil {
 			return err
 		}
-		b, err := picture.EncodeJPEG(f, picture.Encoding{Quality: m.Quality})
-		if err != nil {
-			return err
+		if !bytes.Equal(drawn, f.Pix) {
+			var err error
+			if sent, err = picture.EncodeJPEG(f, picture.Encoding{Quality: m.Quality}); err != nil {
+				return err
+			}
+			drawn = append(drawn[:0], f.Pix...)
 		}
-		m.hub.publish(b)
+		m.hub.publish(sent)
 		return nil
 	})
 }

@@ -117,8 +117,9 @@ func TestStillAndResize(t *testing.T) {
 	if err := m.Resize(0, 10); err == nil {
 		t.Error("resize to 0x10: accepted")
 	}
-	if err := m.Resize(32, 80); err != nil {
+	still.Hold(true) // of the same pixels as before, otherwise laid out
+	if err := m.Resize(48, 64); err != nil {
 		t.Fatal(err)
 	}
-	find("had the new size", func(f *vision.Frame) bool { return f.Width == 32 && f.Height == 80 })
+	find("had the new size", func(f *vision.Frame) bool { return f.Width == 48 && f.Height == 64 })
 }

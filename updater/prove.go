@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	maxBegun = 3                // loads that nobody saw end, or that failed for no fault of the bundle
-	loadTime = 75 * time.Minute // an engine may be built first
+	maxBegun = 3             // loads that nobody saw end, or that failed for no fault of the bundle
+	loadTime = 8 * time.Hour // an engine may be built first, after others
 	gateTime = 15 * time.Minute
 
 	serveTime = 10 * time.Minute // from a start until what is active serves; its engine is there

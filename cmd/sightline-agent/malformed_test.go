@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -162,11 +163,14 @@ func (r *plantRig) probe(p *victim) {
 	}
 }
 
+// address is one in memory, or a register; 640x480 isn't.
+var address = regexp.MustCompile(`\b0x[0-9a-f]+`)
+
 // inWords tells whether an error is one of a model, in words and not too many: of a crash
 // its signal, not the processor's state.
 func inWords(text string) bool {
 	crash := strings.Contains(text, "SIG")
-	return (strings.Contains(text, "model ") || strings.Contains(text, "load ")) && len(text) <= wordsMost && (crash || !strings.Contains(text, "0x"))
+	return (strings.Contains(text, "model ") || strings.Contains(text, "load ")) && len(text) <= wordsMost && (crash || !address.MatchString(text))
 }
 
 // listen gathers how old pictures are at their verdict, which ages takes away, and why

@@ -124,10 +124,10 @@ func (p *plant) load(ctx context.Context, station, dir, digest string, atOnce bo
 	if digest == "" {
 		key = "factory/" + station
 	}
-	if first {
-		subject.Worker.Serve()
-	}
 	w := p.hire(fmt.Sprint(key, " from ", c.stationSpec().Confidence), digest, subject.Worker)
+	if first {
+		w.worker.Serve() // also if another station began to prove itself with it
+	}
 	c.data = nil // the worker has it
 	n := &candidate{plant: p, station: s, shared: w, subject: subject, own: c, golden: golden, dir: dir, digest: digest}
 	n.subject.Worker = w.worker

@@ -14,6 +14,9 @@ import (
 // openBare loads a model as plainly as the runtime allows: tensors made once,
 // the session options of the worker (vision/infer). On TensorRT it builds an engine of its own, and keeps none.
 func openBare(library, path string, threads int, provider infer.Provider) (*bareModel, error) {
+	if provider != infer.CPU && !provider.Accelerated(library) {
+		return nil, LeftOut(fmt.Sprintf("there is no %s beside %s", provider, library))
+	}
 	model, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the bare model: %w", err)

@@ -28,12 +28,12 @@ type Stoppable interface {
 	Signal(s syscall.Signal)
 }
 
-// How long bystanders stand still: for so long at most without a break, and after that
-// they run for one part of it in so many, however much is waited for.
-const (
-	stillMost = 100 * time.Millisecond
-	runsShare = 9
-)
+// stillMost is how long bystanders stand still at most without a break. After that they
+// run for as long, however much is waited for: half of the time at least.
+const stillMost = 100 * time.Millisecond
+
+// Slower is how many times as long a bystander may take for its work.
+const Slower = 2
 
 // Add takes one in.
 func (b *Bystanders) Add(p Stoppable) {
@@ -119,7 +119,7 @@ func (b *Bystanders) goOnLocked(now time.Time) {
 	for p := range b.all {
 		p.Signal(syscall.SIGCONT)
 	}
-	b.still, b.runs = false, now.Add(now.Sub(b.since)/runsShare)
+	b.still, b.runs = false, now.Add(now.Sub(b.since))
 }
 
 // wakeLocked calls look after that time; an earlier call that comes as well does no harm.

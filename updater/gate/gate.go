@@ -112,7 +112,10 @@ func (r *Report) Reason() string {
 // Hint says what may lie behind a refusal over what pictures show, "" where nothing is known:
 // what nobody measured may move further than the tolerances that were guessed for it.
 func (r *Report) Hint() string {
-	if r.Unmeasured == "" || !slices.ContainsFunc(r.Refusals, func(f Refusal) bool { return f.Picture != "" }) {
+	moved := func(f Refusal) bool {
+		return slices.Contains([]string{WhatVerdict, WhatPart, WhatDetection, WhatScore, WhatBox}, f.What)
+	}
+	if r.Unmeasured == "" || !slices.ContainsFunc(r.Refusals, moved) {
 		return ""
 	}
 	return r.Unmeasured + ": if what is found here is as good, record the pictures on such a device (sightline bundle golden --agent)"

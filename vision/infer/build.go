@@ -9,13 +9,17 @@ import (
 	"github.com/sightline-edge/sightline/internal/prompt"
 )
 
-// buildLimit is how long an engine may take to build, and how long one may wait for
-// another process that builds the same one, or for its turn.
-const buildLimit = time.Hour
+// buildLimit is how long an engine may take to build, with the wait for another
+// process that builds the same one. turnLimit is how long it may wait for its turn:
+// each that is before it is ended after its own limit.
+const (
+	buildLimit = time.Hour
+	turnLimit  = 6 * time.Hour
+)
 
-// BuildLimit is how long a Worker may take until it is ready, its engine's build and
-// what follows included.
-const BuildLimit = buildLimit + loadLimit
+// BuildLimit is how long a Worker may take until it is ready, the wait for its turn, its
+// engine's build and what follows included.
+const BuildLimit = turnLimit + buildLimit + loadLimit
 
 // What a worker does about its engine before it is ready.
 const (
@@ -98,6 +102,9 @@ func (l *link) hearEngine(r engineReply) {
 	}
 	l.engine = r
 	l.mu.Unlock()
+	if r.Loads {
+		l.owner.setBuilding(Building{}) // another process has built it
+	}
 	if r.Phase == "" {
 		return
 	}
@@ -129,7 +136,7 @@ func (w *Worker) engineEnd(l *link, err error) error {
 			why = clipped(errors.New(why + ": " + said))
 		}
 	case r.Phase != "" && hung:
-		why = fmt.Sprintf("%s took more than %v", r.Phase, buildLimit)
+		why = r.Phase + " took too long"
 	case r.Phase == phaseBuild:
 		why = fmt.Sprintf("building its engine ended the process: %v", err)
 	default:
@@ -149,20 +156,31 @@ func (w *Worker) engineEnd(l *link, err error) error {
 // errWithout ends a process that would go without TensorRT: the next one does.
 var errWithout = errors.New("TensorRT can't be used")
 
-// builds tells whether the worker builds an engine, under a guard of its own, or loads
-// what was built under it: a load that is ended would count against the engine.
+// builds tells whether the worker builds an engine, under a guard of its own, or waits
+// to.
 func (l *link) builds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.engine.Phase == phaseBuild || l.engine.Loads
+	return l.engine.Phase != ""
+}
+
+// loadsEngine tells whether the worker loads a kept engine. It is to end by itself: that
+// it was killed would count against the engine.
+func (l *link) loadsEngine() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.engine.Loads
 }
 
 // loadTime is how long the worker may be silent before it is ready; l.mu is held.
 func (l *link) loadTime() time.Duration {
-	if l.engine.Phase != "" {
-		return buildLimit
+	switch l.engine.Phase {
+	case "":
+		return loadLimit
+	case phaseTurn:
+		return turnLimit
 	}
-	return loadLimit
+	return buildLimit
 }
 
 // target is what the load asks for.

@@ -84,7 +84,7 @@ func pretendBuild() {
 		runtime.KeepAlive(taken)
 	case how == "refused":
 		say(reply{Engine: &engineReply{Phase: phaseBuild}})
-		fmt.Fprintln(os.Stderr, "Error Code 10: node 7")
+		fmt.Fprintln(os.Stderr, "\x1b[1;31mError Code 10: node 7\x1b[m")
 		say(reply{Engine: &engineReply{Err: "no kernel"}})
 	case how == "dies":
 		say(reply{Engine: &engineReply{Phase: phaseBuild}})

@@ -368,7 +368,7 @@ func (l *link) watch(ctx context.Context) {
 func (l *link) silent(now time.Time) (silent bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wait = patience(l.owner.cfg.Limit)
+	wait = patient(patience(l.owner.cfg.Limit), !l.owner.serves.Load())
 	limit := wait
 	switch {
 	case l.hung:

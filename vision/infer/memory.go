@@ -111,7 +111,11 @@ func (l *link) weigh() {
 		used := shm.PrivateMemory(pid)
 		switch {
 		case !l.ready.Load():
-			if !l.builds() && l.tooLarge(used) {
+			switch {
+			case l.builds() || !l.tooLarge(used):
+			case l.loadsEngine():
+				l.proc.Conn.Close()
+			default:
 				l.proc.Kill()
 			}
 			continue

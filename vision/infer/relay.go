@@ -176,10 +176,11 @@ func (r *relay) ended(ctx context.Context, e ending) error {
 
 // begun notes a process that runs now.
 func (w *Worker) begun(p *shm.Process) {
+	measures := w.cfg.Share > 1 || w.cfg.Provider.Accelerated(w.cfg.Library) // what a run takes decides on what serves
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.procs, w.pid = append(w.procs, p), p.Pid()
-	if !w.serves.Load() && !w.cfg.Provider.Accelerated(w.cfg.Library) { // kernels are chosen by how long they take
+	if !w.serves.Load() && !measures {
 		w.cfg.Bystanders.Add(p)
 	}
 }

@@ -224,7 +224,7 @@ func firstLimit(p Provider, limit time.Duration) time.Duration {
 // that come out.
 func (s *server) warmUp() error {
 	first := <-s.free
-	outs, err := s.sess.run(first.slot, firstLimit(Provider(s.info.Provider), s.load.Limit))
+	outs, err := s.sess.run(first.slot, patient(firstLimit(Provider(s.info.Provider), s.load.Limit), s.load.Aside))
 	if err != nil {
 		return err
 	}
@@ -301,12 +301,20 @@ func (s *server) runAll(model []byte) error {
 			s.free <- j
 			continue
 		case j.err == nil:
-			s.giveWay(j.aside, func() { j.outs, j.err = s.sess.run(j.slot, s.load.Limit) })
+			s.giveWay(j.aside, func() { j.outs, j.err = s.sess.run(j.slot, patient(s.load.Limit, j.aside)) })
 		}
 		j.reply.Run = time.Since(start)
 		s.ran <- j
 	}
 	return unlessLeft(gone)
+}
+
+// patient is a limit in time for what may stand still meanwhile.
+func patient(limit time.Duration, aside bool) time.Duration {
+	if aside {
+		return prompt.Slower * limit
+	}
+	return limit
 }
 
 // giveWay does what no station waits for on a thread of its own, which gives way to

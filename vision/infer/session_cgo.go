@@ -169,8 +169,6 @@ func (s *session) openEngine(model []byte, digest string) error {
 	switch {
 	case err != nil:
 		return err
-	case atOnce && g.fresh():
-		return errors.Join(errUnbuilt, g.close())
 	case s.on.only && !g.fresh():
 		g.forgive()
 		return engineError{errors.Join(errBuilt, g.close())} // by another process
@@ -179,6 +177,9 @@ func (s *session) openEngine(model []byte, digest string) error {
 		s.on.loads(g)
 	}
 	for {
+		if atOnce && g.fresh() {
+			return errors.Join(errUnbuilt, g.close())
+		}
 		if err := s.announce(g); err != nil {
 			return errors.Join(err, g.close())
 		}

@@ -9,12 +9,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // Command describes a worker process.
@@ -97,7 +99,7 @@ func (p *Process) wait(stderr io.Reader, log *slog.Logger) {
 		if err != nil {
 			break
 		}
-		text := strings.TrimSpace(string(line))
+		text := plainText(string(line))
 		if text == "" {
 			continue
 		}
@@ -106,6 +108,20 @@ func (p *Process) wait(stderr io.Reader, log *slog.Logger) {
 	}
 	_ = p.cmd.Wait() // the state is read from ProcessState
 	close(p.done)
+}
+
+// colours are what programs put around text for terminals (ECMA-48, SGR).
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// plainText is a line without what isn't text, since people read it on pages too.
+func plainText(line string) string {
+	line = colours.ReplaceAllString(line, "")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, line))
 }
 
 // crashes are how Go's runtime begins to tell of one. What follows is long, and says less

@@ -64,17 +64,27 @@ test: setup ## run every test, with the built programs and OpenCV; 5 minutes on 
 # cameras. In the build with OpenCV they are the same tests and more; the program itself is
 # tested in both builds. One package more than there are cores is tested at a time: the
 # longest wait for programs more than they compute.
+# What waits for cameras, belts and devices in real time runs one after the other, before
+# the rest for the processor: models' threads have a nice value of 5 themselves.
+REALTIME := ./cmd/e2e ./cmd/sightline
+
 tested: build
-	@rest=./...; beside=; \
-	if [ -n '$(and $(MEDIA),$(GOCV_PACKAGES))' ]; then \
-		rest=$$(go list ./... | grep -v -E '/(vision/capture|cmd/sightline-capture)$$'); \
-		{ $(GOCV_ENV) go test -vet=off -tags '$(if $(OPENCV),$(GOCV_TAGS),media)' $(GOCV_PACKAGES) && \
-			CGO_ENABLED=1 go test -vet=off -tags media ./cmd/sightline-capture; } & beside=$$!; \
-	fi; \
+	@media='$(and $(MEDIA),$(GOCV_PACKAGES))'; \
+	rest=$$(go list ./... | grep -v -E "/(cmd/e2e|cmd/sightline$${media:+|vision/capture|cmd/sightline-capture})\$$"); \
+	realtime() { \
+		failed=0; \
+		if [ -n "$$media" ]; then \
+			$(GOCV_ENV) go test -vet=off -p 1 -tags '$(if $(OPENCV),$(GOCV_TAGS),media)' $(GOCV_PACKAGES) || failed=1; \
+			CGO_ENABLED=1 go test -vet=off -tags media ./cmd/sightline-capture || failed=1; \
+		fi; \
+		go test -vet=off -p 1 $(REALTIME) || failed=1; \
+		return $$failed; \
+	}; \
+	realtime & beside=$$!; \
 	result=0; \
-	go test -vet=off -p $$(( $$(nproc) + 1 )) $$rest || result=1; \
+	nice -n 10 go test -vet=off -p $$(nproc) $$rest || result=1; \
 	$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; \
-	[ -z "$$beside" ] || wait "$$beside" || result=1; \
+	wait "$$beside" || result=1; \
 	exit $$result
 
 check: setup ## formatting, vet, staticcheck, modules, generated files, scripts, licences, sizes

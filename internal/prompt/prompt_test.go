@@ -38,7 +38,7 @@ func knowsSlices(t *testing.T) bool {
 // slices; a thread that is Humble has the usual one and gives way, one Aside a longer one.
 func TestAll(t *testing.T) {
 	runtime.LockOSThread() // for good: the thread ends with the test
-	usual, _ := sliceOf(t, 0)
+	usual, nice := sliceOf(t, 0)
 	if usual >= longSlice {
 		t.Errorf("%v are not longer than the usual %v", longSlice, usual)
 	}
@@ -61,9 +61,9 @@ func TestAll(t *testing.T) {
 		do   func()
 		want seen
 	}{
-		{"a new thread", func() {}, seen{Slice, 0}},
-		{"a humble one", func() { Humble(7) }, seen{usual, 7}},
-		{"one aside", func() { Aside(9) }, seen{longSlice, 9}},
+		{"a new thread", func() {}, seen{Slice, nice}},
+		{"a humble one", func() { Humble(int(nice) + 1) }, seen{usual, nice + 1}},
+		{"one aside", func() { Aside(int(nice) + 2) }, seen{longSlice, nice + 2}},
 	} {
 		go func() {
 			runtime.LockOSThread()

@@ -171,13 +171,22 @@ func TestLiveCameraFaults(t *testing.T) {
 	}
 }
 
-// back heals a camera and checks that fresh frames come within 5 s.
+// backLimit is how soon a camera that has recovered must show pictures again: 5 s on a
+// machine of its own, longer where other tests compute beside.
+func backLimit() time.Duration {
+	if full {
+		return 5 * time.Second
+	}
+	return 8 * time.Second
+}
+
+// back heals a camera and checks that fresh frames come within backLimit.
 func back(t *testing.T, r *running, heal func(), seq uint64) {
 	t.Helper()
 	heal()
 	began := time.Now()
 	for {
-		f := r.next(6 * time.Second)
+		f := r.next(backLimit() + time.Second)
 		fresh := f.Captured.After(began)
 		if f.Seq <= seq {
 			t.Errorf("frame %d after %d", f.Seq, seq)
@@ -188,7 +197,7 @@ func back(t *testing.T, r *running, heal func(), seq uint64) {
 			break
 		}
 	}
-	if d := time.Since(began); d > 5*time.Second {
+	if d := time.Since(began); d > backLimit() {
 		t.Errorf("back after %v", d)
 	}
 	t.Logf("back after %v, %d restarts", time.Since(began).Round(time.Millisecond), r.Stats().Restarts)

@@ -65,9 +65,7 @@ func (c *cell) ends() {
 	c.stop()
 	c.stderr += c.process.stderr.String()
 	c.t.Logf("SIGTERM to the end: %v", time.Since(began).Round(time.Millisecond))
-	if left := slices.DeleteFunc(below, func(pid int) bool { return !alive(pid) }); len(left) > 0 {
-		c.t.Errorf("processes %v outlived their agent", left)
-	}
+	eventually(c.t, "the end of what the kernel ends with the agent", func() bool { return !slices.ContainsFunc(below, alive) })
 }
 
 // below are all processes of the agent's.

@@ -307,7 +307,7 @@ func TestRepeatedTriggerHasItsOwnDeadline(t *testing.T) {
 	if a.Verdict != vision.None || a.Reason != vision.ReasonLate || !a.Repeated || len(first) > 0 {
 		t.Errorf("%+v", a)
 	}
-	if a := <-first; a.Reason != vision.ReasonNoFrame {
+	if a := <-first; a.Verdict != vision.None || a.Latency < 2*time.Second { // whether it is on disk by then is another matter
 		t.Errorf("the first: %+v", a)
 	}
 }

@@ -82,7 +82,7 @@ tested: build
 	}; \
 	realtime & beside=$$!; \
 	result=0; \
-	nice -n 10 go test -vet=off -p $$(nproc) $$rest || result=1; \
+	nice -n 5 go test -vet=off -p $$(nproc) $$rest || result=1; \
 	$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; \
 	wait "$$beside" || result=1; \
 	exit $$result

@@ -60,28 +60,20 @@ demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--secon
 test: setup ## run every test, with the built programs and OpenCV; 5 minutes on two cores
 	@$(MAKE) --no-print-directory tested
 
-# What needs FFmpeg, GStreamer or OpenCV runs beside the rest: its tests mostly wait for
-# cameras. In the build with OpenCV they are the same tests and more; the program itself is
-# tested in both builds. One package more than there are cores is tested at a time: the
-# longest wait for programs more than they compute.
-# What waits for cameras, belts and devices in real time runs one after the other, before
-# the rest for the processor: models' threads have a nice value of 5 themselves.
+# Cameras come first, alone: their tests mostly wait, for what must come in time. In the
+# build with OpenCV they are the same tests and more; the program itself is tested in both
+# builds. Then belts and devices, one after the other, beside the rest and before it for
+# the processor; models' threads have a nice value of 5 themselves.
 REALTIME := ./cmd/e2e ./cmd/sightline
 
 tested: build
-	@media='$(and $(MEDIA),$(GOCV_PACKAGES))'; \
-	rest=$$(go list ./... | grep -v -E "/(cmd/e2e|cmd/sightline$${media:+|vision/capture|cmd/sightline-capture})\$$"); \
-	realtime() { \
-		failed=0; \
-		if [ -n "$$media" ]; then \
-			$(GOCV_ENV) go test -vet=off -p 1 -tags '$(if $(OPENCV),$(GOCV_TAGS),media)' $(GOCV_PACKAGES) || failed=1; \
-			CGO_ENABLED=1 go test -vet=off -tags media ./cmd/sightline-capture || failed=1; \
-		fi; \
-		go test -vet=off -p 1 $(REALTIME) || failed=1; \
-		return $$failed; \
-	}; \
-	realtime & beside=$$!; \
-	result=0; \
+	@result=0; cameras='$(and $(MEDIA),$(GOCV_PACKAGES))'; \
+	if [ -n "$$cameras" ]; then \
+		$(GOCV_ENV) go test -vet=off -tags '$(if $(OPENCV),$(GOCV_TAGS),media)' $(GOCV_PACKAGES) || result=1; \
+		CGO_ENABLED=1 go test -vet=off -tags media ./cmd/sightline-capture || result=1; \
+	fi; \
+	rest=$$(go list ./... | grep -v -E "/(cmd/e2e|cmd/sightline$${cameras:+|vision/capture|cmd/sightline-capture})\$$"); \
+	go test -vet=off -p 1 $(REALTIME) & beside=$$!; \
 	nice -n 5 go test -vet=off -p $$(nproc) $$rest || result=1; \
 	$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; \
 	wait "$$beside" || result=1; \

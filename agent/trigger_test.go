@@ -307,7 +307,8 @@ func TestRepeatedTriggerHasItsOwnDeadline(t *testing.T) {
 	if a.Verdict != vision.None || a.Reason != vision.ReasonLate || !a.Repeated || len(first) > 0 {
 		t.Errorf("%+v", a)
 	}
-	if a := <-first; a.Verdict != vision.None || a.Latency < 2*time.Second { // whether it is on disk by then is another matter
+	// A busy disk may not have it in time, which is told as such.
+	if a := <-first; a.Latency < 2*time.Second || a.Reason != vision.ReasonNoFrame && a.Reason != vision.ReasonNotRecorded {
 		t.Errorf("the first: %+v", a)
 	}
 }

@@ -65,7 +65,7 @@ func (c *cell) ends() {
 	c.stop()
 	c.stderr += c.process.stderr.String()
 	c.t.Logf("SIGTERM to the end: %v", time.Since(began).Round(time.Millisecond))
-	eventually(c.t, "the end of what the kernel ends with the agent", func() bool { return !slices.ContainsFunc(below, alive) })
+	eventuallyWithin(c.t, 2*time.Second, "the end of what the kernel ends with the agent", func() bool { return !slices.ContainsFunc(below, alive) })
 }
 
 // below are all processes of the agent's.

@@ -29,7 +29,7 @@ import (
 const (
 	probeMemory = 600               // MB that a model's process may have
 	probeMost   = (750 + 512) * 1e6 // bytes that one may take before it fails by itself
-	probeTime   = 150 * time.Second // until a model is refused, or was loaded and judged
+	probeTime   = 90 * time.Second  // until a model is refused, or was loaded and judged
 	ageRatio    = 1.25              // of the active station's p99, to that without probes
 	batch       = 10                // probes, after which the station is left alone for as long
 	wordsMost   = 3000              // bytes of an error

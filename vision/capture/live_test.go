@@ -154,53 +154,65 @@ func TestLiveCameraFaults(t *testing.T) {
 			r := start(t, config("http://user:secret@"+addr+"/"))
 			before := r.next(10 * time.Second)
 			before.Release()
-			set(t, g, c.fault)
-			began := time.Now()
-			eventually(t, 8*time.Second, "the fault to be seen", func() bool {
-				s := r.Stats()
-				return (s.State == c.state || s.Restarts > 0) && strings.Contains(s.LastError, c.want)
-			})
-			if d := time.Since(began); c.state == Silent && d > 2300*time.Millisecond {
-				t.Errorf("seen after %v", d)
+			hurt := func() {
+				tries, began := r.Stats().Restarts, time.Now()
+				set(t, g, c.fault)
+				eventually(t, 8*time.Second, "the fault to be seen", func() bool {
+					s := r.Stats()
+					return (s.State == c.state || s.Restarts > tries) && strings.Contains(s.LastError, c.want)
+				})
+				if d := time.Since(began); c.state == Silent && d > 2300*time.Millisecond {
+					t.Errorf("seen after %v", d)
+				}
+				if e := r.Stats().LastError; strings.Contains(e, "secret") {
+					t.Errorf("the password is shown: %s", e)
+				}
 			}
-			if e := r.Stats().LastError; strings.Contains(e, "secret") {
-				t.Errorf("the password is shown: %s", e)
-			}
-			back(t, r, func() { set(t, g, ipcam.None) }, before.Seq)
+			back(t, r, hurt, func() { set(t, g, ipcam.None) }, before.Seq)
 		})
 	}
 }
 
-// backLimit is how soon a camera that has recovered must show pictures again: 5 s on a
-// machine of its own, longer where other tests compute beside.
-func backLimit() time.Duration {
-	if full {
-		return 5 * time.Second
+// backLimit is how soon a camera that has recovered must show pictures again.
+const backLimit = 5 * time.Second
+
+// back hurts a camera, heals it and checks that fresh frames come within backLimit. hurt
+// waits until the fault is seen. A machine that is busy with other tests may be late once.
+func back(t *testing.T, r *running, hurt, heal func(), seq uint64) {
+	t.Helper()
+	for try := 1; ; try++ {
+		hurt()
+		began := time.Now()
+		heal()
+		seq = r.fresh(t, began, seq)
+		took := time.Since(began)
+		t.Logf("back after %v, %d restarts", took.Round(time.Millisecond), r.Stats().Restarts)
+		switch {
+		case took <= backLimit:
+			return
+		case try == 2:
+			t.Errorf("back after %v, twice more than %v", took, backLimit)
+			return
+		}
+		t.Log("once more, as the machine may have been busy")
 	}
-	return 8 * time.Second
 }
 
-// back heals a camera and checks that fresh frames come within backLimit.
-func back(t *testing.T, r *running, heal func(), seq uint64) {
+// fresh takes frames until one was captured since then, and gives its number.
+func (r *running) fresh(t *testing.T, since time.Time, seq uint64) uint64 {
 	t.Helper()
-	heal()
-	began := time.Now()
 	for {
-		f := r.next(backLimit() + time.Second)
-		fresh := f.Captured.After(began)
+		f := r.next(2 * backLimit)
 		if f.Seq <= seq {
 			t.Errorf("frame %d after %d", f.Seq, seq)
 		}
 		seq = f.Seq
+		fresh := f.Captured.After(since)
 		f.Release()
 		if fresh {
-			break
+			return seq
 		}
 	}
-	if d := time.Since(began); d > backLimit() {
-		t.Errorf("back after %v", d)
-	}
-	t.Logf("back after %v, %d restarts", time.Since(began).Round(time.Millisecond), r.Stats().Restarts)
 }
 
 func TestCameraThatNeverComes(t *testing.T) {
@@ -208,7 +220,12 @@ func TestCameraThatNeverComes(t *testing.T) {
 	g, addr := mjpegCamera(t, 160, 120, 50)
 	set(t, g, ipcam.Refuse)
 	r := start(t, config("http://"+addr+"/"))
-	eventually(t, 10*time.Second, "three tries", func() bool { return r.Stats().Restarts >= 2 })
+	refused := func() {
+		tries := r.Stats().Restarts
+		set(t, g, ipcam.Refuse)
+		eventually(t, 10*time.Second, "three tries", func() bool { return r.Stats().Restarts >= tries+2 })
+	}
+	refused()
 	if s := r.Stats(); s.Captured != 0 || !strings.Contains(s.LastError, "connection refused") {
 		t.Errorf("stats %+v", s)
 	}
@@ -217,7 +234,7 @@ func TestCameraThatNeverComes(t *testing.T) {
 	if _, err := r.Next(ctx); err == nil {
 		t.Error("a frame came")
 	}
-	back(t, r, func() { set(t, g, ipcam.None) }, 0)
+	back(t, r, refused, func() { set(t, g, ipcam.None) }, 0)
 }
 
 func (r *running) pid() int {
@@ -238,10 +255,12 @@ func TestWorkerKilledOrStopped(t *testing.T) {
 			held := r.next(10 * time.Second)
 			want := bytes.Clone(held.Pix)
 			cpu := r.CPU()
-			if err := syscall.Kill(r.pid(), sig); err != nil {
-				t.Fatal(err)
+			kill := func() {
+				if err := syscall.Kill(r.pid(), sig); err != nil {
+					t.Fatal(err)
+				}
 			}
-			back(t, r, func() {}, held.Seq)
+			back(t, r, kill, func() {}, held.Seq)
 			if !bytes.Equal(want, held.Pix) {
 				t.Error("a frame that was held has changed")
 			}

@@ -25,17 +25,19 @@ func TestLostCameraStaysLost(t *testing.T) {
 			r := start(t, cfg)
 			before := r.next(10 * time.Second)
 			before.Release()
-			set(t, g, c.fault)
-			eventually(t, 10*time.Second, "the camera to be lost", func() bool { return r.Stats().State == Failed })
-			tries := r.Stats().Restarts
-			eventually(t, 20*time.Second, "three more tries", func() bool {
-				s := r.Stats()
-				if s.State != Failed {
-					t.Fatalf("it is %s after %d tries, nothing has come: %q", s.State, s.Restarts-tries, s.LastError)
-				}
-				return s.Restarts >= tries+3
-			})
-			back(t, r, func() { set(t, g, ipcam.None) }, before.Seq)
+			lose := func() {
+				set(t, g, c.fault)
+				eventually(t, 10*time.Second, "the camera to be lost", func() bool { return r.Stats().State == Failed })
+				tries := r.Stats().Restarts
+				eventually(t, 20*time.Second, "three more tries", func() bool {
+					s := r.Stats()
+					if s.State != Failed {
+						t.Fatalf("it is %s after %d tries, nothing has come: %q", s.State, s.Restarts-tries, s.LastError)
+					}
+					return s.Restarts >= tries+3
+				})
+			}
+			back(t, r, lose, func() { set(t, g, ipcam.None) }, before.Seq)
 			eventually(t, 5*time.Second, "streaming", func() bool { return r.Stats().State == Streaming })
 		})
 	}

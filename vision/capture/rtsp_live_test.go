@@ -117,14 +117,16 @@ func TestRTSPSilence(t *testing.T) {
 			r := start(t, cfg)
 			f := r.next(10 * time.Second)
 			f.Release()
-			control.Set(c.script)
-			began := time.Now()
-			eventually(t, 8*time.Second, "it to be given up", func() bool { return r.Stats().Restarts > 0 })
-			t.Logf("seen after %v: %s", time.Since(began).Round(time.Millisecond), r.Stats().LastError)
-			if e := r.Stats().LastError; !strings.Contains(e, c.want) {
-				t.Errorf("reason is %q, want %q", e, c.want)
+			hurt := func() {
+				tries, began := r.Stats().Restarts, time.Now()
+				control.Set(c.script)
+				eventually(t, 8*time.Second, "it to be given up", func() bool { return r.Stats().Restarts > tries })
+				t.Logf("seen after %v: %s", time.Since(began).Round(time.Millisecond), r.Stats().LastError)
+				if e := r.Stats().LastError; !strings.Contains(e, c.want) {
+					t.Errorf("reason is %q, want %q", e, c.want)
+				}
 			}
-			back(t, r, func() { control.Set(ipcam.Script{}) }, f.Seq)
+			back(t, r, hurt, func() { control.Set(ipcam.Script{}) }, f.Seq)
 		})
 	}
 }

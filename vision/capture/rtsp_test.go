@@ -105,17 +105,19 @@ func TestRTSPFaults(t *testing.T) {
 			r := start(t, config("rtsp://"+addr+"/cam"))
 			f := r.next(10 * time.Second)
 			f.Release()
-			set(t, g, c.fault)
-			began := time.Now()
-			eventually(t, 12*time.Second, "the fault to be seen", func() bool {
-				s := r.Stats()
-				return s.State == c.state || s.Restarts > 0
-			})
-			t.Logf("seen after %v: %s", time.Since(began).Round(time.Millisecond), r.Stats().LastError)
-			if d := time.Since(began); c.state == Silent && c.fault == ipcam.Freeze && d > 2300*time.Millisecond {
-				t.Errorf("seen after %v", d)
+			hurt := func() {
+				tries, began := r.Stats().Restarts, time.Now()
+				set(t, g, c.fault)
+				eventually(t, 12*time.Second, "the fault to be seen", func() bool {
+					s := r.Stats()
+					return s.State == c.state || s.Restarts > tries
+				})
+				t.Logf("seen after %v: %s", time.Since(began).Round(time.Millisecond), r.Stats().LastError)
+				if d := time.Since(began); c.state == Silent && c.fault == ipcam.Freeze && d > 2300*time.Millisecond {
+					t.Errorf("seen after %v", d)
+				}
 			}
-			back(t, r, func() { set(t, g, ipcam.None) }, f.Seq)
+			back(t, r, hurt, func() { set(t, g, ipcam.None) }, f.Seq)
 		})
 	}
 }

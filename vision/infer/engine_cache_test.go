@@ -429,6 +429,13 @@ func TestEngineErrorsSayWhatToDo(t *testing.T) {
 	if _, err := e.openEngine(testKey("b"), never(t)); !errors.Is(err, unix.ELOOP) {
 		t.Errorf("a link in place of a lock: %v", err)
 	}
+	e = Engines{Dir: t.TempDir()}
+	if err := os.Mkdir(e.path(turnLock), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := openEngine(t, e, testKey("c")).takeTurn(func() {}); err == nil || !strings.Contains(err.Error(), "wait to build the engine: ") || !errors.Is(err, unix.EISDIR) {
+		t.Errorf("a folder in place of the turn: %v", err)
+	}
 }
 
 func TestEngineOptions(t *testing.T) {

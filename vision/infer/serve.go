@@ -224,7 +224,7 @@ func firstLimit(p Provider, limit time.Duration) time.Duration {
 // that come out.
 func (s *server) warmUp() error {
 	first := <-s.free
-	outs, err := s.sess.run(first.slot, patient(firstLimit(Provider(s.info.Provider), s.load.Limit), s.load.Aside))
+	outs, err := s.sess.run(first.slot, firstLimit(Provider(s.info.Provider), s.load.Limit))
 	if err != nil {
 		return err
 	}

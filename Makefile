@@ -60,10 +60,10 @@ demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--secon
 test: setup ## run every test, with the built programs and OpenCV; 5 minutes on two cores
 	@$(MAKE) --no-print-directory tested
 
-# Cameras come first, alone: their tests mostly wait, for what must come in time. In the
-# build with OpenCV they are the same tests and more; the program itself is tested in both
-# builds. Then belts and devices, one after the other, beside the rest and before it for
-# the processor; models' threads have a nice value of 5 themselves.
+# What must come in time is tested first, alone: cameras, whose tests mostly wait, in
+# the build with OpenCV, which has the same tests and more (the program itself is tested
+# in both builds), then the agent. Then belts and devices, one after the other, beside the
+# rest and before it for the processor; models' threads have a nice value of 5 themselves.
 REALTIME := ./cmd/e2e ./cmd/sightline
 
 tested: build
@@ -72,7 +72,8 @@ tested: build
 		$(GOCV_ENV) go test -vet=off -tags '$(if $(OPENCV),$(GOCV_TAGS),media)' $(GOCV_PACKAGES) || result=1; \
 		CGO_ENABLED=1 go test -vet=off -tags media ./cmd/sightline-capture || result=1; \
 	fi; \
-	rest=$$(go list ./... | grep -v -E "/(cmd/e2e|cmd/sightline$${cameras:+|vision/capture|cmd/sightline-capture})\$$"); \
+	go test -vet=off ./agent || result=1; \
+	rest=$$(go list ./... | grep -v -E "/(agent|cmd/e2e|cmd/sightline$${cameras:+|vision/capture|cmd/sightline-capture})\$$"); \
 	go test -vet=off -p 1 $(REALTIME) & beside=$$!; \
 	nice -n 5 go test -vet=off -p $$(nproc) $$rest || result=1; \
 	$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; \

@@ -109,8 +109,10 @@ func (r *plantRig) differs() (subjects []string) {
 // told of each recipe that has it, goes through its whole gate again, and is left for
 // what the recipe had before; the station goes on meanwhile.
 func TestSampleOfRecipesOnBundles(t *testing.T) {
-	r := newRecipeRig(t, 1, "", []config.Recipe{
-		{Name: "plain"}, {Name: "blue", Bundle: "blue", Model: "drawn-parts"}, {Name: "navy", Bundle: "blue", Model: "drawn-parts"}, {Name: "red", Bundle: "red"}})
+	recipes := []config.Recipe{
+		{Name: "plain"}, {Name: "blue", Bundle: "blue", Model: "drawn-parts"}, {Name: "navy", Bundle: "blue", Model: "drawn-parts"}, {Name: "red", Bundle: "red"}}
+	// Its pictures leave turns over, as those of a folder don't.
+	r := newRigOver(t, 1, "", recipes, drawnCamera(t), config.Infer{Threads: 1})
 	stick := newStickRig(t, r.plant.made)
 	caps, blue := stick.sign("caps"), stick.sign("blue")
 	stick.check(mirror.Pin(metadataDir(r.cfg.Data), stick.root), r.updates.open())

@@ -27,10 +27,11 @@ const groupWait = 2 * time.Millisecond
 
 // groupRun is a run on several frames on its way through the worker process.
 type groupRun struct {
-	blobs []*Blob // by place; over one memory
-	feeds []feed  // by place, where the tensor isn't the blobs' own memory
-	slots []*slot // over the first 1, 2, 4, … places
-	jobs  []job   // by place
+	blobs []*Blob  // by place; over one memory
+	feeds []feed   // by place, where the tensor isn't the blobs' own memory
+	ins   []inputs // over the first 1, 2, 4, … places
+	slots []*slot  // as many
+	jobs  []job    // by place
 
 	mu     sync.Mutex // protects the rest until it is sealed
 	id     uint64
@@ -86,11 +87,15 @@ func (s *server) newGroup(levels int) (*groupRun, error) {
 				f.raw = f.raw[:k*len(alone.raw)]
 			}
 		}
-		sl, err := s.sess.newSlot(part)
+		in, err := s.sess.newInputs(part)
 		if err != nil {
 			return nil, err
 		}
-		g.slots = append(g.slots, sl)
+		sl, err := s.sess.newSlot()
+		if err != nil {
+			return nil, err
+		}
+		g.ins, g.slots = append(g.ins, in), append(g.slots, sl)
 	}
 	return g, nil
 }
@@ -114,8 +119,9 @@ func (s *server) share() int {
 
 // drop gives back what ONNX Runtime holds for the group.
 func (g *groupRun) drop() {
-	for _, sl := range g.slots {
+	for n, sl := range g.slots {
 		sl.drop()
+		g.ins[n].drop()
 	}
 }
 
@@ -158,7 +164,7 @@ func (s *server) makeGroup(levels int) error {
 	}
 	memory := make([][]float32, len(s.sess.outputs))
 	for level := levels; level >= 0; level-- {
-		outs, err := s.sess.run(g.slots[level], s.groupLimit())
+		outs, err := s.sess.run(g.ins[level], g.slots[level], s.groupLimit())
 		if err == nil {
 			err = inFrames(outs, 1<<level)
 		}
@@ -248,7 +254,7 @@ func (g *groupRun) seal() int {
 func (s *server) runGroup(g *groupRun) {
 	level := bits.Len(uint(g.seal() - 1))
 	start := time.Now()
-	g.outs, g.err = s.sess.run(g.slots[level], s.load.Limit)
+	g.outs, g.err = s.sess.run(g.ins[level], g.slots[level], s.load.Limit)
 	took := time.Since(start)
 	if g.err == nil {
 		if g.err = inFrames(g.outs, 1<<level); g.err != nil { // nothing is learnt by the next one

@@ -62,7 +62,7 @@ func (s *server) tryGroups() (takes []time.Duration, err error) {
 		best := time.Duration(math.MaxInt64)
 		for range groupRuns {
 			began := time.Now()
-			outs, err := s.sess.run(g.slots[level], s.groupLimit())
+			outs, err := s.sess.run(g.ins[level], g.slots[level], s.groupLimit())
 			best = min(best, time.Since(began))
 			if err == nil {
 				err = alike(outs, alone)
@@ -110,7 +110,7 @@ func (s *server) alone(g *groupRun, place int) ([]Output, error) {
 	if _, err := g.put(s.filler, 0, s.noise(place)); err != nil {
 		return nil, err
 	}
-	outs, err := s.sess.run(g.slots[0], s.groupLimit())
+	outs, err := s.sess.run(g.ins[0], g.slots[0], s.groupLimit())
 	if err != nil {
 		return nil, err
 	}

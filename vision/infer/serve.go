@@ -25,8 +25,12 @@ import (
 	"github.com/sightline-edge/sightline/vision/shm"
 )
 
-// Frames in flight in a worker: one being filled, one running, one decoding.
-const inFlight = 3
+// Frames in flight in a worker: one being filled, one running, one decoding. Two at a
+// time have an input, and two have outputs.
+const (
+	inFlight = 3
+	inHands  = 2
+)
 
 // runNice is the run thread's nice value: above the agent's, so that frames
 // are handed over at once while a model computes.
@@ -52,6 +56,8 @@ type server struct {
 
 	opened            chan struct{} // closed when sess is there
 	free, filled, ran chan *job
+	intakes           chan *intake // that no frame has
+	slots             chan *slot   // whose outputs nobody reads any more
 
 	groups  chan *groupRun // holds the one while it is free; nil where each frame has its own run
 	joining *groupRun      // that takes frames; the receiver's own, as are the next two
@@ -60,12 +66,18 @@ type server struct {
 	apart   atomic.Bool    // each frame has its own run from now on
 }
 
-// job is one frame on its way, with its tensors.
+// intake is memory that a frame is written to, and the tensors over it.
+type intake struct {
+	blob   *Blob
+	feed   feed // of the picture
+	inputs inputs
+}
+
+// job is one frame on its way.
 type job struct {
 	id    uint64
-	blob  *Blob
-	feed  feed // of the picture
-	slot  *slot
+	in    *intake // until it has run
+	slot  *slot   // from its run on
 	at    Placement
 	w, h  int // of the frame
 	outs  []Output
@@ -192,23 +204,40 @@ func (s *server) open(model []byte) error {
 	}
 	s.sess.describe(&s.info)
 	s.info.Library, s.info.Computed = s.load.Library, names(wanted)
-	for range inFlight {
-		j := &job{blob: s.filler.NewBlob()}
-		feeds, err := s.info.feeds(spec.Input, j.blob.Data)
-		if err != nil {
-			return err
-		}
-		j.feed = feeds[s.info.picture()]
-		if j.slot, err = s.sess.newSlot(feeds); err != nil {
-			return err
-		}
-		s.free <- j
+	if err := s.makeRoom(); err != nil {
+		return err
 	}
 	if err := s.warmUp(); err != nil {
 		return err
 	}
 	s.openGroups()
 	return s.sess.proved()
+}
+
+// makeRoom makes the tensors of the frames in flight.
+func (s *server) makeRoom() error {
+	s.intakes, s.slots = make(chan *intake, inHands), make(chan *slot, inHands)
+	for range inHands {
+		in := &intake{blob: s.filler.NewBlob()}
+		feeds, err := s.info.feeds(s.load.Spec.Input, in.blob.Data)
+		if err != nil {
+			return err
+		}
+		in.feed = feeds[s.info.picture()]
+		if in.inputs, err = s.sess.newInputs(feeds); err != nil {
+			return err
+		}
+		sl, err := s.sess.newSlot()
+		if err != nil {
+			return err
+		}
+		s.intakes <- in
+		s.slots <- sl
+	}
+	for range inFlight {
+		s.free <- &job{}
+	}
+	return nil
 }
 
 // firstLimit is how long the first run may take: what an accelerator compiles then takes
@@ -223,8 +252,10 @@ func firstLimit(p Provider, limit time.Duration) time.Duration {
 // warmUp runs the model on an empty tensor and fixes the outputs to the shapes
 // that come out.
 func (s *server) warmUp() error {
-	first := <-s.free
-	outs, err := s.sess.run(first.slot, firstLimit(Provider(s.info.Provider), s.load.Limit))
+	in, first := <-s.intakes, <-s.slots
+	outs, err := s.sess.run(in.inputs, first, firstLimit(Provider(s.info.Provider), s.load.Limit))
+	s.intakes <- in
+	s.slots <- first
 	if err != nil {
 		return err
 	}
@@ -232,13 +263,12 @@ func (s *server) warmUp() error {
 	if _, err := NewDecoder(s.load.Spec).check(s.one(outs)); err != nil {
 		return fmt.Errorf("decode the output: %w", err)
 	}
-	s.free <- first
-	for range inFlight {
-		j := <-s.free
-		if err := s.sess.fixOutputs(j.slot, shapes); err != nil {
+	for range inHands {
+		sl := <-s.slots
+		if err := s.sess.fixOutputs(sl, shapes); err != nil {
 			return err
 		}
-		s.free <- j
+		s.slots <- sl
 	}
 	return nil
 }
@@ -301,8 +331,10 @@ func (s *server) runAll(model []byte) error {
 			s.free <- j
 			continue
 		case j.err == nil:
-			s.giveWay(j.aside, func() { j.outs, j.err = s.sess.run(j.slot, patient(s.load.Limit, j.aside)) })
+			j.slot = <-s.slots
+			s.giveWay(j.aside, func() { j.outs, j.err = s.sess.run(j.in.inputs, j.slot, patient(s.load.Limit, j.aside)) })
 		}
+		s.intakes <- j.in
 		j.reply.Run = time.Since(start)
 		s.ran <- j
 	}
@@ -348,6 +380,10 @@ func (s *server) answerAll() error {
 			j.outs = s.one(j.outs)
 		}
 		s.answer(decoder, j, j.outs, &gone)
+		if j.slot != nil {
+			s.slots <- j.slot
+		}
+		j.in, j.slot = nil, nil
 		s.free <- j
 	}
 	return unlessLeft(gone)
@@ -473,10 +509,11 @@ func (s *server) forget(id uint64) {
 
 // fill writes the frame's tensor, straight from the shared slot.
 func (s *server) fill(j *job, r *inferRequest) *job {
+	j.in = <-s.intakes
 	s.fillInto(j, r, func(f *vision.Frame) (Placement, error) {
-		at, err := s.filler.Fill(j.blob, f)
+		at, err := s.filler.Fill(j.in.blob, f)
 		if err == nil {
-			err = j.feed.put(j.blob.Data)
+			err = j.in.feed.put(j.in.blob.Data)
 		}
 		return at, err
 	})

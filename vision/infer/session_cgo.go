@@ -34,12 +34,15 @@ type session struct {
 	unread error             // why their outputs can't be read
 }
 
-// slot is the tensors of one run: the picture's lies over memory of the caller's.
-// An output without a tensor is allocated by ONNX Runtime, in each run.
+// inputs are the tensors that a run takes; the picture's lies over memory of the caller's.
+type inputs []ort.Value
+
+// slot is the tensors that a run gives. An output without a tensor is allocated by ONNX
+// Runtime, in each run.
 type slot struct {
-	in, out []ort.Value
-	fixed   []bool // outputs that have a tensor of their own
-	seen    []Output
+	out   []ort.Value
+	fixed []bool // outputs that have a tensor of their own
+	seen  []Output
 }
 
 // openSession loads library and model on the first of the provider's candidates
@@ -173,17 +176,22 @@ func (s *session) onEngine() bool { return s.engine != nil }
 // maxHalves bounds a float16 output, whose memory is taken by its declared shape.
 const maxHalves = 1 << 28
 
-// newSlot makes the tensors of one run. feeds are the inputs in the model's
+// newInputs makes the tensors that a run takes. feeds are the inputs in the model's
 // order; their data must stay in place.
-func (s *session) newSlot(feeds []feed) (*slot, error) {
-	sl := &slot{out: make([]ort.Value, len(s.outputs)), fixed: make([]bool, len(s.outputs)), seen: make([]Output, len(s.outputs))}
+func (s *session) newInputs(feeds []feed) (in inputs, err error) {
 	for n, f := range feeds {
-		in, err := f.tensor()
+		t, err := f.tensor()
 		if err != nil {
 			return nil, fmt.Errorf("make the input tensor %s: %w", s.inputs[n].Name, err)
 		}
-		sl.in = append(sl.in, in)
+		in = append(in, t)
 	}
+	return in, nil
+}
+
+// newSlot makes the tensors that a run gives, as far as they are known.
+func (s *session) newSlot() (*slot, error) {
+	sl := &slot{out: make([]ort.Value, len(s.outputs)), fixed: make([]bool, len(s.outputs)), seen: make([]Output, len(s.outputs))}
 	for n, t := range s.outputs {
 		sl.seen[n].Name = t.Name
 		if t.Type != "float16" {
@@ -276,8 +284,8 @@ func (sl *slot) fix(n int, shape []int64, element ort.TensorElementDataType) err
 
 // run runs the model for at most limit. The outputs stay valid until the slot's
 // next run.
-func (s *session) run(sl *slot, limit time.Duration) ([]Output, error) {
-	if err := s.limited(limit, func() error { return s.execute(sl) }); err != nil {
+func (s *session) run(in inputs, sl *slot, limit time.Duration) ([]Output, error) {
+	if err := s.limited(limit, func() error { return s.execute(in, sl) }); err != nil {
 		return nil, err
 	}
 	return sl.seen, nil
@@ -301,16 +309,16 @@ func (s *session) limited(limit time.Duration, run func() error) error {
 	return nil
 }
 
-func (s *session) execute(sl *slot) error {
+func (s *session) execute(in inputs, sl *slot) error {
 	sl.releaseLoose()
-	err := s.ort.RunWithOptions(sl.in, sl.out, s.options)
+	err := s.ort.RunWithOptions(in, sl.out, s.options)
 	if err != nil && slices.Contains(sl.fixed, true) && strings.Contains(err.Error(), "shape") {
 		for n := range sl.fixed { // an output's size depends on the picture after all
 			if s.outputs[n].Type != "float16" {
 				sl.release(n)
 			}
 		}
-		err = s.ort.RunWithOptions(sl.in, sl.out, s.options)
+		err = s.ort.RunWithOptions(in, sl.out, s.options)
 	}
 	if err != nil {
 		return err
@@ -395,8 +403,10 @@ func (sl *slot) drop() {
 	for n := range sl.out {
 		sl.release(n)
 	}
-	destroy(sl.in)
 }
+
+// drop gives the tensors back.
+func (in inputs) drop() { destroy(in) }
 
 // stop ends the current run, or the next one, early. It may be called from
 // any goroutine.

@@ -25,19 +25,19 @@ func TestSteadyRunsAllocateNoTensors(t *testing.T) {
 	if err := s.open(model); err != nil {
 		t.Fatal(err)
 	}
-	for n := range inFlight {
-		j := <-s.free
-		in, out := append([]ort.Value(nil), j.slot.in...), append([]ort.Value(nil), j.slot.out...)
+	for n := range inHands {
+		in, sl := (<-s.intakes).inputs, <-s.slots
+		out := append([]ort.Value(nil), sl.out...)
 		var first *float32
 		run := func() {
-			outs, err := s.sess.run(j.slot, time.Second)
+			outs, err := s.sess.run(in, sl, time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if at := &outs[0].Data[0]; first == nil {
 				first = at
 			} else if at != first {
-				t.Fatalf("job %d: an output lies elsewhere", n)
+				t.Fatalf("slot %d: an output lies elsewhere", n)
 			}
 		}
 		run()
@@ -48,20 +48,15 @@ func TestSteadyRunsAllocateNoTensors(t *testing.T) {
 			run()
 		}
 		runtime.ReadMemStats(&after)
-		size := 4 * len(j.slot.seen[0].Data)
+		size := 4 * len(sl.seen[0].Data)
 		if each := int(after.TotalAlloc-before.TotalAlloc) / runs; each > size/2 || each > 4096 {
-			t.Errorf("job %d: a run takes %d bytes of the Go heap, its output has %d", n, each, size)
+			t.Errorf("slot %d: a run takes %d bytes of the Go heap, its output has %d", n, each, size)
 		} else if n == 0 {
 			t.Logf("a run takes %d bytes of the Go heap, its output has %d", each, size)
 		}
-		for k, v := range j.slot.in {
-			if v != in[k] {
-				t.Errorf("job %d: input %d was made anew", n, k)
-			}
-		}
-		for k, v := range j.slot.out {
-			if v != out[k] || !j.slot.fixed[k] {
-				t.Errorf("job %d: output %d was made anew", n, k)
+		for k, v := range sl.out {
+			if v != out[k] || !sl.fixed[k] {
+				t.Errorf("slot %d: output %d was made anew", n, k)
 			}
 		}
 	}

@@ -57,7 +57,7 @@ demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--secon
 	@bin/sightline demo $(ARGS)
 
 # The second make sees the OpenCV that setup may just have installed.
-test: setup ## run every test, with the built programs and OpenCV; 5 minutes on two cores
+test: setup ## run every test, with the built programs and OpenCV; 5 to 12 minutes on two cores
 	@$(MAKE) --no-print-directory tested
 
 # What must come in time is tested first, alone: cameras, whose tests mostly wait, in

@@ -26,7 +26,7 @@ func main() {
 // argument.
 var roles = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
 	weighRole: weigh, loopRole: loop, framesRole: frames, bytesRole: sendBytes,
-	filmRole: serveFilm, echoRole: echo,
+	filmRole: serveFilm, echoRole: echo, answerRole: answers,
 }
 
 // run gives the exit code: 0 done, 1 a figure failed, 2 wrong use. A goal that

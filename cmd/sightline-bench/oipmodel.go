@@ -52,6 +52,14 @@ func resnet18() []byte {
 	return g.model()
 }
 
+// shallow makes a model that takes and gives what ResNet18 does, and hardly runs.
+func shallow() []byte {
+	g := &graph{rnd: rand.New(rand.NewPCG(3, 224))}
+	at := g.node("Flatten", []string{g.node("GlobalAveragePool", []string{resnetIn})})
+	g.append("Gemm", []string{at, g.weights(3, resnetClasses), g.weights(resnetClasses)}, resnetOut)
+	return g.model()
+}
+
 func (g *graph) name() string {
 	g.serial++
 	return fmt.Sprintf("t%d", g.serial)

@@ -335,6 +335,7 @@ func (s *server) runAll(model []byte) error {
 			s.giveWay(j.aside, func() { j.outs, j.err = s.sess.run(j.in.inputs, j.slot, patient(s.load.Limit, j.aside)) })
 		}
 		s.intakes <- j.in
+		j.in = nil // it is another frame's
 		j.reply.Run = time.Since(start)
 		s.ran <- j
 	}
@@ -382,8 +383,8 @@ func (s *server) answerAll() error {
 		s.answer(decoder, j, j.outs, &gone)
 		if j.slot != nil {
 			s.slots <- j.slot
+			j.slot, j.outs = nil, nil
 		}
-		j.in, j.slot = nil, nil
 		s.free <- j
 	}
 	return unlessLeft(gone)

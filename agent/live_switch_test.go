@@ -124,9 +124,9 @@ func gatedCamera(t testing.TB, d ipcam.Drawer, cfg CameraConfig) (*Camera, *ipca
 
 func (r *running) eventually(what string, holds func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(90 * time.Second); !holds(); {
+	for end := time.Now().Add(30 * time.Second); !holds(); {
 		if time.Now().After(end) {
-			r.t.Fatalf("%s: not within 90 s", what)
+			r.t.Fatalf("%s: not within 30 s", what)
 		}
 		<-time.After(10 * time.Millisecond)
 	}

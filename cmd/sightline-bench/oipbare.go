@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
 )
 
@@ -22,15 +21,10 @@ func answers(_ context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen(out)
 	if err != nil {
 		return fmt.Errorf("serve answers: %w", err)
 	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with whoever started this
-		_ = l.Close()                        // Serve's error tells
-	}()
-	fmt.Fprintln(out, l.Addr())
 	in, answer := make([]byte, 4*resnetInputFloats), make([]byte, n[0])
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadFull(r.Body, in); err != nil { // one client, one request at a time

@@ -49,19 +49,14 @@ func serveFilm(_ context.Context, args []string, out io.Writer) error {
 		f.pictures = append(f.pictures, all)
 	}
 	f.began = time.Now()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen(out)
 	if err != nil {
 		return fmt.Errorf("serve cameras: %w", err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{camera}", f.serve)
 	server := http.Server{Handler: mux}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with whoever started this
-		_ = server.Close()                   // Serve's error tells
-	}()
-	fmt.Fprintln(out, l.Addr())
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(l); !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve cameras: %w", err)
 	}
 	return nil
@@ -122,6 +117,21 @@ func (f *films) phase(n int) time.Duration {
 	const golden = 0.6180339887
 	share := float64(n) * golden
 	return time.Duration((share - float64(int(share))) * float64(f.period))
+}
+
+// listen is a child's listener. It says where that is, and closes it when the standard
+// input ends, with whoever started the child.
+func listen(out io.Writer) (net.Listener, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // an error ends it, too
+		_ = l.Close()                        // Accept's error tells
+	}()
+	_, err = fmt.Fprintln(out, l.Addr())
+	return l, err
 }
 
 // child is this program in another role, until it is ended; it says where it listens.

@@ -32,15 +32,10 @@ func echo(_ context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen(out)
 	if err != nil {
 		return fmt.Errorf("serve echoes: %w", err)
 	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with whoever started this
-		_ = l.Close()                        // Accept's error tells
-	}()
-	fmt.Fprintln(out, l.Addr())
 	answer, message := bytes.Repeat([]byte{'.'}, n[0]), make([]byte, 1024)
 	for {
 		c, err := l.Accept()

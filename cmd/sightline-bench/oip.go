@@ -162,7 +162,10 @@ func (s *servedHTTP) rows(ctx context.Context, env *Env) ([]Row, error) {
 			_, _, err := s.bare[deepModel].loop(ctx, oipRuns)
 			return Sample{Value: oipRuns / time.Since(start).Seconds()}, err
 		})
-	return append(rows, throughput), err
+	if err != nil {
+		return rows, err
+	}
+	return append(rows, throughput), nil
 }
 
 // latency compares requests for the shallow model with its runs, and with a bare server

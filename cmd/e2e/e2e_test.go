@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 	"github.com/sightline-edge/sightline/vision/infer"
 )
 
@@ -180,12 +180,11 @@ func alive(pid int) bool {
 // freeAddress is an address that nobody listens at.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := cable.FreeAddress("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return address
 }
 
 // get decodes what the agent answers, false while it doesn't.

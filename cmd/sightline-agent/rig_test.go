@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 	"github.com/sightline-edge/sightline/vision/picture"
 	"github.com/sightline-edge/sightline/vision/scene"
 	"github.com/sightline-edge/sightline/vision/scene/ipcam"
@@ -158,14 +159,14 @@ func cmdGate(ts *testscript.TestScript, _ bool, args []string) {
 // cmdPort: port NAME sets NAME to an address that is free; ! port NAME to one
 // that is taken until the script ends.
 func cmdPort(ts *testscript.TestScript, taken bool, args []string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := cable.FreeAddress("127.0.0.1")
 	ts.Check(err)
-	ts.Setenv(args[0], ln.Addr().String())
-	if !taken {
-		ts.Check(ln.Close())
-		return
+	ts.Setenv(args[0], address)
+	if taken {
+		ln, err := net.Listen("tcp", address)
+		ts.Check(err)
+		ts.Defer(func() { ln.Close() })
 	}
-	ts.Defer(func() { ln.Close() })
 }
 
 // cmdTruncate: truncate FROM TO SHARE copies the first share of a file.

@@ -5,11 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 )
 
 // stationNow is what a figure reads of a station.
@@ -125,7 +126,7 @@ func eachHas(since []stationNow, more uint64) func([]stationNow) bool {
 // The text lacks listen and data. One model runs at a time, as on an accelerator: the
 // other cores take pictures.
 func configured(env *Env, dir, text string) (*runner, error) {
-	addr, err := freeAddress()
+	addr, err := cable.FreeAddress("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
@@ -135,15 +136,6 @@ func configured(env *Env, dir, text string) (*runner, error) {
 		return nil, fmt.Errorf("configure an agent: %w", err)
 	}
 	return r, nil
-}
-
-// freeAddress is one on which nobody listens.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // yoloxFolder makes a bundle's folder of YOLOX-nano, which tells no labels itself. Of

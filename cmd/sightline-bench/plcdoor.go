@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 )
 
 // What the doors for a line's controller are measured with.
@@ -105,7 +107,7 @@ func withLine(ctx context.Context, env *Env, measure func(*lineCell) ([]Row, err
 	defer func() { err = errors.Join(err, camera.end()) }()
 	b := &lineCell{env: env}
 	for _, at := range []*string{&b.ascii, &b.modbus} {
-		if *at, err = freeAddress(); err != nil {
+		if *at, err = cable.FreeAddress("127.0.0.1"); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 	"github.com/sightline-edge/sightline/updater/bundle"
 	"github.com/sightline-edge/sightline/vision/models"
@@ -159,7 +160,7 @@ func TestGoldenOfTheAgent(t *testing.T) {
 func TestGoldenOfARunningAgent(t *testing.T) {
 	agent := needAgent(t)
 	dir, pictures := drawnParts(t), filepath.Join(t.TempDir(), "pictures")
-	address, err := freeAddress("127.0.0.1:0")
+	address, err := cable.FreeAddress("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (f *demoFleet) start(ctx context.Context, listen string) error {
 	}
 	var free [2]string
 	for i := range free {
-		if free[i], err = freeAddress("127.0.0.1:0"); err != nil {
+		if free[i], err = cable.FreeAddress("127.0.0.1"); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 	"github.com/sightline-edge/sightline/cmd/internal/cli"
 	"github.com/sightline-edge/sightline/vision/scene/ipcam"
 )
@@ -167,7 +168,7 @@ func (d *plcDemo) configure() (err error) {
 	if d.page, err = freeAddress(d.options.listen); err != nil {
 		return err
 	}
-	if d.door, err = freeAddress("127.0.0.1:0"); err != nil {
+	if d.door, err = cable.FreeAddress("127.0.0.1"); err != nil {
 		return err
 	}
 	deadline := min(plcDeadline, time.Duration(1.2/d.options.speed*float64(time.Second)))

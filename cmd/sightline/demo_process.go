@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 )
 
 // stopLimit is how long a program may take to end before it is killed.
@@ -122,18 +124,21 @@ func output(cmd *exec.Cmd) ([]byte, error) {
 	return out, nil
 }
 
-// freeAddress is the address, or one with a free port where that one is taken.
+// freeAddress is the address, or one with a free port where that one is taken or
+// any port will do.
 func freeAddress(address string) (string, error) {
+	host, port, _ := net.SplitHostPort(address) // check has split it before
+	if port == "0" {
+		return cable.FreeAddress(host)
+	}
 	ln, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		host, _, _ := net.SplitHostPort(address) // check has split it before
-		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return cable.FreeAddress(host)
+	case err != nil:
+		return "", fmt.Errorf("listen for the page: %w", err)
 	}
-	if err != nil {
-		return "", fmt.Errorf("find a port for the page: %w", err)
-	}
-	free := ln.Addr().String()
-	return free, ln.Close()
+	return ln.Addr().String(), ln.Close()
 }
 
 // nextAddress is the same host's port so many further on; 0 stays any port.

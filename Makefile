@@ -57,26 +57,26 @@ demo: build ## inspect drawn parts, shown in the browser; no root; ARGS="--secon
 	@bin/sightline demo $(ARGS)
 
 # The second make sees the OpenCV that setup may just have installed.
-test: setup ## run every test, with the built programs and OpenCV; 5 to 12 minutes on two cores
+test: setup ## run every test, with the built programs and OpenCV; 5 to 14 minutes on two cores
 	@$(MAKE) --no-print-directory tested
 
-# What must come in time is tested first, alone: cameras, whose tests mostly wait, in
-# the build with OpenCV, which has the same tests and more (the program itself is tested
-# in both builds), then the agent. Then belts and devices, one after the other, beside the
-# rest and before it for the processor; models' threads have a nice value of 5 themselves.
-REALTIME := ./cmd/e2e ./cmd/sightline
+# What must come in time is tested one package after the other: cameras, in the build
+# with OpenCV, which has the same tests and more (the program itself is tested in both
+# builds), then agents and devices. They leave one of two cores idle, on which all else
+# goes on beside them, behind a model's own threads, whose nice value is 5; demos, which
+# watch belts, come last there.
+REALTIME := ./agent ./cmd/sightline-agent ./cmd/e2e
 
 tested: build
 	@result=0; cameras='$(and $(MEDIA),$(GOCV_PACKAGES))'; \
+	rest=$$(go list ./... | grep -v -E "/(agent|cmd/e2e|cmd/sightline|cmd/sightline-agent$${cameras:+|vision/capture|cmd/sightline-capture})\$$"); \
+	( nice -n 10 go test -vet=off -p $$(nproc) $$rest || result=1; go test -vet=off ./cmd/sightline || result=1; \
+		$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; exit $$result ) & beside=$$!; \
 	if [ -n "$$cameras" ]; then \
 		$(GOCV_ENV) go test -vet=off -tags '$(if $(OPENCV),$(GOCV_TAGS),media)' $(GOCV_PACKAGES) || result=1; \
 		CGO_ENABLED=1 go test -vet=off -tags media ./cmd/sightline-capture || result=1; \
 	fi; \
-	go test -vet=off ./agent || result=1; \
-	rest=$$(go list ./... | grep -v -E "/(agent|cmd/e2e|cmd/sightline$${cameras:+|vision/capture|cmd/sightline-capture})\$$"); \
-	go test -vet=off -p 1 $(REALTIME) & beside=$$!; \
-	nice -n 5 go test -vet=off -p $$(nproc) $$rest || result=1; \
-	$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; \
+	go test -vet=off -p 1 $(REALTIME) || result=1; \
 	wait "$$beside" || result=1; \
 	exit $$result
 

@@ -57,6 +57,7 @@ func (r *running) saw(station, camera string) int {
 // TestStationOfTwoCameras: parts of both get their verdicts, also over a switch
 // of models, and each says which camera saw it.
 func TestStationOfTwoCameras(t *testing.T) {
+	t.Parallel()
 	first, second := shipped(t, "first", 0.1), shipped(t, "second", 0.1)
 	left, right := drawnCamera(t, drawnBelt(t, 1), CameraConfig{ID: "left"}), drawnCamera(t, drawnBelt(t, 2), CameraConfig{ID: "right"})
 	r := plant(t, []*infer.Worker{first.Model}, with("one", first, left, right))
@@ -125,6 +126,7 @@ func (s slow) Frame(n int, dst *vision.Frame) error { return s.Scene.Frame(n/s.t
 // TestChangeGate: pictures that show nothing new aren't inspected, and the same
 // parts are followed and judged without them.
 func TestChangeGate(t *testing.T) {
+	t.Parallel()
 	l := shipped(t, "first", 0.1)
 	camera := drawnCamera(t, slow{drawnBelt(t, 4), 12}, CameraConfig{ID: "cam", Checks: map[quality.Fault]Severity{quality.Frozen: Ignored}})
 	gated := with("gated", l, camera)
@@ -179,6 +181,7 @@ func (d *dimmed) Frame(n int, dst *vision.Frame) error {
 // TestCameraThatLies: what is wrong with its pictures is told with one of them
 // while it holds.
 func TestCameraThatLies(t *testing.T) {
+	t.Parallel()
 	belt := &dimmed{Scene: drawnBelt(t, 5)}
 	var kept *vision.Frame
 	camera := drawnCamera(t, belt, CameraConfig{ID: "cam", Keep: func(f *vision.Frame) error { kept = f; return nil },

@@ -66,6 +66,7 @@ func TestLineup(t *testing.T) {
 // TestFollowedInDoubt: the large model looks at the best view of parts that are
 // followed, and its evidence decides, in the order in which they came.
 func TestFollowedInDoubt(t *testing.T) {
+	t.Parallel()
 	r, s, _ := followed(t, 0, Cascade{})
 	by := func(i *Inspection) bool { return i.Model.Name == "large" }
 	r.eventually("verdicts by the large model", func() bool {

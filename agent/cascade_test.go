@@ -116,6 +116,7 @@ func asking(t testing.TB) string {
 // TestDoubt: what is in doubt by its score, by its pictures or by the rule is looked at
 // by the large model, whose evidence decides.
 func TestDoubt(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		small, large float32
 		rule         string

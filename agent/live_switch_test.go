@@ -163,6 +163,7 @@ func (r *running) named(name string) *api.Station {
 // nothing, says so, and inspects with the first that comes; when that is taken
 // away again it waits as before.
 func TestFirstBundle(t *testing.T) {
+	t.Parallel()
 	first := shipped(t, "first", 0.1)
 	r := plant(t, nil, StationConfig{ID: "one", Bundle: "caps"})
 	r.eventually("the warning", func() bool { return r.warned(health.NoBundleYet, "one") })
@@ -201,6 +202,7 @@ func TestFirstBundle(t *testing.T) {
 // TestSwitchOfTwoStations: they share a worker, and one of them switches. The
 // worker goes on for the other, whose frames it doesn't lose.
 func TestSwitchOfTwoStations(t *testing.T) {
+	t.Parallel()
 	shared, second := shipped(t, "shared", 0.1), shipped(t, "second", 0.1)
 	cfg := func(id string) StationConfig {
 		return StationConfig{ID: id, Model: shared.Model, About: shared.About, Rule: shared.Rule, Track: shared.Track}
@@ -263,6 +265,7 @@ func TestSwitchToAModelThatCannotLoad(t *testing.T) {
 // nothing, tells what was in view as NONE, and goes on with the next model that
 // comes: what ran before must be able to run again.
 func TestModelGivenUpWhereABundleIsFollowed(t *testing.T) {
+	t.Parallel()
 	first, second := shipped(t, "first", 0.1), shipped(t, "second", 0.1)
 	r := plant(t, nil, StationConfig{ID: "one", Bundle: "caps"})
 	r.StartWorker(first.Model)

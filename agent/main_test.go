@@ -126,7 +126,7 @@ func shippedAs(t testing.TB, name string, confidence float32, cfg infer.Config) 
 
 func ruleOf(t testing.TB, text string) *rules.Rule {
 	t.Helper()
-	cfg := rules.Config{}
+	cfg := rules.Config{TimeLimit: 5 * time.Second}
 	if dir := os.Getenv("SIGHTLINE_CACHE"); dir != "" {
 		cfg.CacheDir = filepath.Join(dir, "rules")
 	}

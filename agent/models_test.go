@@ -23,6 +23,7 @@ func (r *running) model(digest string) *api.ModelUse {
 // TestModelsInUse: what is told of models while stations switch between them. Counts
 // outlive the processes.
 func TestModelsInUse(t *testing.T) {
+	t.Parallel()
 	first, second := shipped(t, "first", 0.1), shipped(t, "second", 0.1)
 	first.About.Digest, second.About.Digest = "digest 1", "digest 2" // the same file, as if they were two
 	r := plant(t, []*infer.Worker{first.Model}, StationConfig{ID: "one", Model: first.Model, About: first.About, Rule: first.Rule, Track: first.Track})
@@ -70,6 +71,7 @@ func TestModelsInUse(t *testing.T) {
 // TestModelThatLeaks: its process is replaced while the station goes on, and people hear
 // of it.
 func TestModelThatLeaks(t *testing.T) {
+	t.Parallel()
 	l := shippedAs(t, "leaky", 0.1, infer.Config{Env: []string{asWorker + "=leak"}, Memory: 4 << 30, Weigh: 10 * time.Millisecond})
 	r := plant(t, []*infer.Worker{l.Model}, StationConfig{ID: "one", Model: l.Model, About: l.About, Rule: l.Rule, Track: l.Track})
 	r.eventually("the warning", func() bool { return r.warned(health.ModelLeaks, "one") })

@@ -216,6 +216,7 @@ func TestRemoteLargeModelSees(t *testing.T) {
 // TestRemoteFaults: whatever a server does, each part has its answer in time, and a
 // server that fails again and again is left alone until it is well.
 func TestRemoteFaults(t *testing.T) {
+	t.Parallel()
 	for mode, missed := range map[string]string{
 		"hangs": MissedLate, "late": MissedLate, "refuses": MissedFailed, "breaks off": MissedFailed, "garbage": MissedFailed, "nan": MissedFailed, "elsewhere": MissedFailed,
 	} {

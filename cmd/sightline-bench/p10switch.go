@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 	"github.com/sightline-edge/sightline/fleet"
 	"github.com/sightline-edge/sightline/fleet/enroll"
@@ -164,14 +164,13 @@ func belt(ctx context.Context) (source string, stop func() error, err error) {
 
 // configure writes the agent's configuration and enrols it.
 func (s *switching) configure(ctx context.Context, source string) (file string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if s.agent, err = cable.FreeAddress("127.0.0.1"); err != nil {
 		return "", err
 	}
-	s.agent, file = l.Addr().String(), filepath.Join(s.dir, "station.yaml")
+	file = filepath.Join(s.dir, "station.yaml")
 	text := fmt.Sprintf("listen: %q\ndata: %q\nfleet: {report: 1s}\nstations:\n  - id: belt\n    camera: {source: %q}\n    model: %s\n    bundle: %s\n",
 		s.agent, filepath.Join(s.dir, "device"), source, switchName, switchName)
-	if err := errors.Join(l.Close(), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", err
 	}
 	token, err := enroll.NewService(s.ca, s.store, enroll.Config{}).Token(ctx, "bench", 0)

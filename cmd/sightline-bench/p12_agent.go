@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 	"github.com/sightline-edge/sightline/vision/infer"
 	"github.com/sightline-edge/sightline/vision/scene"
 	"github.com/sightline-edge/sightline/vision/scene/ipcam"
@@ -47,17 +46,17 @@ type runner struct {
 
 // newRunner writes a configuration into dir; it starts nothing.
 func newRunner(env *Env, dir string, sources []string) (*runner, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := cable.FreeAddress("127.0.0.1")
 	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
+		return nil, err
 	}
-	r := &runner{env: env, addr: l.Addr().String(), config: filepath.Join(dir, "station.yaml")}
+	r := &runner{env: env, addr: addr, config: filepath.Join(dir, "station.yaml")}
 	var text strings.Builder
 	fmt.Fprintf(&text, "listen: %q\ndata: %q\nstations:\n", r.addr, filepath.Join(dir, "data"))
 	for n, s := range sources {
 		fmt.Fprintf(&text, "  - id: station%d\n    camera: {source: %q}\n    model: drawn-parts\n", n+1, s)
 	}
-	if err := errors.Join(l.Close(), os.WriteFile(r.config, []byte(text.String()), 0o600)); err != nil {
+	if err := os.WriteFile(r.config, []byte(text.String()), 0o600); err != nil {
 		return nil, fmt.Errorf("configure an agent: %w", err)
 	}
 	return r, nil

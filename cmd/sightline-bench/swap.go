@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sightline-edge/sightline/agent/api"
+	"github.com/sightline-edge/sightline/cmd/internal/cable"
 	"github.com/sightline-edge/sightline/cmd/internal/mutant"
 )
 
@@ -90,15 +90,13 @@ func (s *swapping) start(ctx context.Context) (stop func() error, err error) {
 	if err != nil {
 		return func() error { return nil }, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if s.agent, err = cable.FreeAddress("127.0.0.1"); err != nil {
 		return dark, err
 	}
-	s.agent = l.Addr().String()
 	config := filepath.Join(s.dir, "station.yaml")
 	text := fmt.Sprintf("listen: %q\ndata: %q\nstations:\n  - id: belt\n    camera: {source: %q}\n    model: %s\n    allow_unsigned: true\n",
 		s.agent, filepath.Join(s.dir, "device"), source, s.folders[1])
-	if err := errors.Join(l.Close(), os.WriteFile(config, []byte(text), 0o600)); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return dark, err
 	}
 	agent := exec.Command(filepath.Join(s.env.Bin, "sightline-agent"), "run", "--config", config)

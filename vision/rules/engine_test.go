@@ -81,7 +81,7 @@ func TestCacheDamaged(t *testing.T) {
 	dir := t.TempDir()
 	judge := func() error {
 		t.Helper()
-		e := newEngine(t, Config{CacheDir: dir, TimeLimit: patience})
+		e := newEngine(t, Config{CacheDir: dir})
 		if d := newRule(t, e, says(passes)).Decide(t.Context(), partWith(), 640, 480); d.Verdict != vision.Pass {
 			t.Fatalf("got %+v", d)
 		}

@@ -11,11 +11,7 @@ import (
 // same time, as when all of them switch. wazero frees the code that two
 // compilations of the same bytes share when one of them is closed.
 func TestRulesOfOneModuleComeAndGo(t *testing.T) {
-	e, err := NewEngine(t.Context(), Config{CacheDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close(t.Context())
+	e := newEngine(t, Config{CacheDir: t.TempDir()})
 	spec, err := Parse("threshold:defect>0.5")
 	if err != nil {
 		t.Fatal(err)

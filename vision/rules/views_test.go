@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -147,7 +146,7 @@ func TestModuleOfBefore(t *testing.T) {
 
 // TestThresholdNamesTheCamera: of several, which saw what was measured.
 func TestThresholdNamesTheCamera(t *testing.T) {
-	e := newEngine(t, Config{CacheDir: cacheDir, TimeLimit: 2 * time.Second})
+	e := newEngine(t, Config{CacheDir: cacheDir})
 	r := load(t, e, "threshold:dent>0.95,defect>0.5")
 	p := partWith(vision.Evidence{Label: "dent", Score: 0.6}, vision.Evidence{Label: "scratch", Score: 0.91, View: 1})
 	for _, tt := range []struct {

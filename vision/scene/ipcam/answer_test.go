@@ -104,6 +104,7 @@ func TestHalfOpen(t *testing.T) {
 	fresh.ask("OPTIONS", "")
 	fresh.quiet(100 * time.Millisecond)
 	ctl.Set(Script{})
+	c.answer("OPTIONS")
 	c.media()
 	ctl.Set(Script{HalfOpen: true}) // and so it ends: that must take no longer
 }

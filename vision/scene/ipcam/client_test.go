@@ -46,10 +46,16 @@ func (c *client) ask(method, header string) {
 	}
 }
 
-// do asks and gives the answer; packets before it are passed over.
+// do asks and gives the answer.
 func (c *client) do(method, header string) (status string, h textproto.MIMEHeader, body string) {
 	c.t.Helper()
 	c.ask(method, header)
+	return c.answer(method)
+}
+
+// answer is the one to what was asked; packets before it are passed over.
+func (c *client) answer(method string) (status string, h textproto.MIMEHeader, body string) {
+	c.t.Helper()
 	_ = c.conn.SetReadDeadline(time.Now().Add(20 * time.Second)) // a closed connection is told below
 	for {
 		first, err := c.in.Peek(1)

@@ -56,7 +56,7 @@ func TestReasonOfTwoCamerasWithoutAResult(t *testing.T) {
 	r.eventually("pictures of both", func() bool {
 		return !s.views[0].shutter.newest().IsZero() && !s.views[1].shutter.newest().IsZero()
 	})
-	if a := r.trigger(Trigger{Deadline: 2 * time.Second}); a.Verdict != vision.None || a.Reason != vision.ReasonLate {
+	if a := r.lapses(func() Trigger { return Trigger{Deadline: 2 * time.Second} }); a.Verdict != vision.None || a.Reason != vision.ReasonLate {
 		t.Errorf("%+v", a)
 	}
 	if n := r.sched.Stats().Grants; n != 0 {

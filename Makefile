@@ -68,7 +68,8 @@ test: setup ## run every test, with the built programs and OpenCV; 5 to 14 minut
 REALTIME := ./agent ./cmd/sightline-agent ./cmd/e2e
 
 tested: build
-	@result=0; cameras='$(and $(MEDIA),$(GOCV_PACKAGES))'; \
+	@trap 'trap - INT; kill 0' INT; \
+	result=0; cameras='$(and $(MEDIA),$(GOCV_PACKAGES))'; \
 	rest=$$(go list ./... | grep -v -E "/(agent|cmd/e2e|cmd/sightline|cmd/sightline-agent$${cameras:+|vision/capture|cmd/sightline-capture})\$$"); \
 	( nice -n 10 go test -vet=off -p $$(nproc) $$rest || result=1; go test -vet=off ./cmd/sightline || result=1; \
 		$(NVML_ENV) go test -vet=off -tags nvml ./board || result=1; exit $$result ) & beside=$$!; \

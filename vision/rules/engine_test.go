@@ -54,6 +54,17 @@ func TestUnknownWASI(t *testing.T) {
 	}
 }
 
+func TestUsualTimeLimit(t *testing.T) {
+	e, err := NewEngine(t.Context(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(t.Context())
+	if e.limit != DefaultTimeLimit {
+		t.Errorf("a decision may take %v, want %v", e.limit, DefaultTimeLimit)
+	}
+}
+
 func TestConfigure(t *testing.T) {
 	e := newEngine(t, Config{TimeLimit: patience})
 	for _, tt := range []struct {

@@ -16,15 +16,14 @@ const (
 	lastPort  = 32_767
 )
 
-// FreeAddress is the host with a port on which nobody listens, for a program that
+// FreeAddress is the host's address with a port on which nobody listens, for a program that
 // is told where to.
 func FreeAddress(host string) (string, error) {
 	for range 1000 {
-		address := net.JoinHostPort(host, strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort+1)))
-		ln, err := net.Listen("tcp", address)
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort+1))))
 		switch {
 		case err == nil:
-			return address, ln.Close()
+			return ln.Addr().String(), ln.Close()
 		case !errors.Is(err, syscall.EADDRINUSE):
 			return "", fmt.Errorf("find a free port: %w", err)
 		}
